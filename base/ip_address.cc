@@ -70,6 +70,19 @@ std::optional<Cidr> Cidr::parse(std::string_view text) noexcept {
   return Cidr{*network, static_cast<std::uint8_t>(length)};
 }
 
+Cidr Cidr::around(const IpAddress& address, std::uint8_t length) noexcept {
+  if (address.is_v4()) {
+    const std::uint32_t mask = length == 0 ? 0 : ~std::uint32_t{0} << (32 - length);
+    return {IpAddress::v4(address.v4_value() & mask), length};
+  }
+  IpAddress::Bytes bytes = address.bytes();
+  for (unsigned i = 0; i < bytes.size(); ++i) {
+    const unsigned kept = length <= 8 * i ? 0 : std::min(8U, length - 8 * i);
+    bytes[i] = static_cast<std::uint8_t>(bytes[i] & (0xff00U >> kept));
+  }
+  return {IpAddress::v6(bytes), length};
+}
+
 bool Cidr::contains(const IpAddress& address) const noexcept {
   return address.is_v4() == network.is_v4() && same_prefix(network, address, length);
 }

@@ -60,6 +60,8 @@ struct Cidr {
   // "10.0.0.0/8", "fc00::/7", or a bare address (a range of one). Set host bits are not cleared but
   // refused: 10.0.0.1/8 is a typing error.
   static std::optional<Cidr> parse(std::string_view text) noexcept;
+  // The range of `length` that `address` is in: its bits behind `length` cleared.
+  static Cidr around(const IpAddress& address, std::uint8_t length) noexcept;
   bool contains(const IpAddress& address) const noexcept;
   bool overlaps(const Cidr& other) const noexcept;
   std::string to_string() const;

@@ -1,0 +1,181 @@
+// Finds the rule that decides among many: hashed suffixes and prefixes, longest first, nothing
+// allocated.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "allowlists/rule.h"
+
+namespace sluice::allowlists {
+
+// What the rules say of one port.
+struct Outcome {
+  enum class Kind : std::uint8_t {
+    none,        // no rule matches
+    allow,       //
+    deny,        //
+    wrong_port,  // allow rules match the host, none of them this port
+  };
+  Kind kind = Kind::none;
+  TlsMode tls = TlsMode::require;
+  bool refuse_ech = false;
+  std::uint32_t rule = 0;
+};
+
+// The rules of one specificity, compiled: what they say of each port that one of them lists, and of
+// the rest.
+class Levels {
+ public:
+  struct OnPort {
+    std::uint16_t port = 0;
+    Outcome outcome;
+  };
+  using Id = std::uint32_t;
+
+  // `rules` in file order; not empty.
+  Id add(std::span<const Rule* const> rules);
+  Outcome find(Id level, std::uint16_t port) const noexcept;
+  std::span<const OnPort> ports(Id level) const noexcept;
+  bool has_allow(Id level) const noexcept { return levels_[level].has_allow; }
+
+ private:
+  struct Level {
+    std::uint32_t first_port = 0;
+    std::uint32_t port_count = 0;
+    Outcome rest;
+    bool has_allow = false;
+  };
+  std::vector<Level> levels_;
+  std::vector<OnPort> ports_;
+};
+
+// Open addressing from a hash to a number; the caller compares keys.
+class HashTable {
+ public:
+  static constexpr std::uint32_t absent = std::numeric_limits<std::uint32_t>::max();
+
+  // Room for `count` entries at a load of at most one half.
+  void reserve(std::size_t count);
+  void insert(std::uint32_t hash, std::uint32_t value) noexcept;
+
+  template <class Equal>
+  std::uint32_t find(std::uint32_t hash, Equal equal) const noexcept {
+    if (slots_.empty()) return absent;
+    for (std::size_t i = hash & mask_;; i = (i + 1) & mask_) {
+      const Slot& slot = slots_[i];
+      if (slot.value == absent) return absent;
+      if (slot.hash == hash && equal(slot.value)) return slot.value;
+    }
+  }
+
+ private:
+  struct Slot {
+    std::uint32_t hash = 0;
+    std::uint32_t value = absent;
+  };
+  std::vector<Slot> slots_;
+  std::size_t mask_ = 0;
+};
+
+// Every suffix of a canonical name that begins at a label, hashed in one pass from the right.
+class Suffixes {
+ public:
+  struct Suffix {
+    std::uint32_t hash = 0;
+    std::uint8_t begin = 0;
+  };
+
+  explicit Suffixes(std::string_view name) noexcept;
+
+  std::string_view name() const noexcept { return name_; }
+  // From the last label (index 0) to the whole name (index size() - 1).
+  std::size_t size() const noexcept { return size_; }
+  std::uint32_t hash(std::size_t index) const noexcept { return suffixes_[index].hash; }
+  std::string_view text(std::size_t index) const noexcept {
+    return name_.substr(suffixes_[index].begin);
+  }
+
+ private:
+  std::string_view name_;
+  std::array<Suffix, 127> suffixes_;  // 253 bytes hold at most 127 labels
+  std::size_t size_ = 0;
+};
+
+// A walk that only wants a yes or no for one port goes on past a level whose allow rules name other
+// ports.
+enum class OtherPorts : std::uint8_t { decide, are_no_match };
+
+// exact, below, tree and any rules.
+class HostIndex {
+ public:
+  explicit HostIndex(std::span<const Rule> rules);
+
+  // The most specific level that matches the host decides. A deny rule matches where its port does.
+  Outcome find(const Suffixes& name, std::uint16_t port) const noexcept;
+  // As find(), without the any rules.
+  Outcome find_named(const Suffixes& name, std::uint16_t port) const noexcept;
+  Outcome find_any(std::uint16_t port) const noexcept;
+  // The ports that find() might allow.
+  std::span<const Levels::OnPort> candidate_ports(const Suffixes& name) const noexcept;
+
+ private:
+  enum Slot : std::size_t { exact, apex, below, slot_count };
+  struct Entry {
+    std::uint32_t begin = 0;  // in names_
+    std::uint32_t size = 0;
+    std::array<Levels::Id, slot_count> level{none, none, none};
+  };
+  static constexpr Levels::Id none = std::numeric_limits<Levels::Id>::max();
+
+  struct Placed {
+    std::uint32_t entry = 0;
+    Slot slot = exact;
+    const Rule* rule = nullptr;
+  };
+  std::uint32_t entry_of(const std::string& name);
+  void add_levels(std::vector<Placed>& placed);
+  // Calls visit(level) from the most specific level to the least until it answers true.
+  template <class Visit>
+  void walk(const Suffixes& name, Visit visit) const noexcept;
+
+  Levels levels_;
+  HashTable table_;
+  std::vector<Entry> entries_;
+  std::string names_;
+  std::size_t deepest_ = 0;  // labels of the longest pattern: longer suffixes match nothing
+  Levels::Id any_ = none;
+};
+
+// cidr rules.
+class CidrIndex {
+ public:
+  explicit CidrIndex(std::span<const Rule> rules);
+
+  // The longest prefix that matches decides.
+  Outcome find(const IpAddress& address, std::uint16_t port, OtherPorts others) const noexcept;
+  std::span<const Levels::OnPort> candidate_ports(const IpAddress& address) const noexcept;
+
+ private:
+  struct Entry {
+    Cidr range;
+    Levels::Id level = 0;
+  };
+  template <class Visit>
+  void walk(const IpAddress& address, Visit visit) const noexcept;
+
+  Levels levels_;
+  HashTable table_;
+  std::vector<Entry> entries_;
+  std::vector<std::uint8_t> lengths_v4_;  // those that occur, longest first
+  std::vector<std::uint8_t> lengths_v6_;
+};
+
+}  // namespace sluice::allowlists

@@ -1,0 +1,39 @@
+// The one table of words of the policy language that do not act yet, and are refused with a
+// sentence.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <string_view>
+
+namespace sluice::allowlists {
+
+struct UnbuiltKey {
+  std::string_view key;
+  std::string_view purpose;  // ends "'KEY' is not built yet: …"
+  std::string_view hint;
+};
+
+inline constexpr std::array unbuilt_keys = {
+    UnbuiltKey{"groups", "rules cannot be shared by name", "write the rules under each agent"},
+    UnbuiltKey{"use", "an agent has its own rules only",
+               "write the rules under 'allow' and 'deny'"},
+    UnbuiltKey{"host_regex", "hosts are matched exactly or by suffix",
+               "use host: \"*.example.com\""},
+    UnbuiltKey{"mode", "every rule is enforced", "remove it"},
+    UnbuiltKey{"limits", "nothing counts connections or bytes against a limit", "remove it"},
+    UnbuiltKey{"sandbox", "the sandbox is set by the options of 'sluice run'", "remove it"},
+    UnbuiltKey{"requests", "what is said inside TLS is not inspected", "remove it"},
+    UnbuiltKey{"inject", "what is said inside TLS is not changed", "remove it"},
+    UnbuiltKey{"secrets", "what is said inside TLS is not changed", "remove it"},
+    UnbuiltKey{"leaks", "what is said inside TLS is not inspected", "remove it"},
+    UnbuiltKey{"tls: inspect", "what is said inside TLS is not inspected", "use 'tls: require'"},
+};
+
+constexpr const UnbuiltKey* find_unbuilt(std::string_view key) {
+  const auto* found = std::find_if(unbuilt_keys.begin(), unbuilt_keys.end(),
+                                   [&](const UnbuiltKey& one) { return one.key == key; });
+  return found == unbuilt_keys.end() ? nullptr : found;
+}
+
+}  // namespace sluice::allowlists

@@ -1,0 +1,42 @@
+// What the supervisor and the sandbox's own pid 1 say to each other: one packet each, over a socket
+// pair.
+#pragma once
+
+#include <sys/types.h>
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "base/fd.h"
+
+namespace sluice::launcher {
+
+struct ControlMessage {
+  enum class Kind : std::uint8_t {
+    // from the sandbox
+    born,     // number: pid 1's pid as the supervisor sees it
+    ready,    // fds: the sockets in the order of netns::Role, /run/sluice/denials, perhaps a pty's
+              // master
+    failed,   // number: exit status; sentence and hint say why
+    started,  // the agent's command runs
+    ended,    // number: the agent's exit status, 128+n after signal n
+    // from the supervisor
+    go,      // the proxy knows the sockets: the agent may start
+    signal,  // number: for the agent's process group
+  };
+  Kind kind = Kind::failed;
+  int number = 0;
+  std::string sentence;
+  std::string hint;
+  std::vector<Fd> fds;
+};
+
+// Nothing when there is no message yet; `closed` is an error of kind unavailable.
+Result<std::optional<ControlMessage>> receive_control(int socket);
+Result<void> send_control(int socket, const ControlMessage& message);
+
+ControlMessage failure_message(int status, const Error& error);
+
+}  // namespace sluice::launcher

@@ -1,0 +1,43 @@
+#include "launcher/host_id.h"
+
+#include <fcntl.h>
+#include <fmt/core.h>
+#include <sys/file.h>
+
+#include <filesystem>
+#include <random>
+
+namespace sluice::launcher {
+namespace {
+
+// mkdir -p; only the last directory is closed to others.
+Result<void> make_private(const std::string& directory) {
+  std::error_code error;
+  std::filesystem::create_directories(directory, error);
+  if (!error) {
+    std::filesystem::permissions(directory, std::filesystem::perms::owner_all, error);
+  }
+  if (error) {
+    return fail(Errc::unavailable, fmt::format("cannot make '{}': {}", directory, error.message()));
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<HostId> HostId::claim(const std::string& directory) {
+  if (auto made = make_private(directory); !made) return Failure(made.error());
+  const unsigned first = std::random_device{}() % host_id_count;
+  for (unsigned i = 0; i < host_id_count; ++i) {
+    const unsigned slot = (first + i) % host_id_count;
+    const std::string path = fmt::format("{}/{}", directory, slot);
+    Fd lock(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
+    if (!lock) return fail_errno(Errc::unavailable, fmt::format("cannot open '{}'", path));
+    if (::flock(lock.get(), LOCK_EX | LOCK_NB) == 0)
+      return HostId(host_id_base + slot, std::move(lock));
+  }
+  return fail(Errc::unavailable, fmt::format("all {} host ids for agents are taken", host_id_count),
+              "stop some agents");
+}
+
+}  // namespace sluice::launcher

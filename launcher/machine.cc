@@ -1,0 +1,113 @@
+#include "launcher/machine.h"
+
+#include <fmt/core.h>
+#include <pwd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+
+#include "base/io.h"
+#include "launcher/paths.h"
+
+namespace sluice::launcher {
+namespace {
+
+constexpr std::size_t largest_socket_table = std::size_t{16} * 1024 * 1024;
+
+std::string parent(const std::string& path) {
+  return std::filesystem::path(path).parent_path().string();
+}
+
+bool is_directory(const std::string& path) {
+  struct stat status {};
+  return ::stat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode);
+}
+
+// Where a socket really lies: /var/run/x is /run/x. The socket itself need not exist any more.
+std::string real_location(const std::string& path) {
+  const auto directory = real_path(parent(path));
+  if (!directory) return path;
+  return absolute(*directory + "/" + std::filesystem::path(path).filename().string());
+}
+
+Result<std::vector<std::string>> survey_sockets() {
+  const auto table = read_file("/proc/net/unix", largest_socket_table);
+  if (!table) return Failure(table.error());
+  std::vector<std::string> sockets;
+  for (const std::string& path : socket_paths(*table)) sockets.push_back(real_location(path));
+  // Engines' sockets that were bound in another network namespace are in no table of ours.
+  for (const char* path : {"/run/docker.sock", "/run/podman/podman.sock", "/run/crio/crio.sock",
+                           "/run/containerd/containerd.sock"}) {
+    sockets.emplace_back(path);
+  }
+  std::sort(sockets.begin(), sockets.end());
+  sockets.erase(std::unique(sockets.begin(), sockets.end()), sockets.end());
+  return sockets;
+}
+
+std::string survey_home(const Machine& machine) {
+  const std::string named = machine.variable("HOME");
+  if (named.starts_with('/') && is_directory(named)) {
+    if (auto real = real_path(named); real && *real != "/") return *real;
+  }
+  return "/home/agent";
+}
+
+std::string survey_runtime_directory(const Machine& machine) {
+  if (machine.is_root()) return "/run/sluice/agents";
+  const std::string named = machine.variable("XDG_RUNTIME_DIR");
+  if (named.starts_with('/')) return absolute(named) + "/sluice/agents";
+  return fmt::format("/tmp/sluice-{}/agents", machine.uid);
+}
+
+}  // namespace
+
+std::string Machine::variable(std::string_view name) const {
+  for (const std::string& entry : environment) {
+    if (entry.size() > name.size() && entry.starts_with(name) && entry[name.size()] == '=') {
+      return entry.substr(name.size() + 1);
+    }
+  }
+  return {};
+}
+
+std::vector<std::string> socket_paths(std::string_view proc_net_unix) {
+  std::vector<std::string> paths;
+  while (!proc_net_unix.empty()) {
+    const std::string_view line = proc_net_unix.substr(0, proc_net_unix.find('\n'));
+    proc_net_unix.remove_prefix(std::min(line.size() + 1, proc_net_unix.size()));
+    // No other column holds a slash, and an abstract name begins with '@'.
+    const std::size_t slash = line.find(" /");
+    if (slash == std::string_view::npos || line.find('@') < slash) continue;
+    paths.emplace_back(line.substr(slash + 1));
+  }
+  return paths;
+}
+
+Result<Machine> survey_machine() {
+  Machine machine;
+  machine.uid = ::getuid();
+  machine.gid = ::getgid();
+  if (::geteuid() != machine.uid || ::getegid() != machine.gid) {
+    return fail(Errc::not_permitted, "sluice runs with another user's rights",
+                "remove its setuid and setgid bits: it needs none");
+  }
+  machine.umask = ::umask(022);
+  ::umask(machine.umask);
+  for (char** entry = environ; *entry != nullptr; ++entry) machine.environment.emplace_back(*entry);
+  const passwd* const known = ::getpwuid(machine.uid);
+  machine.user = known != nullptr ? known->pw_name : "user";
+  machine.home = survey_home(machine);
+  machine.runtime_directory = survey_runtime_directory(machine);
+  const auto program = real_path("/proc/self/exe");
+  if (!program) return Failure(program.error());
+  machine.program_directory = parent(*program);
+  auto sockets = survey_sockets();
+  if (!sockets) return Failure(sockets.error());
+  machine.sockets = std::move(*sockets);
+  return machine;
+}
+
+}  // namespace sluice::launcher

@@ -1,0 +1,36 @@
+// What this machine and the person who started sluice are: everything a plan depends on, gathered
+// once.
+#pragma once
+
+#include <sys/types.h>
+
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+
+namespace sluice::launcher {
+
+struct Machine {
+  uid_t uid = 0;
+  gid_t gid = 0;
+  mode_t umask = 022;
+  std::string user;                  // from passwd(5); "user" where it knows none
+  std::string home;                  // $HOME, resolved; "/home/agent" where it names no directory
+  std::string program_directory;     // where the running sluice and its sluiced lie
+  std::string runtime_directory;     // where runs of this user keep their admin sockets
+  std::vector<std::string> sockets;  // bound Unix sockets that have a path, proc_net_unix
+  std::vector<std::string> environment;  // environ(7)
+
+  bool is_root() const noexcept { return uid == 0; }
+  // The value of a variable, or "".
+  std::string variable(std::string_view name) const;
+};
+
+// A setuid sluice is refused: the person's environment would steer a stranger's privileges.
+Result<Machine> survey_machine();
+
+// The paths of a /proc/net/unix: last column, where it begins with '/'. Spaces belong to the path.
+std::vector<std::string> socket_paths(std::string_view proc_net_unix);
+
+}  // namespace sluice::launcher

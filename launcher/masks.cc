@@ -1,0 +1,95 @@
+#include "launcher/masks.h"
+
+#include <algorithm>
+#include <array>
+
+#include "launcher/paths.h"
+
+namespace sluice::launcher {
+namespace {
+
+// Below the home directory: keys, tokens and histories that tools keep there.
+constexpr std::array<const char*, 20> secrets{".ssh",
+                                              ".gnupg",
+                                              ".aws",
+                                              ".azure",
+                                              ".kube",
+                                              ".docker",
+                                              ".netrc",
+                                              ".npmrc",
+                                              ".pypirc",
+                                              ".git-credentials",
+                                              ".password-store",
+                                              ".bash_history",
+                                              ".zsh_history",
+                                              ".cargo/credentials",
+                                              ".cargo/credentials.toml",
+                                              ".config/sluice",
+                                              ".config/gh",
+                                              ".config/gcloud",
+                                              ".config/containers",
+                                              ".local/share/keyrings"};
+
+constexpr std::array<const char*, 3> own_directories{"/etc/sluice", "/var/lib/sluice",
+                                                     "/var/log/sluice"};
+
+// The mount that decides what lies at `path`: the last one at or above it.
+const Mount* deciding_mount(const std::vector<Mount>& mounts, const std::string& path) {
+  const Mount* deciding = nullptr;
+  for (const Mount& mount : mounts) {
+    if (is_at_or_below(path, mount.path)) deciding = &mount;
+  }
+  return deciding;
+}
+
+bool is_always_new(const std::string& path) {
+  return is_at_or_below(path, "/proc") || is_at_or_below(path, "/sys") ||
+         is_at_or_below(path, "/dev");
+}
+
+class Finder {
+ public:
+  explicit Finder(const std::vector<Mount>& mounts) : mounts_(mounts) {}
+
+  // Wherever the agent would meet the host's `path`.
+  void hide(const std::string& path) {
+    if (deciding_mount(mounts_, path) == nullptr && !is_always_new(path)) masks_.push_back(path);
+    for (const Mount& mount : mounts_) {
+      if (mount.kind != Mount::Kind::bind || !is_at_or_below(path, mount.source)) continue;
+      const std::string shown =
+          absolute(mount.path + "/" + path.substr(mount.source == "/" ? 0 : mount.source.size()));
+      // What was bound by its own name was asked for.
+      if (path != mount.source && deciding_mount(mounts_, shown) == &mount) masks_.push_back(shown);
+    }
+  }
+
+  void hide_inside(const std::string& path) { masks_.push_back(path); }
+
+  std::vector<std::string> take() {
+    std::sort(masks_.begin(), masks_.end());
+    masks_.erase(std::unique(masks_.begin(), masks_.end()), masks_.end());
+    return std::move(masks_);
+  }
+
+ private:
+  const std::vector<Mount>& mounts_;
+  std::vector<std::string> masks_;
+};
+
+}  // namespace
+
+std::vector<std::string> find_masks(const RunRequest& request, const Machine& machine,
+                                    const std::vector<Mount>& mounts) {
+  Finder finder(mounts);
+  for (const char* directory : own_directories) finder.hide(directory);
+  for (const char* secret : secrets) finder.hide(machine.home + "/" + secret);
+  for (const std::string& socket : machine.sockets) finder.hide(socket);
+  finder.hide(machine.runtime_directory);
+  for (const std::string& mask : request.masks) {
+    finder.hide_inside(mask);
+    finder.hide(mask);
+  }
+  return finder.take();
+}
+
+}  // namespace sluice::launcher

@@ -1,0 +1,66 @@
+// What a person typed behind `sluice run`, and how its small languages (sizes, durations, binds)
+// are read.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/error.h"
+
+namespace sluice::launcher {
+
+enum class Access : std::uint8_t { read_only, read_write };
+
+struct TmpfsOption {
+  std::string path;
+  std::uint64_t bytes = 0;
+};
+
+struct BindOption {
+  std::string source;
+  std::string destination;  // the source's own path unless named
+  Access access = Access::read_only;
+};
+
+struct RunOptions {
+  std::optional<std::string> policy;
+  std::optional<std::string> agent;
+  std::optional<std::string> workspace;
+  std::optional<std::string> proxy;  // "embedded" or a socket
+  std::optional<std::string> audit;
+  std::vector<TmpfsOption> tmpfs;
+  std::vector<BindOption> binds;
+  std::vector<std::string> masks;
+  std::vector<std::pair<std::string, std::string>> environment;
+  std::vector<std::string> pass_environment;
+  std::optional<std::chrono::milliseconds> timeout;
+  bool quiet = false;
+  bool dry_run = false;
+  std::vector<std::string> command;
+};
+
+inline constexpr std::uint64_t default_tmpfs_bytes = std::uint64_t{256} * 1024 * 1024;
+
+// Bytes: a decimal number with an optional B, K/KiB, M/MiB, G/GiB or T/TiB (powers of 1024); at
+// least one page (4096), at most 2^50.
+Result<std::uint64_t> parse_size(std::string_view text);
+
+// A decimal number with ms, s, m or h; more than zero, at most a year.
+Result<std::chrono::milliseconds> parse_duration(std::string_view text);
+
+// PATH[:SIZE]
+Result<TmpfsOption> parse_tmpfs(std::string_view text);
+
+// SRC[:DST][:ro|rw]; read-only unless `rw` is said.
+Result<BindOption> parse_bind(std::string_view text);
+
+// K=V, K a name that a shell could set.
+Result<std::pair<std::string, std::string>> parse_environment(std::string_view text);
+Result<std::string> parse_environment_name(std::string_view text);
+
+}  // namespace sluice::launcher

@@ -1,0 +1,173 @@
+#include "launcher/plan.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <filesystem>
+
+#include "base/text.h"
+#include "launcher/masks.h"
+#include "launcher/paths.h"
+#include "launcher/refusals.h"
+#include "launcher/sandbox/environment.h"
+
+namespace sluice::launcher {
+namespace {
+
+// A root caller's agent is a stranger's host id; inside it is the first ordinary one.
+constexpr uid_t id_of_a_root_callers_agent = 1000;
+constexpr std::uint64_t run_bytes = std::uint64_t{16} * 1024 * 1024;
+
+Mount tmpfs(std::string path, std::uint64_t bytes, mode_t mode) {
+  Mount mount;
+  mount.path = std::move(path);
+  mount.bytes = bytes;
+  mount.mode = mode;
+  return mount;
+}
+
+Mount if_present(Mount mount) {
+  mount.required = false;
+  return mount;
+}
+
+Mount shadow(std::string path) {
+  Mount mount;
+  mount.kind = Mount::Kind::shadow;
+  mount.path = std::move(path);
+  mount.required = false;
+  return mount;
+}
+
+std::vector<Mount> default_mounts(const Machine& machine) {
+  return {shadow("/home"),
+          shadow("/root"),
+          if_present(tmpfs("/tmp", default_tmpfs_bytes, 01777)),
+          if_present(tmpfs("/var/tmp", default_tmpfs_bytes, 01777)),
+          if_present(tmpfs("/dev/shm", default_tmpfs_bytes, 01777)),
+          tmpfs("/run", run_bytes, 0755),
+          tmpfs(machine.home, default_tmpfs_bytes, 0700)};
+}
+
+// A later mount takes the place of an earlier one at the same path.
+void put(std::vector<Mount>& mounts, Mount mount) {
+  const auto same = std::find_if(mounts.begin(), mounts.end(),
+                                 [&](const Mount& other) { return other.path == mount.path; });
+  if (same == mounts.end()) {
+    mounts.push_back(std::move(mount));
+    return;
+  }
+  if (mount.kind == Mount::Kind::tmpfs && same->kind == Mount::Kind::tmpfs) mount.mode = same->mode;
+  *same = std::move(mount);
+}
+
+std::vector<Mount> all_mounts(const RunRequest& request, const Machine& machine) {
+  std::vector<Mount> mounts;
+  for (Mount& mount : default_mounts(machine)) put(mounts, std::move(mount));
+  for (const TmpfsOption& option : request.tmpfs)
+    put(mounts, tmpfs(option.path, option.bytes, 0755));
+  for (const Bind& bind : all_binds(request)) {
+    Mount mount;
+    mount.kind = Mount::Kind::bind;
+    mount.path = bind.destination;
+    mount.source = bind.source;
+    mount.access = bind.access;
+    put(mounts, std::move(mount));
+  }
+  // By component, so that a parent comes before its children whatever byte follows its name.
+  std::sort(mounts.begin(), mounts.end(), [](const Mount& a, const Mount& b) {
+    return std::filesystem::path(a.path) < std::filesystem::path(b.path);
+  });
+  return mounts;
+}
+
+std::vector<OwnFile> own_files(const Plan& plan) {
+  const auto passwd_line = [&](std::string_view name, uid_t uid, gid_t gid, std::string_view home) {
+    return fmt::format("{}:x:{}:{}::{}:/bin/sh\n", name, uid, gid, home);
+  };
+  std::string passwd = passwd_line(plan.user, plan.inside_uid, plan.inside_gid, plan.home);
+  std::string group = fmt::format("{}:x:{}:\n", plan.user, plan.inside_gid);
+  passwd += passwd_line("root", 0, 0, "/root");
+  group += "root:x:0:\n";
+  if (plan.inside_uid != 65534) passwd += passwd_line("nobody", 65534, 65534, "/nonexistent");
+  if (plan.inside_gid != 65534) group += "nogroup:x:65534:\n";
+  return {{"/etc/hosts", fmt::format("127.0.0.1 localhost {0}\n::1 localhost {0}\n", plan.agent)},
+          {"/etc/hostname", plan.agent + "\n"},
+          // Any address would do: whatever is asked lands on the proxy's socket.
+          {"/etc/resolv.conf", "nameserver 127.0.0.1\n"},
+          {"/etc/nsswitch.conf",
+           "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\nnetworks: files\n"
+           "protocols: files\nservices: files\nethers: files\nrpc: files\n"},
+          {"/etc/passwd", passwd},
+          {"/etc/group", group}};
+}
+
+std::string describe(const Mount& mount) {
+  switch (mount.kind) {
+    case Mount::Kind::tmpfs:
+      return fmt::format("mount an empty tmpfs of at most {} bytes on {}", mount.bytes,
+                         text::printable(mount.path));
+    case Mount::Kind::shadow:
+      return fmt::format("hide {} behind an empty read-only tmpfs", text::printable(mount.path));
+    case Mount::Kind::bind:
+      break;
+  }
+  return fmt::format("mount {} on {}, {}", text::printable(mount.source),
+                     text::printable(mount.path),
+                     mount.access == Access::read_write ? "read-write" : "read-only");
+}
+
+std::vector<std::string> describe_steps(const Plan& plan) {
+  std::vector<std::string> steps{"make namespaces: user, mount, pid, ipc, uts, net, cgroup",
+                                 "mount the host's root read-only, without setuid and devices",
+                                 "mount new /proc, /sys and /dev"};
+  for (const Mount& mount : plan.mounts) steps.push_back(describe(mount));
+  for (const OwnFile& file : plan.files) steps.push_back("replace " + file.path);
+  for (const std::string& mask : plan.masks) {
+    steps.push_back("hide " + text::printable(mask) + " where it exists");
+  }
+  steps.insert(steps.end(),
+               {"make the network whose only way out is the proxy", "make /proc/sys read-only",
+                "register with the proxy", "enter a nested user namespace without capabilities",
+                "set limits, no_new_privs and the system call filter"});
+  std::string run = "run";
+  for (const std::string& word : plan.command) run += " " + text::printable(word);
+  steps.push_back(run);
+  return steps;
+}
+
+}  // namespace
+
+Result<Plan> make_plan(const RunRequest& request, const Machine& machine) {
+  if (auto fine = refuse_dangerous(request, machine); !fine) return Failure(fine.error());
+  Plan plan;
+  plan.agent = request.agent;
+  plan.workspace = request.workspace;
+  plan.home = machine.home;
+  plan.user = machine.is_root() ? "agent" : machine.user;
+  plan.inside_uid = machine.is_root() ? id_of_a_root_callers_agent : machine.uid;
+  plan.inside_gid = machine.is_root() ? id_of_a_root_callers_agent : machine.gid;
+  plan.umask = machine.umask;
+  plan.mounts = all_mounts(request, machine);
+  plan.files = own_files(plan);
+  plan.masks = find_masks(request, machine, plan.mounts);
+  plan.environment = agent_environment({.home = plan.home,
+                                        .user = plan.user,
+                                        .inherited = machine.environment,
+                                        .assignments = request.environment,
+                                        .passed = request.pass_environment});
+  plan.command = request.command;
+  return plan;
+}
+
+std::string describe(const Plan& plan) {
+  std::string text = fmt::format("agent {} as {} ({}:{}), workspace {}\n", plan.agent, plan.user,
+                                 plan.inside_uid, plan.inside_gid, text::printable(plan.workspace));
+  std::size_t number = 0;
+  for (const std::string& step : describe_steps(plan)) {
+    text += fmt::format("{:>3}. {}\n", ++number, step);
+  }
+  return text;
+}
+
+}  // namespace sluice::launcher

@@ -1,0 +1,85 @@
+// Turns options and facts into what a run will do, step by step, or refuses them: pure.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "launcher/machine.h"
+#include "launcher/options.h"
+
+namespace sluice::launcher {
+
+// A bind whose source was looked at: a directory or a regular file, its path without symbolic
+// links.
+struct Bind {
+  std::string source;
+  std::string destination;
+  Access access = Access::read_only;
+};
+
+// What the agent must never be able to write: `touched` is every entry that leads to it.
+struct Guarded {
+  std::string what;  // "the policy", "the audit file"
+  std::vector<std::string> touched;
+  bool is_directory = false;  // then what lies below it counts as well
+};
+
+// The options with every path resolved.
+struct RunRequest {
+  std::string agent;
+  std::string workspace;
+  std::vector<Bind> binds;
+  std::vector<TmpfsOption> tmpfs;
+  std::vector<std::string> masks;
+  std::vector<Guarded> guarded;
+  std::vector<std::pair<std::string, std::string>> environment;
+  std::vector<std::string> pass_environment;
+  std::vector<std::string> command;
+};
+
+struct Mount {
+  enum class Kind : std::uint8_t {
+    bind,
+    tmpfs,   // empty, writable, capped
+    shadow,  // empty; read-only once the mount points below it are made
+  };
+  Kind kind = Kind::tmpfs;
+  std::string path;
+  std::string source;                  // bind
+  Access access = Access::read_write;  // bind
+  std::uint64_t bytes = 0;             // tmpfs
+  mode_t mode = 0755;                  // tmpfs, shadow
+  bool required = true;                // else left out where the root has no such directory
+};
+
+// A file of our own in place of the root's; left out where the root has none.
+struct OwnFile {
+  std::string path;
+  std::string text;
+};
+
+struct Plan {
+  std::string agent;
+  std::string workspace;
+  std::string home;
+  std::string user;  // the agent's name in its /etc/passwd
+  uid_t inside_uid = 0;
+  gid_t inside_gid = 0;
+  mode_t umask = 022;
+  std::vector<Mount> mounts;  // parents before children
+  std::vector<OwnFile> files;
+  std::vector<std::string> masks;  // last: nothing is mounted over them
+  std::vector<std::string> environment;
+  std::vector<std::string> command;
+};
+
+// Refuses: a writable bind (the workspace is one) that is or contains '/', the home directory or
+// the running programs, or that holds something guarded; destinations that would replace what
+// encloses.
+Result<Plan> make_plan(const RunRequest& request, const Machine& machine);
+
+// What --dry-run prints: one line a step, in order. Ends with a line feed.
+std::string describe(const Plan& plan);
+
+}  // namespace sluice::launcher

@@ -1,0 +1,97 @@
+// Keeps a sluiced behind an agent's listeners: starts or finds it, replaces it when it dies, gives
+// up closed.
+#pragma once
+
+#include <chrono>
+#include <deque>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "base/error.h"
+#include "launcher/proxy_link.h"
+#include "launcher/proxy_process.h"
+
+namespace sluice::launcher {
+
+// Three deaths within a minute are one too many: pure.
+class DeathLimit {
+ public:
+  using Clock = std::chrono::steady_clock;
+  // Counts one; true when the proxy must not be started again.
+  bool exceeded_by(Clock::time_point death);
+
+ private:
+  static constexpr std::size_t most = 3;
+  static constexpr std::chrono::seconds window{60};
+  std::deque<Clock::time_point> deaths_;
+};
+
+// The machine's sluiced, by its socket.
+struct SharedProxy {
+  std::string socket;
+};
+using ProxyChoice = std::variant<ProxyStart, SharedProxy>;
+
+class ProxyKeeper {
+ public:
+  using Clock = std::chrono::steady_clock;
+  using Gone = ProxyLink::Gone;
+  // What a person or the agent should hear; Notice is a sentence.
+  struct Notice {
+    std::string text;
+  };
+  // A line of sluiced's own log, printable.
+  struct LogLine {
+    std::string text;
+  };
+  using Event = std::variant<netns::Registered, netns::Refused, netns::Denied, netns::Totals, Gone,
+                             Notice, LogLine>;
+
+  ProxyKeeper(ProxyChoice choice, std::string agent);
+  ProxyKeeper(const ProxyKeeper&) = delete;
+  ProxyKeeper& operator=(const ProxyKeeper&) = delete;
+  ~ProxyKeeper();
+
+  // Starts or connects. Errors here end the run before anything else has started.
+  Result<void> open();
+  // Keeps the listeners and registers them; Registered, Refused or Gone follows as an event.
+  Result<void> hand_over(Listeners listeners);
+  Result<void> unregister() { return link_.unregister(); }
+
+  int handover_fd() const noexcept { return link_.fd() >= 0 ? link_.fd() : waiting_.get(); }
+  int log_fd() const noexcept { return log_.get(); }
+
+  // To be called when handover_fd() is readable. Gone only before the first Registered: afterwards
+  // a dead sluiced is replaced here, and Notices tell.
+  std::vector<Event> on_handover(Clock::time_point now);
+  // To be called when log_fd() is readable.
+  std::vector<Event> on_log();
+  // When tick() wants to be called next, for a shared sluiced that is being waited for.
+  std::optional<Clock::time_point> next_tick() const noexcept { return retry_at_; }
+  std::vector<Event> tick(Clock::time_point now);
+  // The child has been reaped elsewhere.
+  void on_child(pid_t pid) noexcept;
+
+ private:
+  void replace(const Gone& gone, Clock::time_point now, std::vector<Event>& events);
+  void restart(Clock::time_point now, std::vector<Event>& events);
+  void await_shared(Clock::time_point now, std::vector<Event>& events);
+  void give_up(std::string why, std::vector<Event>& events);
+  void end_process();
+
+  ProxyChoice choice_;
+  ProxyLink link_;
+  DeathLimit deaths_;
+  Listeners listeners_;
+  Fd waiting_;  // connected, but nothing to register yet
+  Fd log_;
+  std::string log_line_;
+  pid_t pid_ = -1;
+  bool was_registered_ = false;
+  std::optional<Clock::time_point> retry_at_;
+  Clock::time_point retry_until_;
+};
+
+}  // namespace sluice::launcher

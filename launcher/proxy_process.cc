@@ -1,0 +1,131 @@
+#include "launcher/proxy_process.h"
+
+#include <fcntl.h>
+#include <fmt/core.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cstring>
+
+#include "base/io.h"
+#include "base/text.h"
+#include "launcher/sandbox/privileges.h"
+#include "netns/handover.h"
+
+namespace sluice::launcher {
+namespace {
+
+struct Inheritance {
+  std::vector<std::string> arguments;
+  std::vector<int> fds;
+};
+
+Inheritance inheritance(const ProxyStart& start, int handover, const std::vector<Fd>& policy) {
+  Inheritance all{{start.program, "--embedded", "--handover-fd", fmt::format("{}", handover)},
+                  {handover}};
+  for (std::size_t i = 0; i < policy.size(); ++i) {
+    all.arguments.insert(all.arguments.end(), {"--policy-fd", fmt::format("{}:{}", policy[i].get(),
+                                                                          start.policy[i].name)});
+    all.fds.push_back(policy[i].get());
+  }
+  const auto add = [&](const char* option, int fd) {
+    if (fd < 0) return;
+    all.arguments.insert(all.arguments.end(), {option, fmt::format("{}", fd)});
+    all.fds.push_back(fd);
+  };
+  add("--audit-fd", start.audit);
+  add("--admin-fd", start.admin);
+  if (start.as_uid) {
+    all.arguments.insert(all.arguments.end(), {"--as-uid", fmt::format("{}", *start.as_uid)});
+  }
+  return all;
+}
+
+Result<std::vector<Fd>> seal_policy(const std::vector<allowlists::Source>& sources) {
+  std::vector<Fd> sealed;
+  for (const allowlists::Source& source : sources) {
+    auto fd = sealed_memfd("policy", source.text);
+    if (!fd) return Failure(fd.error());
+    sealed.push_back(std::move(*fd));
+  }
+  return sealed;
+}
+
+[[noreturn]] void become_proxy(const Inheritance& inherited, int log) {
+  const Fd nothing(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+  // In a session of its own, so that Ctrl-C ends the agent and not what judges it.
+  if (::setsid() < 0 || ::dup2(nothing.get(), STDIN_FILENO) < 0 || ::dup2(log, STDOUT_FILENO) < 0 ||
+      ::dup2(log, STDERR_FILENO) < 0 || !die_with_parent() || !close_all_but(inherited.fds)) {
+    ::_exit(125);
+  }
+  for (const int fd : inherited.fds) {
+    if (::fcntl(fd, F_SETFD, 0) != 0) ::_exit(125);
+  }
+  sigset_t none;
+  ::sigemptyset(&none);
+  ::sigprocmask(SIG_SETMASK, &none, nullptr);
+  std::vector<char*> arguments;
+  for (const std::string& argument : inherited.arguments) {
+    arguments.push_back(const_cast<char*>(argument.c_str()));
+  }
+  arguments.push_back(nullptr);
+  std::string path = "PATH=/usr/local/bin:/usr/bin:/bin";
+  char* const environment[] = {path.data(), nullptr};
+  ::execve(arguments.front(), arguments.data(), environment);
+  const std::string text = fmt::format("error: cannot run '{}': {}\n", inherited.arguments.front(),
+                                       strerrordesc_np(errno));
+  (void)write_all(STDERR_FILENO, "stderr", text);
+  ::_exit(125);
+}
+
+Result<void> make_non_blocking(int fd) {
+  const int flags = ::fcntl(fd, F_GETFL);
+  if (flags < 0 || ::fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0) {
+    return fail_errno(Errc::bug, "O_NONBLOCK");
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<ProxyProcess> start_proxy(const ProxyStart& start) {
+  auto pair = netns::socket_pair();
+  if (!pair) return Failure(pair.error());
+  const auto policy = seal_policy(start.policy);
+  if (!policy) return Failure(policy.error());
+  int ends[2];
+  if (::pipe2(ends, O_CLOEXEC) != 0) return fail_errno(Errc::unavailable, "pipe2");
+  Fd log(ends[0]);
+  const Fd log_write(ends[1]);
+  for (const int fd : {pair->first.get(), log.get()}) {
+    if (auto done = make_non_blocking(fd); !done) return Failure(done.error());
+  }
+  const Inheritance inherited = inheritance(start, pair->second.get(), *policy);
+  const pid_t pid = ::fork();
+  if (pid < 0) return fail_errno(Errc::unavailable, "fork");
+  if (pid == 0) become_proxy(inherited, log_write.get());
+  return ProxyProcess{pid, std::move(pair->first), std::move(log)};
+}
+
+Result<Fd> connect_proxy(const std::string& socket_path) {
+  const std::string what =
+      fmt::format("cannot reach sluiced at '{}'", text::printable(socket_path));
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (socket_path.size() >= sizeof(address.sun_path)) {
+    return fail(Errc::bad_config, fmt::format("{}: its path is too long", what));
+  }
+  std::memcpy(address.sun_path, socket_path.c_str(), socket_path.size() + 1);
+  Fd socket(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!socket) return fail_errno(Errc::unavailable, "socket");
+  const auto* const to = reinterpret_cast<const sockaddr*>(&address);
+  if (::connect(socket.get(), to, sizeof(address)) != 0) {
+    return fail_errno(Errc::unavailable, what,
+                      "start sluiced, or run with --proxy embedded and your own policy");
+  }
+  return socket;
+}
+
+}  // namespace sluice::launcher

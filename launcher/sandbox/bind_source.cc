@@ -1,0 +1,143 @@
+#include "launcher/sandbox/bind_source.h"
+
+#include <fcntl.h>
+#include <fmt/core.h>
+#include <linux/openat2.h>
+#include <sched.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+
+#include "base/io.h"
+#include "base/text.h"
+#include "launcher/sandbox/privileges.h"
+#include "launcher/sandbox/tree.h"
+
+namespace sluice::launcher {
+namespace {
+
+constexpr std::uint64_t harmless = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
+
+Result<Fd> open_source(const std::string& path) {
+  open_how how{};
+  how.flags = O_PATH | O_CLOEXEC;
+  how.resolve = RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
+  Fd source(static_cast<int>(::syscall(SYS_openat2, AT_FDCWD, path.c_str(), &how, sizeof(how))));
+  if (!source) {
+    return fail_errno(Errc::unavailable, fmt::format("cannot open '{}'", text::printable(path)),
+                      "it was there without symbolic links a moment ago: is it being changed?");
+  }
+  return source;
+}
+
+std::uint64_t attributes_of(const Mount& bind) {
+  return harmless | (bind.access == Access::read_only ? std::uint64_t{MOUNT_ATTR_RDONLY} : 0);
+}
+
+// A process that only waits, in a user namespace of its own, so that the namespace can be opened.
+class Holder {
+ public:
+  static Result<Holder> start() {
+    Fd read_end;
+    Fd write_end;
+    int ends[2];
+    if (::pipe2(ends, O_CLOEXEC) != 0) return fail_errno(Errc::unavailable, "pipe2");
+    read_end.reset(ends[0]);
+    write_end.reset(ends[1]);
+    const pid_t pid = ::fork();
+    if (pid < 0) return fail_errno(Errc::unavailable, "fork");
+    if (pid == 0) {
+      if (!die_with_parent() || ::unshare(CLONE_NEWUSER) != 0) ::_exit(1);
+      if (::write(write_end.get(), "u", 1) != 1) ::_exit(1);
+      for (;;) ::pause();
+    }
+    Holder holder(pid);
+    write_end.reset();
+    char ready = 0;
+    if (::read(read_end.get(), &ready, 1) != 1) {
+      return fail(Errc::not_permitted, "cannot make a user namespace to map a bind's owner",
+                  "sysctl -w user.max_user_namespaces=15000");
+    }
+    return holder;
+  }
+  Holder(Holder&& other) noexcept : pid_(std::exchange(other.pid_, -1)) {}
+  Holder(const Holder&) = delete;
+  Holder& operator=(const Holder&) = delete;
+  Holder& operator=(Holder&&) = delete;
+  ~Holder() {
+    if (pid_ < 0) return;
+    ::kill(pid_, SIGKILL);
+    ::waitpid(pid_, nullptr, 0);
+  }
+  std::string proc(const char* file) const { return fmt::format("/proc/{}/{}", pid_, file); }
+
+ private:
+  explicit Holder(pid_t pid) : pid_(pid) {}
+  pid_t pid_;
+};
+
+// The first id of a map line is the one on the file system, the second the one that is seen.
+Result<Fd> owner_namespace(const struct stat& owner, uid_t host_id) {
+  const auto holder = Holder::start();
+  if (!holder) return Failure(holder.error());
+  const auto line = [&](uid_t from) { return fmt::format("{} {} 1\n", from, host_id); };
+  if (auto done = write_file(holder->proc("uid_map"), line(owner.st_uid)); !done) {
+    return Failure(done.error());
+  }
+  if (auto done = write_file(holder->proc("gid_map"), line(owner.st_gid)); !done) {
+    return Failure(done.error());
+  }
+  Fd names(::open(holder->proc("ns/user").c_str(), O_RDONLY | O_CLOEXEC));
+  if (!names) return fail_errno(Errc::unavailable, holder->proc("ns/user"));
+  return names;
+}
+
+Result<void> map_owner(int tree, const Mount& bind, uid_t host_id) {
+  struct stat owner {};
+  if (::fstat(tree, &owner) != 0) return fail_errno(Errc::bug, "fstat");
+  const auto names = owner_namespace(owner, host_id);
+  if (!names) return Failure(names.error());
+  mount_attr change{};
+  change.attr_set = MOUNT_ATTR_IDMAP;
+  change.userns_fd = static_cast<std::uint64_t>(names->get());
+  if (::mount_setattr(tree, "", AT_EMPTY_PATH, &change, sizeof(change)) == 0) return {};
+  return fail_errno(
+      Errc::not_permitted,
+      fmt::format("the file system of '{}' cannot map owners", text::printable(bind.source)),
+      "run sluice as the owner of that directory instead of root, or use one on ext4, xfs or "
+      "btrfs");
+}
+
+}  // namespace
+
+Result<Fd> open_bind(const Mount& bind) {
+  const auto source = open_source(bind.source);
+  if (!source) return Failure(source.error());
+  auto tree = clone_tree_at(source->get(), "", Recursive::yes);
+  if (!tree) return tree;
+  auto set = set_attributes(tree->get(), attributes_of(bind), Recursive::yes);
+  if (!set) return Failure(set.error());
+  return tree;
+}
+
+Result<Fd> open_bind_as_root(const Mount& bind, uid_t host_id) {
+  const auto source = open_source(bind.source);
+  if (!source) return Failure(source.error());
+  auto tree = clone_tree_at(source->get(), "", Recursive::no);
+  if (!tree) return tree;
+  auto set = set_attributes(tree->get(), attributes_of(bind), Recursive::no);
+  if (!set) return Failure(set.error());
+  if (bind.access == Access::read_write) {
+    if (auto mapped = map_owner(tree->get(), bind, host_id); !mapped) {
+      return Failure(mapped.error());
+    }
+  }
+  return tree;
+}
+
+}  // namespace sluice::launcher

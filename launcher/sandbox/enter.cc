@@ -1,0 +1,188 @@
+#include "launcher/sandbox/enter.h"
+
+#include <fmt/core.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "launcher/control.h"
+#include "launcher/sandbox/init.h"
+#include "launcher/sandbox/namespaces.h"
+#include "launcher/sandbox/new_root.h"
+#include "launcher/sandbox/privileges.h"
+#include "launcher/sandbox/terminal.h"
+#include "netns/handover.h"
+#include "netns/network.h"
+
+namespace sluice::launcher {
+namespace {
+
+// What pid 1 gathers on its way, step by step.
+struct Enclosure {
+  SandboxStart start;
+  Fd control;
+  NewRoot root;
+  std::vector<netns::RoleSocket> sockets;
+  Terminal terminal;
+};
+
+struct Step {
+  const char* name;
+  Result<void> (*take)(Enclosure&);
+};
+
+// The supervisor's other descriptors lead to the proxy, the policy and the person's files.
+Result<void> close_descriptors(Enclosure& enclosure) {
+  std::vector<int> kept{enclosure.control.get()};
+  for (const Fd& bind : enclosure.start.binds) kept.push_back(bind.get());
+  return close_all_but(std::move(kept));
+}
+
+Result<void> become_agents_host_id(Enclosure& enclosure) {
+  if (!enclosure.start.host_id) return {};
+  return become_host_id(*enclosure.start.host_id);
+}
+
+Result<void> leave_host(Enclosure& enclosure) {
+  const Plan& plan = enclosure.start.plan;
+  return leave_host_namespaces({.inside_uid = plan.inside_uid,
+                                .inside_gid = plan.inside_gid,
+                                .outside_uid = ::geteuid(),
+                                .outside_gid = ::getegid()});
+}
+
+// PR_SET_PDEATHSIG does not tell when the parent died before it: the socket does.
+Result<void> hang_on_supervisor(Enclosure& enclosure) {
+  if (auto done = die_with_parent(); !done) return done;
+  pollfd supervisor{enclosure.control.get(), POLLIN, 0};
+  if (::poll(&supervisor, 1, 0) > 0 && (supervisor.revents & POLLHUP) != 0) ::_exit(125);
+  if (::prctl(PR_SET_DUMPABLE, 0) != 0) return fail_errno(Errc::bug, "PR_SET_DUMPABLE");
+  if (::setsid() < 0) return fail_errno(Errc::bug, "setsid");
+  return {};
+}
+
+Result<void> build_root(Enclosure& enclosure) {
+  auto root = enter_new_root(enclosure.start.plan, std::move(enclosure.start.binds));
+  if (!root) return Failure(root.error());
+  enclosure.root = std::move(*root);
+  return {};
+}
+
+Result<void> name_host(Enclosure& enclosure) {
+  const std::string& name = enclosure.start.plan.agent;
+  if (::sethostname(name.data(), name.size()) != 0) {
+    return fail_errno(Errc::not_permitted, "sethostname");
+  }
+  return {};
+}
+
+Result<void> build_network(Enclosure& enclosure) {
+  auto sockets = netns::build_agent_network();
+  if (!sockets) return Failure(sockets.error());
+  enclosure.sockets = std::move(*sockets);
+  return {};
+}
+
+Result<void> seal_kernel_files(Enclosure& enclosure) { return enclosure.root.kernel_files.seal(); }
+
+Result<void> take_own_terminal(Enclosure& enclosure) {
+  if (!has_terminal()) return {};
+  auto terminal = open_terminal();
+  if (!terminal) return Failure(terminal.error());
+  enclosure.terminal = std::move(*terminal);
+  return {};
+}
+
+Result<void> hand_over_sockets(Enclosure& enclosure) {
+  ControlMessage ready;
+  ready.kind = ControlMessage::Kind::ready;
+  std::sort(enclosure.sockets.begin(), enclosure.sockets.end(),
+            [](const netns::RoleSocket& a, const netns::RoleSocket& b) { return a.role < b.role; });
+  for (netns::RoleSocket& socket : enclosure.sockets) ready.fds.push_back(std::move(socket.fd));
+  enclosure.sockets.clear();
+  ready.fds.push_back(std::move(enclosure.root.denials));
+  if (enclosure.terminal.master) ready.fds.push_back(std::move(enclosure.terminal.master));
+  return send_control(enclosure.control.get(), ready);
+}
+
+// The proxy must hold the sockets before anybody can connect to them.
+Result<void> await_go(Enclosure& enclosure) {
+  for (;;) {
+    auto message = receive_control(enclosure.control.get());
+    if (!message) ::_exit(125);
+    if (*message && (*message)->kind == ControlMessage::Kind::go) return {};
+  }
+}
+
+// In the process that the supervisor forked.
+constexpr Step outside[] = {{"descriptors", close_descriptors},
+                            {"host id", become_agents_host_id},
+                            {"namespaces", leave_host}};
+
+// In pid 1 of the new pid namespace.
+constexpr Step inside[] = {{"supervisor", hang_on_supervisor},
+                           {"root", build_root},
+                           {"host name", name_host},
+                           {"network", build_network},
+                           {"kernel files", seal_kernel_files},
+                           {"terminal", take_own_terminal},
+                           {"handover", hand_over_sockets},
+                           {"go", await_go}};
+
+template <std::size_t n>
+void take_all(const Step (&steps)[n], Enclosure& enclosure) {
+  for (const Step& step : steps) {
+    const auto done = step.take(enclosure);
+    if (done) continue;
+    const Error& error = done.error();
+    (void)send_control(enclosure.control.get(),
+                       failure_message(125, Error{error.code,
+                                                  fmt::format("the sandbox failed at '{}': {}",
+                                                              step.name, error.what),
+                                                  error.hint,
+                                                  {}}));
+    ::_exit(125);
+  }
+}
+
+[[noreturn]] void be_init(Enclosure& enclosure) {
+  take_all(inside, enclosure);
+  ::_exit(run_init({enclosure.start.plan, enclosure.start.filter, enclosure.terminal.slave.get()},
+                   std::move(enclosure.control)));
+}
+
+[[noreturn]] void set_up(Enclosure& enclosure) {
+  take_all(outside, enclosure);
+  // A sibling, so that pid 1's parent is the supervisor: its end is what PR_SET_PDEATHSIG waits
+  // for.
+  const long pid = ::syscall(SYS_clone, CLONE_PARENT, nullptr, nullptr, nullptr, nullptr);
+  if (pid == 0) be_init(enclosure);
+  ControlMessage message;
+  message.kind = ControlMessage::Kind::born;
+  message.number = static_cast<int>(pid);
+  if (pid < 0) message = failure_message(125, errno_error(Errc::unavailable, "clone", errno));
+  (void)send_control(enclosure.control.get(), message);
+  ::_exit(0);
+}
+
+}  // namespace
+
+Result<Sandbox> start_sandbox(SandboxStart start) {
+  auto pair = netns::socket_pair();
+  if (!pair) return Failure(pair.error());
+  const pid_t pid = ::fork();
+  if (pid < 0) return fail_errno(Errc::unavailable, "fork");
+  if (pid == 0) {
+    pair->first.reset();
+    Enclosure enclosure{std::move(start), std::move(pair->second), {}, {}, {}};
+    set_up(enclosure);
+  }
+  return Sandbox{std::move(pair->first)};
+}
+
+}  // namespace sluice::launcher

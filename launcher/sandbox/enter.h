@@ -1,0 +1,32 @@
+// The order in which an agent is closed in, from the supervisor's fork to the agent's first
+// instruction.
+#pragma once
+
+#include <sys/types.h>
+
+#include <optional>
+#include <vector>
+
+#include "base/error.h"
+#include "base/fd.h"
+#include "launcher/plan.h"
+#include "launcher/sandbox/seccomp.h"
+
+namespace sluice::launcher {
+
+struct SandboxStart {
+  const Plan& plan;
+  const FilterProgram& filter;
+  std::optional<uid_t> host_id;  // for a root caller: whom the agent is on the host
+  std::vector<Fd> binds;         // for a root caller: the plan's binds, opened and mapped
+};
+
+struct Sandbox {
+  Fd control;  // ControlMessage both ways; closing it ends the sandbox
+};
+
+// Forks. The sandbox says `born`, then `ready` or `failed`, waits for `go`, then says `started` or
+// `failed`, and `ended`. Its pid 1 becomes a child of the calling process.
+Result<Sandbox> start_sandbox(SandboxStart start);
+
+}  // namespace sluice::launcher

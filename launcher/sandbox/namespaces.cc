@@ -1,0 +1,84 @@
+#include "launcher/sandbox/namespaces.h"
+
+#include <fmt/core.h>
+#include <sched.h>
+#include <sys/prctl.h>
+
+#include <cerrno>
+
+#include "base/io.h"
+
+namespace sluice::launcher {
+namespace {
+
+std::string setting(const char* path) {
+  const auto text = read_file(path, 64);
+  if (!text) return {};
+  return text->substr(0, text->find('\n'));
+}
+
+Failure forbidden(std::string_view what, int error_number) {
+  const std::string clone = setting("/proc/sys/kernel/unprivileged_userns_clone");
+  const std::string apparmor = setting("/proc/sys/kernel/apparmor_restrict_unprivileged_userns");
+  return Failure(
+      errno_error(Errc::not_permitted, what, error_number,
+                  namespace_hint(error_number, {.unprivileged_userns_clone = clone,
+                                                .apparmor_restrict_unprivileged = apparmor})));
+}
+
+// user_namespaces(7): setgroups must be denied before an unprivileged gid_map is written.
+Result<void> write_maps(const IdMap& map) {
+  // After a change of ids /proc/self belongs to root, who is no one here.
+  if (::prctl(PR_SET_DUMPABLE, 1) != 0) return fail_errno(Errc::bug, "PR_SET_DUMPABLE");
+  const std::string uids = fmt::format("{} {} 1\n", map.inside_uid, map.outside_uid);
+  const std::string gids = fmt::format("{} {} 1\n", map.inside_gid, map.outside_gid);
+  for (const auto& [path, text] :
+       {std::pair<const char*, std::string>{"/proc/self/setgroups", "deny\n"},
+        {"/proc/self/uid_map", uids},
+        {"/proc/self/gid_map", gids}}) {
+    errno = 0;
+    if (!write_file(path, text)) {
+      return forbidden(fmt::format("cannot write '{}' of a new user namespace", path), errno);
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+std::string namespace_hint(int error_number, const NamespaceSettings& settings) {
+  if (error_number == ENOSPC) {
+    return "this machine allows no more user namespaces: sysctl -w user.max_user_namespaces=15000";
+  }
+  if (error_number == EROFS) {
+    return "/proc is read-only here: start the container with --security-opt "
+           "systempaths=unconfined "
+           "(podman: --security-opt unmask=ALL)";
+  }
+  if (settings.unprivileged_userns_clone == "0") {
+    return "user namespaces are for root only here: sysctl -w kernel.unprivileged_userns_clone=1";
+  }
+  if (settings.apparmor_restrict_unprivileged == "1") {
+    return "AppArmor restricts user namespaces here: give sluice a profile with 'userns,', or "
+           "sysctl -w "
+           "kernel.apparmor_restrict_unprivileged_userns=0";
+  }
+  return "something around sluice forbids user namespaces; in a container: --security-opt "
+         "seccomp=unconfined --security-opt systempaths=unconfined";
+}
+
+Result<void> leave_host_namespaces(const IdMap& map) {
+  constexpr int all = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS |
+                      CLONE_NEWNET | CLONE_NEWCGROUP;
+  if (::unshare(all) != 0) return forbidden("cannot make new namespaces", errno);
+  return write_maps(map);
+}
+
+Result<void> nest_user_namespace(uid_t uid, gid_t gid) {
+  if (::unshare(CLONE_NEWUSER) != 0) {
+    return forbidden("cannot make the agent's user namespace", errno);
+  }
+  return write_maps({.inside_uid = uid, .inside_gid = gid, .outside_uid = uid, .outside_gid = gid});
+}
+
+}  // namespace sluice::launcher

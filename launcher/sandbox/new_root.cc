@@ -1,0 +1,114 @@
+#include "launcher/sandbox/new_root.h"
+
+#include <fcntl.h>
+#include <fmt/core.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/text.h"
+#include "launcher/sandbox/bind_source.h"
+#include "launcher/sandbox/devices.h"
+#include "launcher/sandbox/masking.h"
+#include "launcher/sandbox/mount_points.h"
+#include "launcher/sandbox/own_files.h"
+#include "launcher/sandbox/tree.h"
+
+namespace sluice::launcher {
+namespace {
+
+Result<std::vector<Fd>> open_binds(const Plan& plan) {
+  std::vector<Fd> binds;
+  for (const Mount& mount : plan.mounts) {
+    if (mount.kind != Mount::Kind::bind) continue;
+    auto bind = open_bind(mount);
+    if (!bind) return Failure(bind.error());
+    binds.push_back(std::move(*bind));
+  }
+  return binds;
+}
+
+// Read-only on the detached copy, so that there is no moment in which anybody sees it writable.
+Result<void> change_root() {
+  const auto root = clone_tree("/", Recursive::yes);
+  if (!root) return Failure(root.error());
+  constexpr std::uint64_t closed = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
+  if (auto set = set_attributes(root->get(), closed, Recursive::yes); !set) return set;
+  if (auto done = attach(root->get(), "/"); !done) return done;
+  if (::fchdir(root->get()) != 0) return fail_errno(Errc::bug, "fchdir");
+  if (::syscall(SYS_pivot_root, ".", ".") != 0)
+    return fail_errno(Errc::not_permitted, "pivot_root");
+  // pivot_root(2): the old root now lies on top of the new one.
+  if (::umount2(".", MNT_DETACH) != 0) return fail_errno(Errc::not_permitted, "umount2");
+  if (::chdir("/") != 0) return fail_errno(Errc::bug, "chdir");
+  return {};
+}
+
+Shape shape_of(int tree) {
+  struct stat status {};
+  return ::fstat(tree, &status) == 0 && !S_ISDIR(status.st_mode) ? Shape::file : Shape::directory;
+}
+
+Result<void> mount_one(const Mount& mount, MountPoints& points, Fd bind) {
+  const Shape shape = bind ? shape_of(bind.get()) : Shape::directory;
+  auto point = points.open(mount.path, shape, MakeMissing(mount.required));
+  if (!point) return mount.required ? Failure(point.error()) : Result<void>{};
+  switch (mount.kind) {
+    case Mount::Kind::shadow:
+      return points.cover(mount.path, mount.mode);
+    case Mount::Kind::bind:
+      return attach(bind.get(), point->get());
+    case Mount::Kind::tmpfs:
+      break;
+  }
+  auto empty = new_tmpfs(mount.bytes, mount.mode);
+  if (!empty) return Failure(empty.error());
+  return attach(empty->get(), point->get());
+}
+
+Result<void> mount_all(const Plan& plan, MountPoints& points, std::vector<Fd>& binds) {
+  std::size_t next_bind = 0;
+  for (const Mount& mount : plan.mounts) {
+    Fd bind = mount.kind == Mount::Kind::bind ? std::move(binds.at(next_bind++)) : Fd{};
+    if (auto done = mount_one(mount, points, std::move(bind)); !done) {
+      return fail(
+          done.error().code,
+          fmt::format("cannot mount '{}': {}", text::printable(mount.path), done.error().what),
+          done.error().hint);
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<NewRoot> enter_new_root(const Plan& plan, std::vector<Fd> binds) {
+  if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) {
+    return fail_errno(Errc::not_permitted, "cannot make mounts private");
+  }
+  if (binds.empty()) {
+    auto opened = open_binds(plan);
+    if (!opened) return Failure(opened.error());
+    binds = std::move(*opened);
+  }
+  auto kernel_files = KernelFiles::make();
+  if (!kernel_files) return Failure(kernel_files.error());
+  auto devices = Devices::take();
+  if (!devices) return Failure(devices.error());
+  if (auto done = change_root(); !done) return Failure(done.error());
+  if (auto done = kernel_files->attach(); !done) return Failure(done.error());
+  if (auto done = devices->attach(); !done) return Failure(done.error());
+  MountPoints points;
+  if (auto done = mount_all(plan, points, binds); !done) return Failure(done.error());
+  auto denials = put_own_files(plan.files, points);
+  if (!denials) return Failure(denials.error());
+  for (const std::string& mask : plan.masks) {
+    if (auto done = hide(mask); !done) return Failure(done.error());
+  }
+  if (auto done = points.seal(); !done) return Failure(done.error());
+  if (auto done = devices->seal(); !done) return Failure(done.error());
+  return NewRoot{std::move(*kernel_files), std::move(*denials)};
+}
+
+}  // namespace sluice::launcher

@@ -1,0 +1,23 @@
+// The agent's file system: the host's root read-only, with everything of the plan in place of its
+// parts.
+#pragma once
+
+#include <vector>
+
+#include "base/error.h"
+#include "base/fd.h"
+#include "launcher/plan.h"
+#include "launcher/sandbox/kernel_files.h"
+
+namespace sluice::launcher {
+
+struct NewRoot {
+  KernelFiles kernel_files;  // to be sealed once the network is there
+  Fd denials;                // write end of /run/sluice/denials, which is read-only inside
+};
+
+// In fresh mount, pid, ipc and net namespaces. `binds` are the plan's binds in order, opened by a
+// root caller; empty otherwise. Afterwards the working directory is '/'.
+Result<NewRoot> enter_new_root(const Plan& plan, std::vector<Fd> binds);
+
+}  // namespace sluice::launcher

@@ -1,0 +1,33 @@
+// Gives up what a process could do beyond the agent's own id: host root, capabilities, descriptors.
+#pragma once
+
+#include <sys/types.h>
+
+#include <vector>
+
+#include "base/error.h"
+
+namespace sluice::launcher {
+
+// For a root caller's child: becomes the host id `id` (uid and gid) with no supplementary groups
+// and no way back. PR_SET_PDEATHSIG is cleared by it.
+Result<void> become_host_id(uid_t id);
+
+// Kills the calling process when its parent *thread* ends; to be called after every change of ids.
+Result<void> die_with_parent();
+
+// Core files are never piped to the host's core_pattern helper: RLIMIT_CORE 1, because 0 does not
+// stop a pipe (core(5)); at most 65536 descriptors.
+Result<void> limit_resources();
+
+// Empties all capability sets and the bounding set, and locks the securebits against getting any
+// back.
+Result<void> drop_capabilities();
+
+// Closes every descriptor but 0-2 and `kept`.
+Result<void> close_all_but(std::vector<int> kept);
+
+// PR_SET_NO_NEW_PRIVS, prctl(2).
+Result<void> forbid_new_privileges();
+
+}  // namespace sluice::launcher

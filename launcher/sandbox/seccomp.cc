@@ -1,0 +1,211 @@
+#include "launcher/sandbox/seccomp.h"
+
+#include <fcntl.h>
+#include <fmt/core.h>
+#include <linux/audit.h>
+#include <linux/seccomp.h>
+#include <sched.h>
+#include <seccomp.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstddef>
+#include <memory>
+
+#include "base/fd.h"
+#include "base/io.h"
+
+namespace sluice::launcher {
+namespace {
+
+using Argument = unsigned;
+
+constexpr std::uint64_t low_32_bits = 0xffffffff;
+
+constexpr std::array<const char*, 48> refused{
+    // other people's kernels: tracing, modules, time, boot, swap, accounting
+    "bpf", "perf_event_open", "userfaultfd", "kexec_load", "kexec_file_load", "init_module",
+    "finit_module", "delete_module", "acct", "swapon", "swapoff", "reboot", "settimeofday",
+    "clock_settime", "adjtimex", "clock_adjtime", "quotactl", "quotactl_fd", "iopl", "ioperm",
+    "syslog", "vhangup", "lookup_dcookie", "nfsservctl", "uselib", "_sysctl",
+    // rings that make system calls without making them
+    "io_uring_setup", "io_uring_enter", "io_uring_register",
+    // keys are not namespaced by owner
+    "keyctl", "add_key", "request_key",
+    // file systems and namespaces
+    "setns", "mount", "umount2", "pivot_root", "chroot", "fsopen", "fsconfig", "fsmount", "fspick",
+    "open_tree", "move_mount", "mount_setattr", "open_by_handle_at", "name_to_handle_at",
+    "sethostname", "setdomainname"};
+
+// A set of rules whose first failure is remembered, so that the list reads as a list.
+class Rules {
+ public:
+  explicit Rules(scmp_filter_ctx context) : context_(context) {}
+
+  void refuse(const char* name, std::vector<scmp_arg_cmp> conditions, int error = EPERM) {
+    const int number = ::seccomp_syscall_resolve_name(name);
+    // Unknown to libseccomp: newer than the last number that the prologue lets through. Below zero:
+    // another architecture's.
+    if (number < 0) return;
+    const int result = ::seccomp_rule_add_array(
+        context_, SCMP_ACT_ERRNO(static_cast<std::uint16_t>(error)), number,
+        static_cast<unsigned>(conditions.size()), conditions.data());
+    if (result != 0 && failure_.empty()) failure_ = fmt::format("rule for {}: {}", name, -result);
+  }
+
+  const std::string& failure() const { return failure_; }
+
+ private:
+  scmp_filter_ctx context_;
+  std::string failure_;
+};
+
+scmp_arg_cmp equals(Argument argument, std::uint64_t value) {
+  return {argument, SCMP_CMP_MASKED_EQ, low_32_bits, value};
+}
+scmp_arg_cmp has_bits(Argument argument, std::uint64_t bits) {
+  return {argument, SCMP_CMP_MASKED_EQ, bits, bits};
+}
+
+void refuse_families(Rules& rules) {
+  constexpr unsigned families_by_name = 64;  // above them: any of the higher bits
+  for (const char* call : {"socket", "socketpair"}) {
+    for (unsigned family = 0; family < families_by_name; ++family) {
+      const bool allowed =
+          family == AF_UNIX || family == AF_INET || family == AF_INET6 || family == AF_NETLINK;
+      if (!allowed) rules.refuse(call, {equals(0, family)}, EAFNOSUPPORT);
+    }
+    for (unsigned bit = 6; bit < 32; ++bit) {
+      rules.refuse(call, {has_bits(0, std::uint64_t{1} << bit)}, EAFNOSUPPORT);
+    }
+  }
+  // NETLINK_ROUTE is 0: any bit makes it another protocol.
+  for (unsigned bit = 0; bit < 32; ++bit) {
+    rules.refuse("socket", {equals(0, AF_NETLINK), has_bits(2, std::uint64_t{1} << bit)},
+                 EPROTONOSUPPORT);
+  }
+}
+
+void refuse_namespaces(Rules& rules) {
+  constexpr std::array<unsigned, 7> kinds{CLONE_NEWUSER, CLONE_NEWNS,  CLONE_NEWPID,   CLONE_NEWNET,
+                                          CLONE_NEWIPC,  CLONE_NEWUTS, CLONE_NEWCGROUP};
+  for (const unsigned kind : kinds) {
+    rules.refuse("clone", {has_bits(0, kind)});
+    rules.refuse("unshare", {has_bits(0, kind)});
+  }
+  rules.refuse("unshare", {has_bits(0, 0x80)});  // CLONE_NEWTIME
+  // Its flags are behind a pointer; libc falls back to clone().
+  rules.refuse("clone3", {}, ENOSYS);
+}
+
+// A file of the workspace that is setuid runs on the host with the rights of the workspace's owner.
+void refuse_set_id_bits(Rules& rules) {
+  struct Call {
+    const char* name;
+    Argument mode;
+  };
+  constexpr std::array<Call, 9> always{{{"chmod", 1},
+                                        {"fchmod", 1},
+                                        {"fchmodat", 2},
+                                        {"fchmodat2", 2},
+                                        {"creat", 1},
+                                        {"mkdir", 1},
+                                        {"mkdirat", 2},
+                                        {"mknod", 1},
+                                        {"mknodat", 2}}};
+  constexpr std::uint64_t temporary_file = O_TMPFILE & ~O_DIRECTORY;
+  for (const std::uint64_t bit : {std::uint64_t{S_ISUID}, std::uint64_t{S_ISGID}}) {
+    for (const Call& call : always) rules.refuse(call.name, {has_bits(call.mode, bit)});
+    for (const std::uint64_t making : {std::uint64_t{O_CREAT}, temporary_file}) {
+      rules.refuse("open", {has_bits(1, making), has_bits(2, bit)});
+      rules.refuse("openat", {has_bits(2, making), has_bits(3, bit)});
+    }
+  }
+  // Its mode is behind a pointer; callers fall back to openat().
+  rules.refuse("openat2", {}, ENOSYS);
+}
+
+void refuse_terminal_injection(Rules& rules) {
+  for (const unsigned long request : {TIOCSTI, TIOCLINUX})
+    rules.refuse("ioctl", {equals(1, request)});
+}
+
+std::uint32_t newest_known_call() {
+  std::uint32_t newest = 0;
+  for (int number = 0; number < 2048; ++number) {
+    const std::unique_ptr<char, decltype(&::free)> name(
+        ::seccomp_syscall_resolve_num_arch(SCMP_ARCH_NATIVE, number), &::free);
+    if (name) newest = static_cast<std::uint32_t>(number);
+  }
+  return newest;
+}
+
+// Runs before libseccomp's program: BPF_RET unless the architecture is ours and the number is
+// known. x32 numbers have bit 30 set and are above every known one.
+FilterProgram prologue() {
+  constexpr std::uint32_t no_such_call = SECCOMP_RET_ERRNO | ENOSYS;
+  return {BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, arch)),
+          BPF_JUMP(
+              BPF_JMP | BPF_JEQ | BPF_K,
+              ::seccomp_arch_native() == SCMP_ARCH_AARCH64 ? AUDIT_ARCH_AARCH64 : AUDIT_ARCH_X86_64,
+              1, 0),
+          BPF_STMT(BPF_RET | BPF_K, no_such_call),
+          BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+          BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, newest_known_call(), 0, 1),
+          BPF_STMT(BPF_RET | BPF_K, no_such_call)};
+}
+
+Result<FilterProgram> export_program(scmp_filter_ctx context) {
+  const Fd file(::memfd_create("filter", MFD_CLOEXEC));
+  if (!file) return fail_errno(Errc::unavailable, "memfd_create");
+  if (const int result = ::seccomp_export_bpf(context, file.get()); result != 0) {
+    return Failure(errno_error(Errc::bug, "seccomp_export_bpf", -result));
+  }
+  if (::lseek(file.get(), 0, SEEK_SET) != 0) return fail_errno(Errc::bug, "lseek");
+  const auto bytes = read_fd(file.get(), "filter", BPF_MAXINSNS * sizeof(sock_filter));
+  if (!bytes) return Failure(bytes.error());
+  FilterProgram program = prologue();
+  const std::size_t head = program.size();
+  program.resize(head + bytes->size() / sizeof(sock_filter));
+  bytes->copy(reinterpret_cast<char*>(program.data() + head), bytes->size());
+  return program;
+}
+
+}  // namespace
+
+Result<FilterProgram> compile_filter() {
+  const std::unique_ptr<void, decltype(&::seccomp_release)> context(::seccomp_init(SCMP_ACT_ALLOW),
+                                                                    &::seccomp_release);
+  if (!context) return fail(Errc::unavailable, "seccomp_init failed");
+  // Killing would break programs that merely probe.
+  if (const int result =
+          ::seccomp_attr_set(context.get(), SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_ERRNO(ENOSYS));
+      result != 0) {
+    return Failure(errno_error(Errc::bug, "seccomp_attr_set", -result));
+  }
+  Rules rules(context.get());
+  for (const char* name : refused) rules.refuse(name, {});
+  refuse_families(rules);
+  refuse_namespaces(rules);
+  refuse_set_id_bits(rules);
+  refuse_terminal_injection(rules);
+  if (!rules.failure().empty()) return fail(Errc::bug, "seccomp " + rules.failure());
+  return export_program(context.get());
+}
+
+Result<void> load_filter(const FilterProgram& program) {
+  const sock_fprog filter{static_cast<unsigned short>(program.size()),
+                          const_cast<sock_filter*>(program.data())};
+  if (::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &filter) != 0) {
+    return fail_errno(Errc::not_permitted, "cannot load the system call filter");
+  }
+  return {};
+}
+
+}  // namespace sluice::launcher

@@ -1,0 +1,24 @@
+// Which system calls an agent is refused: a deny list, compiled once and loaded just before exec.
+#pragma once
+
+#include <linux/filter.h>
+
+#include <vector>
+
+#include "base/error.h"
+
+namespace sluice::launcher {
+
+using FilterProgram = std::vector<sock_filter>;
+
+// Every int argument is compared by its low 32 bits, as the kernel reads it: socket(40 + 2^32) is
+// an AF_VSOCK socket. Numbers newer than libseccomp knows, the x32 numbers and foreign
+// architectures (int 0x80) answer ENOSYS, so that libc's fallbacks work; what is denied answers
+// EPERM, but unknown address families EAFNOSUPPORT. Setuid and setgid bits cannot be given to a
+// file (systemd's RestrictSUIDSGID).
+Result<FilterProgram> compile_filter();
+
+// seccomp(2), SECCOMP_SET_MODE_FILTER, on the calling thread, which must have no_new_privs.
+Result<void> load_filter(const FilterProgram& program);
+
+}  // namespace sluice::launcher

@@ -1,0 +1,31 @@
+#include "launcher/signals.h"
+
+#include <signal.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+namespace sluice::launcher {
+
+Result<Fd> watch_signals() {
+  sigset_t watched;
+  ::sigemptyset(&watched);
+  for (const int number : {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGCHLD, SIGWINCH}) {
+    ::sigaddset(&watched, number);
+  }
+  if (::sigprocmask(SIG_BLOCK, &watched, nullptr) != 0) return fail_errno(Errc::bug, "sigprocmask");
+  ::signal(SIGPIPE, SIG_IGN);
+  Fd fd(::signalfd(-1, &watched, SFD_CLOEXEC | SFD_NONBLOCK));
+  if (!fd) return fail_errno(Errc::unavailable, "signalfd");
+  return fd;
+}
+
+std::vector<int> read_signals(int fd) {
+  std::vector<int> numbers;
+  signalfd_siginfo info{};
+  while (::read(fd, &info, sizeof(info)) == static_cast<ssize_t>(sizeof(info))) {
+    numbers.push_back(static_cast<int>(info.ssi_signo));
+  }
+  return numbers;
+}
+
+}  // namespace sluice::launcher

@@ -1,0 +1,373 @@
+#include "launcher/supervisor.h"
+
+#include <fmt/core.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <memory>
+
+#include "base/io.h"
+#include "base/text.h"
+#include "launcher/control.h"
+#include "launcher/denials.h"
+#include "launcher/sandbox/bind_source.h"
+#include "launcher/sandbox/enter.h"
+#include "launcher/signals.h"
+#include "launcher/terminal_relay.h"
+
+namespace sluice::launcher {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr std::chrono::seconds building_time{30};
+constexpr std::chrono::seconds registering_time{5};
+constexpr std::chrono::seconds ending_time{2};
+constexpr std::chrono::seconds grace{5};  // between SIGTERM and SIGKILL
+
+constexpr int failed_status = 125;
+constexpr int timeout_status = 124;
+
+class Supervisor {
+ public:
+  explicit Supervisor(SupervisorOrder order)
+      : order_(std::move(order)), proxy_(std::move(order_.proxy), order_.plan.agent) {}
+  Supervisor(const Supervisor&) = delete;
+  Supervisor& operator=(const Supervisor&) = delete;
+  ~Supervisor();
+
+  Result<void> start();
+  int run();
+
+ private:
+  enum class Phase : std::uint8_t { building, registering, running, ending, done };
+
+  void enter(Phase phase, std::optional<Clock::duration> time);
+  std::vector<pollfd> waits() const;
+  int poll_timeout() const;
+  void handle(const std::vector<pollfd>& ready);
+  void on_time();
+  void on_signal(int number);
+  void reap();
+  void on_control();
+  void on_message(ControlMessage& message);
+  void on_ready(ControlMessage& message);
+  void on_ended(int status);
+  void on_proxy(std::vector<ProxyKeeper::Event> events);
+  void on_registered();
+  void fail_run(int status, const Error& error);
+  void kill_sandbox();
+  void signal_agent(int number);
+  void say(std::string_view line) const;
+  void say_raw(std::string line) const;
+
+  SupervisorOrder order_;
+  ProxyKeeper proxy_;
+  Fd signals_;
+  Sandbox sandbox_;
+  pid_t init_ = -1;
+  std::unique_ptr<TerminalRelay> terminal_;
+  std::unique_ptr<Denials> denials_;
+  Phase phase_ = Phase::building;
+  std::optional<Clock::time_point> deadline_;   // of the phase
+  std::optional<Clock::time_point> run_until_;  // --timeout
+  std::optional<Clock::time_point> kill_at_;    // after a SIGTERM
+  bool timed_out_ = false;
+  int status_ = failed_status;
+  std::optional<netns::Totals> totals_;
+};
+
+Supervisor::~Supervisor() { kill_sandbox(); }
+
+void Supervisor::say_raw(std::string line) const {
+  line += terminal_ && terminal_->is_raw() ? "\r\n" : "\n";
+  (void)write_all(STDERR_FILENO, "stderr", line);
+}
+
+void Supervisor::say(std::string_view line) const { say_raw(fmt::format("sluice: {}", line)); }
+
+void Supervisor::enter(Phase phase, std::optional<Clock::duration> time) {
+  phase_ = phase;
+  deadline_.reset();
+  if (time) deadline_ = Clock::now() + *time;
+}
+
+Result<void> Supervisor::start() {
+  auto signals = watch_signals();
+  if (!signals) return Failure(signals.error());
+  signals_ = std::move(*signals);
+  SandboxStart start{order_.plan, order_.filter, order_.host_id, {}};
+  for (const Mount& mount : order_.plan.mounts) {
+    if (!order_.host_id || mount.kind != Mount::Kind::bind) continue;
+    auto bind = open_bind_as_root(mount, *order_.host_id);
+    if (!bind) return Failure(bind.error());
+    start.binds.push_back(std::move(*bind));
+  }
+  if (auto opened = proxy_.open(); !opened) return opened;
+  auto sandbox = start_sandbox(std::move(start));
+  if (!sandbox) return Failure(sandbox.error());
+  sandbox_ = std::move(*sandbox);
+  enter(Phase::building, building_time);
+  return {};
+}
+
+int Supervisor::run() {
+  while (phase_ != Phase::done) {
+    std::vector<pollfd> ready = waits();
+    if (::poll(ready.data(), ready.size(), poll_timeout()) < 0 && errno != EINTR) break;
+    handle(ready);
+    on_time();
+  }
+  terminal_.reset();
+  if (totals_ && !order_.quiet) {
+    std::string line = summary(order_.plan.agent, *totals_);
+    if (timed_out_) line += ", ended by its --timeout";
+    say(line);
+  }
+  return status_;
+}
+
+std::vector<pollfd> Supervisor::waits() const {
+  std::vector<pollfd> waits{{signals_.get(), POLLIN, 0},
+                            {sandbox_.control.get(), POLLIN, 0},
+                            {proxy_.handover_fd(), POLLIN, 0},
+                            {proxy_.log_fd(), POLLIN, 0}};
+  if (!terminal_) return waits;
+  for (const pollfd& wait : terminal_->waits()) waits.push_back(wait);
+  return waits;
+}
+
+int Supervisor::poll_timeout() const {
+  std::optional<Clock::time_point> first;
+  for (const auto& time : {deadline_, run_until_, kill_at_, proxy_.next_tick()}) {
+    if (time && (!first || *time < *first)) first = time;
+  }
+  if (!first) return -1;
+  const auto left = std::chrono::ceil<std::chrono::milliseconds>(*first - Clock::now()).count();
+  return static_cast<int>(std::clamp<std::int64_t>(left, 0, 60'000));
+}
+
+void Supervisor::handle(const std::vector<pollfd>& ready) {
+  // The agent's last words before the message that it has ended.
+  if (terminal_) terminal_->handle({ready.begin() + 4, ready.end()});
+  if (ready[0].revents != 0) {
+    for (const int number : read_signals(signals_.get())) on_signal(number);
+  }
+  if (ready[3].revents != 0) on_proxy(proxy_.on_log());
+  if (ready[2].revents != 0) on_proxy(proxy_.on_handover(Clock::now()));
+  if (ready[1].revents != 0) on_control();
+}
+
+void Supervisor::on_time() {
+  const auto now = Clock::now();
+  on_proxy(proxy_.tick(now));
+  if (run_until_ && now >= *run_until_) {
+    run_until_.reset();
+    timed_out_ = true;
+    signal_agent(SIGTERM);
+    kill_at_ = now + grace;
+  }
+  if (kill_at_ && now >= *kill_at_) {
+    kill_at_.reset();
+    kill_sandbox();
+    on_ended(128 + SIGKILL);
+  }
+  if (!deadline_ || now < *deadline_) return;
+  deadline_.reset();
+  if (phase_ == Phase::ending) {
+    enter(Phase::done, std::nullopt);
+  } else if (phase_ == Phase::registering) {
+    fail_run(failed_status, {Errc::unavailable, "sluiced does not answer", "look at its log", {}});
+  } else {
+    fail_run(
+        failed_status,
+        {Errc::unavailable, "the sandbox was not ready in time", "is the machine overloaded?", {}});
+  }
+}
+
+void Supervisor::on_signal(int number) {
+  if (number == SIGCHLD) return reap();
+  if (number == SIGWINCH) {
+    if (terminal_) terminal_->resize();
+    return;
+  }
+  if (phase_ == Phase::running) {
+    signal_agent(number);
+    // An agent that will not hear SIGTERM ends all the same; Ctrl-C is its own business.
+    const bool must_end = number == SIGTERM || number == SIGHUP;
+    if (must_end && !kill_at_) kill_at_ = Clock::now() + grace;
+  } else if (phase_ != Phase::ending) {
+    status_ = 128 + number;
+    enter(Phase::done, std::nullopt);
+  }
+}
+
+void Supervisor::reap() {
+  for (;;) {
+    int status = 0;
+    const pid_t pid = ::waitpid(-1, &status, WNOHANG);
+    if (pid <= 0) return;
+    proxy_.on_child(pid);
+    if (pid == init_) init_ = -1;
+  }
+}
+
+void Supervisor::signal_agent(int number) {
+  ControlMessage message;
+  message.kind = ControlMessage::Kind::signal;
+  message.number = number;
+  if (sandbox_.control) (void)send_control(sandbox_.control.get(), message);
+}
+
+// Pid 1's death kills all that is in its pid namespace.
+void Supervisor::kill_sandbox() {
+  sandbox_.control.reset();
+  if (init_ <= 0) return;
+  ::kill(init_, SIGKILL);
+  ::waitpid(init_, nullptr, 0);
+  init_ = -1;
+}
+
+void Supervisor::fail_run(int status, const Error& error) {
+  say_raw(fmt::format("sluice: {}", to_string(error)));
+  status_ = status;
+  kill_sandbox();
+  enter(Phase::done, std::nullopt);
+}
+
+void Supervisor::on_control() {
+  auto message = receive_control(sandbox_.control.get());
+  if (message && *message) return on_message(**message);
+  if (message) return;
+  const bool is_running = phase_ == Phase::running;
+  kill_sandbox();
+  if (is_running) {
+    say("the sandbox was killed");
+    on_ended(128 + SIGKILL);
+  } else if (phase_ != Phase::ending) {
+    fail_run(failed_status,
+             {Errc::unavailable, "the sandbox ended while it was being made", "", {}});
+  }
+}
+
+void Supervisor::on_message(ControlMessage& message) {
+  using Kind = ControlMessage::Kind;
+  switch (message.kind) {
+    case Kind::born:
+      init_ = message.number;
+      return;
+    case Kind::ready:
+      return on_ready(message);
+    case Kind::failed:
+      return fail_run(
+          message.number,
+          {Errc::not_permitted, std::move(message.sentence), std::move(message.hint), {}});
+    case Kind::started:
+      if (order_.timeout) run_until_ = Clock::now() + *order_.timeout;
+      return;
+    case Kind::ended:
+      return on_ended(message.number);
+    case Kind::go:
+    case Kind::signal:
+      break;
+  }
+  fail_run(failed_status, {Errc::bug, "the sandbox spoke out of turn", "", {}});
+}
+
+void Supervisor::on_ready(ControlMessage& message) {
+  Listeners listeners;
+  if (message.fds.size() < listeners.size() + 1) {
+    return fail_run(failed_status, {Errc::bug, "the sandbox handed over too few sockets", "", {}});
+  }
+  std::move(message.fds.begin(), message.fds.begin() + listeners.size(), listeners.begin());
+  denials_ = std::make_unique<Denials>(std::move(message.fds[listeners.size()]));
+  if (message.fds.size() > listeners.size() + 1) {
+    terminal_ = std::make_unique<TerminalRelay>(std::move(message.fds.back()));
+  }
+  enter(Phase::registering, registering_time);
+  if (auto handed = proxy_.hand_over(std::move(listeners)); !handed) {
+    fail_run(failed_status, handed.error());
+  }
+}
+
+void Supervisor::on_registered() {
+  if (phase_ != Phase::registering) return;
+  ControlMessage go;
+  go.kind = ControlMessage::Kind::go;
+  enter(Phase::running, std::nullopt);
+  if (auto sent = send_control(sandbox_.control.get(), go); !sent) {
+    fail_run(failed_status, sent.error());
+  }
+}
+
+void Supervisor::on_ended(int status) {
+  if (phase_ != Phase::running) return;
+  status_ = timed_out_ ? timeout_status : status;
+  run_until_.reset();
+  kill_at_.reset();
+  if (terminal_) terminal_->drain();
+  kill_sandbox();
+  const bool counts = proxy_.handover_fd() >= 0 && proxy_.unregister();
+  enter(counts ? Phase::ending : Phase::done, ending_time);
+}
+
+void Supervisor::on_proxy(std::vector<ProxyKeeper::Event> events) {
+  for (ProxyKeeper::Event& event : events) {
+    if (std::holds_alternative<netns::Registered>(event)) on_registered();
+    if (const auto* said = std::get_if<ProxyKeeper::LogLine>(&event)) say_raw(said->text);
+    if (const auto* notice = std::get_if<ProxyKeeper::Notice>(&event)) say(notice->text);
+    if (const auto* denied = std::get_if<netns::Denied>(&event); denied != nullptr && denials_) {
+      if (const auto line = denials_->add(denied->sentence, Clock::now())) say(*line);
+    }
+    if (auto* totals = std::get_if<netns::Totals>(&event); totals != nullptr) {
+      totals_ = std::move(*totals);
+      enter(Phase::done, std::nullopt);
+    }
+    if (const auto* refused = std::get_if<netns::Refused>(&event)) {
+      fail_run(failed_status, {Errc::not_permitted,
+                               fmt::format("sluiced refuses the agent: {}", refused->error),
+                               "",
+                               {}});
+    }
+    if (const auto* gone = std::get_if<ProxyKeeper::Gone>(&event); gone != nullptr) {
+      if (phase_ == Phase::ending) {
+        enter(Phase::done, std::nullopt);
+      } else {
+        fail_run(failed_status, {Errc::unavailable,
+                                 fmt::format("sluiced does not serve the agent: {}", gone->why),
+                                 "what it said is above",
+                                 {}});
+      }
+    }
+  }
+}
+
+}  // namespace
+
+std::string summary(const std::string& agent, const netns::Totals& totals) {
+  std::uint64_t blocked = 0;
+  std::string reasons;
+  for (const auto& [reason, count] : totals.denied) {
+    blocked += count;
+    reasons += fmt::format("{}{} {}", reasons.empty() ? "" : ", ", reason, count);
+  }
+  std::string line = fmt::format("{}: allowed {}, blocked {}", agent, totals.allowed, blocked);
+  if (!reasons.empty()) line += fmt::format(" ({})", reasons);
+  return line;
+}
+
+int supervise(SupervisorOrder order) {
+  Supervisor supervisor(std::move(order));
+  if (auto started = supervisor.start(); !started) {
+    const std::string text = fmt::format("sluice: {}\n", to_string(started.error()));
+    (void)write_all(STDERR_FILENO, "stderr", text);
+    return failed_status;
+  }
+  return supervisor.run();
+}
+
+}  // namespace sluice::launcher

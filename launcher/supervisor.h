@@ -1,0 +1,37 @@
+// The process a person started: puts sandbox and proxy together, watches both, and tells how it
+// ended.
+#pragma once
+
+#include <chrono>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "base/strong.h"
+#include "launcher/plan.h"
+#include "launcher/proxy_keeper.h"
+#include "launcher/sandbox/seccomp.h"
+
+namespace sluice::launcher {
+
+using Quiet = YesNo<struct QuietTag>;
+
+struct SupervisorOrder {
+  Plan plan;
+  FilterProgram filter;
+  ProxyChoice proxy;
+  std::optional<uid_t> host_id;  // for a root caller
+  std::optional<std::chrono::milliseconds> timeout;
+  Quiet quiet = Quiet::no;
+};
+
+// Runs until nothing of the run is left. Answers what sluice exits with: 125 when sluice failed,
+// 126 and 127 when the command could not be run or found, 124 after the timeout, else the agent's
+// own status.
+int supervise(SupervisorOrder order);
+
+// "coder-1: allowed 3, blocked 2 (not_listed 1, port_not_allowed 1)"
+std::string summary(const std::string& agent, const netns::Totals& totals);
+
+}  // namespace sluice::launcher

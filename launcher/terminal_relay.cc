@@ -1,0 +1,110 @@
+#include "launcher/terminal_relay.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+
+#include "base/io.h"
+
+namespace sluice::launcher {
+namespace {
+
+constexpr std::size_t most_waiting = 65536;
+// More than a kernel's pty buffer holds, so that a still running writer cannot keep drain() busy.
+constexpr int most_drains = 64;
+
+int find_output() {
+  for (const int standard : {STDOUT_FILENO, STDERR_FILENO, STDIN_FILENO}) {
+    if (::isatty(standard) == 1) return standard;
+  }
+  return STDOUT_FILENO;
+}
+
+}  // namespace
+
+TerminalRelay::TerminalRelay(Fd master) : master_(std::move(master)), output_(find_output()) {
+  ::fcntl(master_.get(), F_SETFL, O_NONBLOCK);
+  termios attributes{};
+  const bool is_foreground = ::tcgetpgrp(STDIN_FILENO) == ::getpgrp();
+  if (!is_foreground || ::tcgetattr(STDIN_FILENO, &attributes) != 0) return;
+  reads_person_ = true;
+  termios raw = attributes;
+  ::cfmakeraw(&raw);
+  if (::tcsetattr(STDIN_FILENO, TCSADRAIN, &raw) == 0) saved_ = attributes;
+}
+
+TerminalRelay::~TerminalRelay() {
+  // From the background this would stop us: SIGTTOU.
+  if (!saved_) return;
+  ::signal(SIGTTOU, SIG_IGN);
+  ::tcsetattr(STDIN_FILENO, TCSADRAIN, &*saved_);
+}
+
+std::vector<pollfd> TerminalRelay::waits() const {
+  if (!master_) return {};
+  const auto wanted = static_cast<short>(POLLIN | (to_agent_.empty() ? 0 : POLLOUT));
+  std::vector<pollfd> waits{{master_.get(), wanted, 0}};
+  if (reads_person_ && to_agent_.size() < most_waiting) waits.push_back({STDIN_FILENO, POLLIN, 0});
+  return waits;
+}
+
+void TerminalRelay::handle(const std::vector<pollfd>& ready) {
+  for (const pollfd& one : ready) {
+    if (one.revents == 0) continue;
+    if (one.fd == STDIN_FILENO) {
+      read_person();
+      continue;
+    }
+    if ((one.revents & POLLOUT) != 0) write_agent();
+    if ((one.revents & (POLLIN | POLLHUP | POLLERR)) != 0 && !read_agent()) master_.reset();
+  }
+}
+
+void TerminalRelay::read_person() {
+  std::array<char, 4096> chunk;
+  const ssize_t size = ::read(STDIN_FILENO, chunk.data(), chunk.size());
+  if (size > 0) {
+    to_agent_.append(chunk.data(), static_cast<std::size_t>(size));
+    write_agent();
+  } else if (size == 0 || errno != EINTR) {
+    reads_person_ = false;
+  }
+}
+
+void TerminalRelay::write_agent() {
+  while (!to_agent_.empty()) {
+    const ssize_t size = ::write(master_.get(), to_agent_.data(), to_agent_.size());
+    if (size <= 0) return;
+    to_agent_.erase(0, static_cast<std::size_t>(size));
+  }
+}
+
+// False when every slave is closed: EIO.
+bool TerminalRelay::read_agent() {
+  std::array<char, 16384> chunk;
+  const ssize_t size = ::read(master_.get(), chunk.data(), chunk.size());
+  if (size < 0) return errno == EAGAIN || errno == EINTR;
+  if (size == 0) return false;
+  return write_all(output_, "the terminal", {chunk.data(), static_cast<std::size_t>(size)})
+      .has_value();
+}
+
+void TerminalRelay::resize() {
+  winsize size{};
+  if (master_ && ::ioctl(output_, TIOCGWINSZ, &size) == 0) {
+    ::ioctl(master_.get(), TIOCSWINSZ, &size);
+  }
+}
+
+void TerminalRelay::drain() {
+  for (int i = 0; i < most_drains && master_; ++i) {
+    pollfd wait{master_.get(), POLLIN, 0};
+    if (::poll(&wait, 1, 0) <= 0 || !read_agent()) return;
+  }
+}
+
+}  // namespace sluice::launcher

@@ -1,0 +1,135 @@
+// Every metric name and label in one file.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+
+#include "base/reason.h"
+#include "metrics/audit.h"
+#include "metrics/process.h"
+#include "metrics/via.h"
+
+namespace sluice::metrics {
+
+// up: from the agent to the origin.
+enum class Direction : std::uint8_t { up, down };
+
+// What became of an agent's DNS question.
+enum class DnsOutcome : std::uint8_t {
+  answered,   // a synthetic address
+  no_data,    // the name is allowed, the record type is never given out
+  refused,    // NXDOMAIN by policy: use dns_refused()
+  malformed,  // FORMERR
+  exhausted,  // SERVFAIL: the agent has all the names it can have
+};
+inline constexpr std::size_t dns_outcome_count = 5;
+
+// Why a tunnel ended.
+enum class TunnelEnd : std::uint8_t {
+  closed,          // both sides said they were done
+  agent_reset,     // the agent's side broke it off
+  origin_reset,    // the origin's side broke it off
+  idle,            // no byte for timeouts.idle
+  policy_changed,  // a reload no longer allows it
+  budget,          // a byte budget was used up
+  agent_gone,      // the agent was unregistered
+  drain,           // sluiced is stopping
+  internal,        // sluiced failed
+};
+inline constexpr std::size_t tunnel_end_count = static_cast<std::size_t>(TunnelEnd::internal) + 1;
+
+using ReasonCounts = std::array<std::uint64_t, reason_count>;  // by Reason
+
+// What one run of an agent came to.
+struct Totals {
+  std::uint64_t allowed = 0;  // decisions that were not denied and did not fail
+  ReasonCounts denied{};      // decisions denied, and those that failed afterwards
+  ReasonCounts dns_denied{};  // names refused by DNS; in no other count
+  std::uint64_t bytes_up = 0;
+  std::uint64_t bytes_down = 0;
+};
+
+class AgentSeries;
+struct AllAgents;
+
+// The counters of one registration of an agent. Relaxed atomics, no lock; any thread. The series of
+// the agent's name, which /metrics shows, counts along and outlives it.
+class AgentMetrics {
+ public:
+  explicit AgentMetrics(std::shared_ptr<AgentSeries> series);
+  ~AgentMetrics();
+  AgentMetrics(const AgentMetrics&) = delete;
+  AgentMetrics& operator=(const AgentMetrics&) = delete;
+
+  void decided(Verdict verdict, Reason reason) noexcept;
+  void dns(DnsOutcome outcome) noexcept;
+  // A refused question: counts DnsOutcome::refused, and the reason for totals().
+  void dns_refused(Reason reason) noexcept;
+  void moved(Direction direction, std::uint64_t bytes) noexcept;
+  void tunnel_opened() noexcept;
+  void tunnel_closed(TunnelEnd end) noexcept;
+
+  // Of this registration only.
+  Totals totals() const noexcept;
+
+ private:
+  using Counts = std::array<std::atomic<std::uint64_t>, reason_count>;
+
+  const std::shared_ptr<AgentSeries> series_;
+  std::atomic<std::uint64_t> allowed_{0};
+  Counts denied_{};
+  Counts dns_denied_{};
+  std::array<std::atomic<std::uint64_t>, 2> bytes_{};
+};
+
+struct RegistryOptions {
+  std::string version;
+  std::size_t agent_cap = 1024;     // names with series of their own; further ones count as "other"
+  std::chrono::seconds grace{300};  // how long the series of an agent that has gone stay
+  std::function<std::chrono::steady_clock::time_point()> now = std::chrono::steady_clock::now;
+};
+
+class Registry {
+ public:
+  explicit Registry(RegistryOptions options = {});
+  ~Registry();
+  Registry(const Registry&) = delete;
+  Registry& operator=(const Registry&) = delete;
+
+  // A new registration of `name`. The agent has gone when the last user lets go of it.
+  std::shared_ptr<AgentMetrics> agent(std::string_view name);
+
+  void connection(Via via) noexcept;
+  void set_policy_rules(std::size_t rules) noexcept;
+  const std::shared_ptr<AuditCounters>& audit() const noexcept { return audit_; }
+
+  // Prometheus text format 0.0.4 ("text/plain; version=0.0.4; charset=utf-8").
+  std::string exposition() const;
+
+ private:
+  using Series = std::map<std::string, std::shared_ptr<AgentSeries>, std::less<>>;
+
+  void forget_gone() const;
+  Series shown() const;
+
+  const RegistryOptions options_;
+  const std::shared_ptr<AuditCounters> audit_ = std::make_shared<AuditCounters>();
+  const std::shared_ptr<AllAgents> all_;
+  const std::shared_ptr<AgentSeries> other_;
+  const Process process_;
+  std::array<std::atomic<std::uint64_t>, via_count> connections_{};
+  std::atomic<std::uint64_t> policy_rules_{0};
+  mutable std::mutex mutex_;
+  mutable Series series_;  // guarded by mutex_
+};
+
+}  // namespace sluice::metrics

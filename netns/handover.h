@@ -1,0 +1,134 @@
+// The protocol that gives listeners to the proxy; the one header proxy and launcher share with
+// netns.
+//
+// SOCK_SEQPACKET, one JSON message a packet, sockets as SCM_RIGHTS in the order `sockets` names
+// them. The peer (a supervisor) asks, sluiced answers each request once, in order; `bindings` and
+// `denied` come unasked at any time, also between a request and its answer.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "base/error.h"
+#include "base/fd.h"
+
+namespace sluice::netns {
+
+// What a handed socket is for.
+enum class Role : std::uint8_t {
+  tproxy4,  // TCP listener, 127.127.127.127:15001, IP_TRANSPARENT
+  tproxy6,  // TCP listener, [::1]:15001, IPV6_TRANSPARENT
+  dns_udp,  // UDP, [::]:53 dual stack
+  dns_tcp,  // TCP listener, [::]:53 dual stack
+  proxy,    // TCP listener, 127.0.0.1:3128
+};
+inline constexpr std::size_t role_count = 5;
+std::string_view role_name(Role role) noexcept;
+
+struct RoleSocket {
+  Role role = Role::proxy;
+  Fd fd;
+};
+
+// A synthetic address that was given to a name: index n is 198.18.0.0 + n and fd73:6c75:6963:: + n.
+struct Binding {
+  std::string name;
+  std::uint32_t index = 0;
+  friend bool operator==(const Binding&, const Binding&) = default;
+};
+
+// -- what a peer asks
+// ------------------------------------------------------------------------------------
+
+// {"v":1,"op":"register","agent":"coder-7","sockets":["tproxy4",…],"names":[{"name":…,"index":…}]}
+struct Register {
+  std::string agent;
+  std::vector<Role> sockets;
+  std::vector<Binding> names;  // bindings of an earlier registration, to be honoured again
+};
+
+// {"v":1,"op":"names","names":[…]}: more such bindings than one packet holds; sent before Register,
+// each answered with Accepted.
+struct Names {
+  std::vector<Binding> names;
+};
+
+// {"v":1,"op":"unregister"}: closes the listeners, ends the agent's tunnels, answers with totals.
+struct Unregister {};
+
+using Request = std::variant<Register, Names, Unregister>;
+
+// -- what sluiced says
+// -----------------------------------------------------------------------------------
+
+// {"v":1,"op":"register","ok":true,"agent_id":"…"}
+struct Registered {
+  std::string agent_id;
+};
+// {"v":1,"op":"unregister","ok":true,"allowed":3,"denied":{"not_listed":2},"bytes_up":…,"bytes_down":…}
+// What this registration was allowed, and what was blocked, by reason name (failures included).
+struct Totals {
+  std::uint64_t allowed = 0;
+  std::map<std::string, std::uint64_t> denied;
+  std::uint64_t bytes_up = 0;
+  std::uint64_t bytes_down = 0;
+};
+// {"v":1,"op":"names","ok":true}
+struct Accepted {};
+// {"v":1,"ok":false,"error":"…"}
+struct Refused {
+  std::string error;
+};
+// {"v":1,"op":"bindings","names":[…]}: new synthetic addresses, for the next Register's `names`.
+struct Bindings {
+  std::vector<Binding> names;
+};
+// {"v":1,"op":"denied","sentence":"…"}: for the agent's eyes; already printable, one line, rate
+// limited.
+struct Denied {
+  std::string sentence;
+};
+
+using Answer = std::variant<Registered, Accepted, Totals, Refused, Bindings, Denied>;
+
+std::string encode(const Request& request);
+std::string encode(const Answer& answer);
+// Unknown keys, unknown ops, other versions, wrong types, more than max_message bytes: an error.
+Result<Request> decode_request(std::string_view message);
+Result<Answer> decode_answer(std::string_view message);
+
+inline constexpr std::size_t max_message = std::size_t{64} * 1024;
+inline constexpr std::size_t max_names_per_message = 200;  // 200 names of 253 bytes fit max_message
+
+// One packet. `closed` when the other side has gone.
+struct Packet {
+  std::string bytes;
+  std::vector<Fd> fds;
+  bool closed = false;
+};
+
+// Sends one packet. `fds` may be empty. On a non-blocking socket with a full buffer:
+// Errc::unavailable.
+Result<void> send_packet(int socket, std::string_view bytes, const std::vector<int>& fds = {});
+// Receives one packet; descriptors arrive close-on-exec. Nothing when the socket is non-blocking
+// and empty. A truncated packet or control message is an error, and closes what came with it.
+Result<std::optional<Packet>> receive_packet(int socket);
+
+// A connected pair of SOCK_SEQPACKET sockets, close-on-exec: supervisor and embedded proxy.
+Result<std::pair<Fd, Fd>> socket_pair();
+
+// Checks that a handed socket is what its role says: family, type, bound address, SO_ACCEPTCONN
+// (TCP), transparency. Answers its network namespace's cookie (SO_NETNS_COOKIE), which all sockets
+// of one registration must share and which must not be the caller's own.
+Result<std::uint64_t> verify_socket(Role role, int fd);
+// The cookie of the calling process's own network namespace.
+Result<std::uint64_t> own_netns_cookie();
+
+}  // namespace sluice::netns

@@ -1,0 +1,70 @@
+#include "netns/routes.h"
+
+#include <arpa/inet.h>
+#include <linux/rtnetlink.h>
+#include <net/if.h>
+
+#include "base/io.h"
+#include "netns/netlink.h"
+
+namespace sluice::netns {
+namespace {
+
+// lo is the first device of every network namespace (net/core/net_namespace.c, LOOPBACK_IFINDEX).
+constexpr int loopback_index = 1;
+
+Result<void> bring_loopback_up(Netlink& netlink) {
+  NetlinkRequest request;
+  nlmsghdr* message = request.start(RTM_NEWLINK, 0);
+  auto* info = static_cast<ifinfomsg*>(mnl_nlmsg_put_extra_header(message, sizeof(ifinfomsg)));
+  info->ifi_family = AF_UNSPEC;
+  info->ifi_index = loopback_index;
+  info->ifi_flags = IFF_UP;
+  info->ifi_change = IFF_UP;
+  return netlink.change(request, "cannot bring lo up");
+}
+
+nlmsghdr* start_local_default(NetlinkRequest& request, unsigned char family) {
+  nlmsghdr* message = request.start(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL);
+  auto* route = static_cast<rtmsg*>(mnl_nlmsg_put_extra_header(message, sizeof(rtmsg)));
+  route->rtm_family = family;
+  route->rtm_table = RT_TABLE_LOCAL;
+  route->rtm_protocol = RTPROT_STATIC;
+  route->rtm_scope = RT_SCOPE_HOST;
+  route->rtm_type = RTN_LOCAL;
+  mnl_attr_put_u32(message, RTA_OIF, loopback_index);
+  return message;
+}
+
+Result<void> add_ipv4_route(Netlink& netlink) {
+  NetlinkRequest request;
+  nlmsghdr* message = start_local_default(request, AF_INET);
+  mnl_attr_put_u32(message, RTA_PREFSRC, htonl(INADDR_LOOPBACK));
+  return netlink.change(request, "cannot add the route 'local 0.0.0.0/0 dev lo'");
+}
+
+Result<void> add_ipv6_route(Netlink& netlink) {
+  NetlinkRequest request;
+  nlmsghdr* message = start_local_default(request, AF_INET6);
+  mnl_attr_put(message, RTA_PREFSRC, sizeof(in6addr_loopback), &in6addr_loopback);
+  auto added = netlink.change(request, "cannot add the route 'local ::/0 dev lo'");
+  if (!added && added.error().hint.empty()) {
+    added.error().hint = "the kernel must have IPv6: CONFIG_IPV6, and no ipv6.disable=1 at boot";
+  }
+  return added;
+}
+
+}  // namespace
+
+Result<void> route_everything_to_loopback() {
+  auto netlink = Netlink::open(NETLINK_ROUTE);
+  if (!netlink) return Failure(netlink.error());
+  // A namespace of somebody else may have IPv6 off by sysctl. Where /proc/sys cannot be written,
+  // the IPv6 route fails below and says so.
+  static_cast<void>(write_file("/proc/sys/net/ipv6/conf/lo/disable_ipv6", "0"));
+  return bring_loopback_up(*netlink)
+      .and_then([&] { return add_ipv4_route(*netlink); })
+      .and_then([&] { return add_ipv6_route(*netlink); });
+}
+
+}  // namespace sluice::netns

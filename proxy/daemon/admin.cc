@@ -1,0 +1,127 @@
+#include "proxy/daemon/admin.h"
+
+#include <fmt/core.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include <array>
+#include <boost/asio/buffer.hpp>
+#include <boost/asio/experimental/awaitable_operators.hpp>
+#include <boost/asio/posix/basic_stream_descriptor.hpp>
+#include <boost/asio/write.hpp>
+#include <memory>
+
+#include "proxy/daemon/spawn.h"
+#include "proxy/wire/request_head.h"
+
+namespace sluice::proxy {
+
+using namespace asio::experimental::awaitable_operators;
+
+namespace {
+
+using namespace std::chrono_literals;
+using Descriptor = Token::as_default_on_t<asio::posix::basic_stream_descriptor<Executor>>;
+
+constexpr auto request_deadline = 5s;
+constexpr auto accept_pause = 100ms;
+constexpr int most_at_once = 64;
+constexpr std::string_view metrics_type = "text/plain; version=0.0.4; charset=utf-8";
+
+std::string response(std::string_view status, std::string_view type, std::string_view body,
+                     bool with_body) {
+  return fmt::format(
+      "HTTP/1.1 {}\r\nContent-Type: {}\r\nContent-Length: {}\r\nCache-Control: no-store\r\n"
+      "Connection: close\r\n\r\n{}",
+      status, type, body.size(), with_body ? body : "");
+}
+
+Task<void> converse(Descriptor& connection, const metrics::Registry& registry) {
+  std::string bytes;
+  std::array<char, 2048> chunk;
+  std::size_t scanned = 0;
+  for (;;) {
+    const auto head = wire::parse_request_head(bytes, {.bytes = 8192, .fields = 64}, scanned);
+    if (!head) {
+      const std::string reply = response("400 Bad Request", "text/plain", head.error().why + "\n", true);
+      co_await asio::async_write(connection, asio::buffer(reply), Token());
+      co_return;
+    }
+    if (*head) {
+      const std::string reply = admin_response((*head)->method, (*head)->target, registry);
+      co_await asio::async_write(connection, asio::buffer(reply), Token());
+      co_return;
+    }
+    const auto [error, size] = co_await connection.async_read_some(asio::buffer(chunk));
+    if (error) co_return;
+    bytes.append(chunk.data(), size);
+  }
+}
+
+Task<void> serve_one(asio::io_context& io, const metrics::Registry& registry, Fd socket,
+                     std::shared_ptr<int> open) {
+  ++*open;
+  Descriptor connection(io);
+  ErrorCode error;
+  connection.assign(socket.get(), error);
+  if (!error) {
+    (void)socket.release();
+    Timer timer(io, request_deadline);
+    co_await (converse(connection, registry) || timer.async_wait());
+  }
+  --*open;
+}
+
+}  // namespace
+
+std::string admin_response(std::string_view method, std::string_view target,
+                           const metrics::Registry& registry) {
+  const bool with_body = method != "HEAD";
+  if (method != "GET" && method != "HEAD") {
+    return response("405 Method Not Allowed", "text/plain", "only GET and HEAD are answered here\n", true);
+  }
+  const std::string_view path = target.substr(0, target.find('?'));
+  if (path == "/metrics") return response("200 OK", metrics_type, registry.exposition(), with_body);
+  if (path == "/healthz" || path == "/readyz") return response("200 OK", "text/plain", "ok\n", with_body);
+  return response("404 Not Found", "text/plain", "there are /metrics, /healthz and /readyz\n", with_body);
+}
+
+Task<void> serve_admin(asio::io_context& io, const metrics::Registry& registry, Fd listener) {
+  Descriptor readable(io);
+  ErrorCode error;
+  readable.assign(listener.get(), error);
+  if (error) co_return;
+  (void)listener.release();
+  const auto open = std::make_shared<int>(0);
+  Timer pause(io);
+  for (;;) {
+    const auto [waiting] = co_await readable.async_wait(Descriptor::wait_read);
+    if (waiting) co_return;
+    Fd connection;
+    if (*open < most_at_once) {
+      connection.reset(::accept4(readable.native_handle(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+    }
+    if (connection) {
+      spawn(io, serve_one(io, registry, std::move(connection), open));
+      continue;
+    }
+    pause.expires_after(accept_pause);
+    co_await pause.async_wait();
+  }
+}
+
+Result<Fd> listen_admin(const IpAddress& address, std::uint16_t port) {
+  const TcpEndpoint endpoint(to_asio(address), port);
+  Fd listener(::socket(endpoint.protocol().family(), SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!listener) return fail_errno(Errc::unavailable, "socket");
+  const int one = 1;
+  ::setsockopt(listener.get(), SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+  if (::bind(listener.get(), endpoint.data(), static_cast<socklen_t>(endpoint.size())) != 0) {
+    return fail_errno(Errc::unavailable, fmt::format("cannot listen on {}:{}", address.to_string(), port),
+                      "another sluiced may run; change admin.address");
+  }
+  if (::listen(listener.get(), SOMAXCONN) != 0) return fail_errno(Errc::unavailable, "listen");
+  return listener;
+}
+
+}  // namespace sluice::proxy

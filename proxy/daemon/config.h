@@ -1,0 +1,70 @@
+// What `sluiced --config FILE` says: read whole, refused whole, every error with its place.
+#pragma once
+
+#include <sys/types.h>
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/error.h"
+#include "base/ip_address.h"
+#include "base/log.h"
+
+namespace sluice::proxy {
+
+struct Endpoint {
+  IpAddress address;
+  std::uint16_t port = 0;
+  friend bool operator==(const Endpoint&, const Endpoint&) = default;
+};
+
+// Paths are absolute, or relative to the working directory as the configuration file's path is.
+struct Config {
+  std::string policy;    // a file or a directory
+  unsigned threads = 0;  // 0: one per core
+  struct Handover {
+    std::string socket = "/run/sluice/handover.sock";
+  } handover;
+  struct Admin {
+    std::string socket = "/run/sluice/admin.sock";
+    mode_t mode = 0660;
+    // Serves /metrics, /healthz and /readyz only. None with `address: ""`.
+    std::optional<Endpoint> address = Endpoint{IpAddress::v4(0x7f000001), 9915};
+  } admin;
+  struct Resolver {
+    std::vector<Endpoint> servers;  // none: those of resolv.conf
+    std::string hosts_file = "/etc/hosts";
+    std::chrono::milliseconds timeout{5000};
+  } resolver;
+  struct Timeouts {
+    std::chrono::milliseconds first_byte{10'000};
+    std::chrono::milliseconds headers{10'000};
+    std::chrono::milliseconds connect{10'000};
+    std::chrono::milliseconds idle{600'000};
+    std::chrono::milliseconds drain{30'000};
+  } timeouts;
+  struct Audit {
+    bool to_stdout = false;
+    std::string file = "/var/log/sluice/audit.jsonl";  // for !to_stdout
+  } audit;
+  log::Level log_level = log::Level::info;
+};
+
+using Errors = std::vector<Error>;
+
+// `path` names the file in errors, and its directory is where relative paths begin. All errors at
+// once, in file order.
+tl::expected<Config, Errors> parse_config(std::string_view text, const std::string& path);
+
+// parse_config() of a file of at most 1 MiB.
+tl::expected<Config, Errors> read_config(const std::string& path);
+
+// "250ms", "10s", "5m", "1h", "1d": a whole number and a unit; at most 365d. Nothing: none of
+// these.
+std::optional<std::chrono::milliseconds> parse_duration(std::string_view text) noexcept;
+
+}  // namespace sluice::proxy

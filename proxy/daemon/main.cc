@@ -1,0 +1,195 @@
+// sluiced: the egress proxy, shared by a machine's agents (--config) or of one run (--embedded).
+#include <fcntl.h>
+#include <fmt/core.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <thread>
+
+#include "base/io.h"
+#include "proxy/daemon/admin.h"
+#include "proxy/daemon/config.h"
+#include "proxy/daemon/handover_server.h"
+#include "proxy/daemon/server.h"
+#include "proxy/daemon/unix_socket.h"
+
+namespace sluice::proxy {
+namespace {
+
+constexpr std::size_t largest_system_file = std::size_t{4} * 1024 * 1024;
+
+struct Arguments {
+  std::string config;
+  bool check = false;
+  bool embedded = false;
+  int handover_fd = -1;
+  std::vector<std::string> policy_fds;  // "N:NAME"
+  int audit_fd = -1;
+  int admin_fd = -1;
+  long as_uid = -1;
+};
+
+int complain(const Error& error) {
+  fmt::print(stderr, "sluiced: {}\n", to_string(error));
+  return 1;
+}
+
+int complain(const std::vector<Error>& errors) {
+  for (const Error& error : errors) fmt::print(stderr, "{}\n", to_string(error));
+  return 1;
+}
+
+// A missing hosts file is an empty one, as for every resolver.
+std::string optional_file(const std::string& path) {
+  return read_file(path, largest_system_file).value_or(std::string());
+}
+
+std::shared_ptr<const ResolverSettings> resolver_settings(const Config::Resolver& config) {
+  auto settings = std::make_shared<ResolverSettings>();
+  settings->hosts = HostsFile::parse(optional_file(config.hosts_file));
+  settings->timeout = config.timeout;
+  for (const Endpoint& server : config.servers) settings->servers.push_back({server.address, server.port});
+  if (settings->servers.empty()) {
+    for (const IpAddress& server : parse_resolv_conf(optional_file("/etc/resolv.conf"))) {
+      settings->servers.push_back({server, 53});
+    }
+  }
+  return settings;
+}
+
+// "N:NAME": a descriptor that the supervisor left open, and the file's name in rules and errors.
+Result<allowlists::Source> inherited_source(const std::string& argument) {
+  const std::size_t colon = argument.find(':');
+  if (colon == std::string::npos) return fail(Errc::bad_config, fmt::format("--policy-fd '{}'", argument), "N:NAME");
+  const Fd fd(std::atoi(argument.c_str()));
+  auto text = read_fd(fd.get(), argument.substr(colon + 1), std::size_t{64} * 1024 * 1024);
+  if (!text) return Failure(text.error());
+  return allowlists::Source{argument.substr(colon + 1), std::move(*text)};
+}
+
+Fd inherited(int fd) {
+  if (fd >= 0) ::fcntl(fd, F_SETFD, FD_CLOEXEC);
+  return Fd(fd);
+}
+
+int run(ServerOrder order) {
+  const auto status = run_server(std::move(order));
+  return status ? *status : complain(status.error());
+}
+
+int run_embedded(const Arguments& arguments) {
+  log::init("sluiced", log::Level::warning);
+  if (arguments.handover_fd < 0) {
+    return complain({Errc::bad_config, "--embedded needs --handover-fd", "'sluice run' starts it so", {}});
+  }
+  ServerOrder order{.resolver = resolver_settings({})};
+  order.handover_peer = inherited(arguments.handover_fd);
+  order.audit = inherited(arguments.audit_fd);
+  if (arguments.admin_fd >= 0) {
+    ::fcntl(arguments.admin_fd, F_SETFL, O_NONBLOCK);
+    order.admin_listeners.push_back(inherited(arguments.admin_fd));
+  }
+  order.policy = allowlists::empty_policy();
+  std::vector<allowlists::Source> sources;
+  for (const std::string& argument : arguments.policy_fds) {
+    auto source = inherited_source(argument);
+    if (!source) return complain(source.error());
+    sources.push_back(std::move(*source));
+  }
+  if (!sources.empty()) {
+    auto loaded = allowlists::load(sources);
+    if (!loaded) return complain(loaded.error());
+    order.policy = std::move(loaded->policy);
+  }
+  Enclosure enclosure;
+  if (arguments.as_uid >= 0) enclosure.as_uid = static_cast<uid_t>(arguments.as_uid);
+  order.enclosure = enclosure;
+  return run(std::move(order));
+}
+
+Result<Fd> open_audit(const Config::Audit& audit) {
+  Fd fd(audit.to_stdout ? ::fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3)
+                        : ::open(audit.file.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640));
+  if (!fd) return fail_errno(Errc::unavailable, fmt::format("cannot open the audit file '{}'", audit.file),
+                             "create its directory, or change audit.file");
+  return fd;
+}
+
+Result<void> open_listeners(const Config& config, ServerOrder& order) {
+  auto handover = listen_for_peers(config.handover.socket);
+  if (!handover) return Failure(handover.error());
+  order.handover_listener = std::move(*handover);
+  auto admin = listen_unix(config.admin.socket, SOCK_STREAM, config.admin.mode);
+  if (!admin) return Failure(admin.error());
+  order.admin_listeners.push_back(std::move(*admin));
+  if (config.admin.address) {
+    const auto& [address, port] = *config.admin.address;
+    auto listener = listen_admin(address, port);
+    if (!listener) return Failure(listener.error());
+    order.admin_listeners.push_back(std::move(*listener));
+    order.own_listeners.emplace_back(to_asio(address), port);
+  }
+  return {};
+}
+
+int run_shared(const Arguments& arguments) {
+  const auto config = read_config(arguments.config);
+  if (!config) return complain(config.error());
+  log::init("sluiced", config->log_level);
+  const auto sources = allowlists::read_sources(config->policy);
+  if (!sources) return complain(sources.error());
+  auto loaded = allowlists::load(*sources);
+  if (!loaded) return complain(loaded.error());
+  for (const Error& warning : loaded->warnings) log::warning("{}", to_string(warning));
+  if (arguments.check) return 0;
+  ServerOrder order{.threads = config->threads != 0 ? config->threads
+                                                    : std::max(1U, std::thread::hardware_concurrency()),
+                    .resolver = resolver_settings(config->resolver),
+                    .timeouts = config->timeouts,
+                    .policy = std::move(loaded->policy)};
+  order.policy_path = config->policy;
+  auto audit = open_audit(config->audit);
+  if (!audit) return complain(audit.error());
+  order.audit = std::move(*audit);
+  if (auto opened = open_listeners(*config, order); !opened) return complain(opened.error());
+  return run(std::move(order));
+}
+
+int main(int argc, char** argv) {
+  Arguments arguments;
+  CLI::App app("sluiced: the proxy through which sluice's agents reach what the policy allows");
+  app.set_version_flag("--version", SLUICE_VERSION);
+  auto* config = app.add_option("--config", arguments.config, "configuration file of a shared sluiced");
+  app.add_flag("--check", arguments.check, "validate the configuration and its policy, then exit")->needs(config);
+  auto* embedded = app.add_flag("--embedded", arguments.embedded, "for 'sluice run': serve one supervisor");
+  app.add_option("--handover-fd", arguments.handover_fd, "connected handover socket")->needs(embedded);
+  app.add_option("--policy-fd", arguments.policy_fds, "N:NAME, a policy file")->needs(embedded);
+  app.add_option("--audit-fd", arguments.audit_fd, "where audit lines go")->needs(embedded);
+  app.add_option("--admin-fd", arguments.admin_fd, "listening admin socket")->needs(embedded);
+  app.add_option("--as-uid", arguments.as_uid, "whom root becomes")->needs(embedded);
+  config->excludes(embedded);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : 2;
+  }
+  if (arguments.embedded) return run_embedded(arguments);
+  if (arguments.config.empty()) {
+    fmt::print(stderr, "sluiced: error: no configuration is named\nhint: sluiced --config FILE\n");
+    return 2;
+  }
+  return run_shared(arguments);
+}
+
+}  // namespace
+}  // namespace sluice::proxy
+
+int main(int argc, char** argv) {
+  try {
+    return sluice::proxy::main(argc, argv);
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "sluiced: error: {}\n", error.what());
+    return 1;
+  }
+}

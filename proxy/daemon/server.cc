@@ -1,0 +1,166 @@
+#include "proxy/daemon/server.h"
+
+#include <fmt/core.h>
+#include <signal.h>
+
+#include <boost/asio/basic_signal_set.hpp>
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/post.hpp>
+#include <random>
+
+#include "proxy/daemon/admin.h"
+#include "proxy/daemon/handover_server.h"
+#include "proxy/daemon/spawn.h"
+
+namespace sluice::proxy {
+namespace {
+
+using namespace std::chrono_literals;
+using SignalSet = Token::as_default_on_t<asio::basic_signal_set<Executor>>;
+
+std::string random_token() {
+  std::random_device random;
+  return fmt::format("{:08x}", random());
+}
+
+class Server {
+ public:
+  explicit Server(ServerOrder order) : order_(std::move(order)) {}
+  Result<int> run();
+
+ private:
+  Result<void> make_workers();
+  void run_threads();
+  Task<void> serve_supervisor();
+  Task<void> heed_signals();
+  Task<void> drain();
+  void reload();
+  void stop();
+
+  ServerOrder order_;
+  metrics::Registry registry_{{.version = SLUICE_VERSION}};
+  Shared shared_{.timeouts = order_.timeouts,
+                 .own_listeners = order_.own_listeners,
+                 .loop_token = random_token(),
+                 .registry = registry_};
+  Workers workers_;
+  std::unique_ptr<metrics::AuditLog> audit_;
+  std::optional<Agents> agents_;
+};
+
+Result<void> Server::make_workers() {
+  for (unsigned i = 0; i < order_.threads; ++i) {
+    auto worker = Worker::create(shared_, order_.resolver);
+    if (!worker) return Failure(worker.error());
+    (*worker)->index = i;
+    workers_.push_back(std::move(*worker));
+  }
+  return {};
+}
+
+Task<void> Server::serve_supervisor() {
+  co_await serve_peer(workers_[0]->io, *agents_, std::move(order_.handover_peer));
+  stop();
+}
+
+void Server::reload() {
+  const auto sources = allowlists::read_sources(order_.policy_path);
+  if (!sources) {
+    log::error("the policy was not reloaded and stays as it was: {}", to_string(sources.error()));
+    return;
+  }
+  auto loaded = allowlists::load(*sources);
+  if (!loaded) {
+    for (const Error& error : loaded.error()) log::error("{}", to_string(error));
+    log::error("the policy was not reloaded and stays as it was");
+    return;
+  }
+  agents_->set_policy(std::move(loaded->policy));
+  log::info("the policy was reloaded");
+}
+
+// New connections are refused, tunnels get timeouts.drain to finish.
+Task<void> Server::drain() {
+  agents_->close_listeners();
+  Timer pause(workers_[0]->io);
+  const Clock::time_point until = Clock::now() + shared_.timeouts.drain;
+  while (agents_->sessions() > 0 && Clock::now() < until) {
+    pause.expires_after(50ms);
+    co_await pause.async_wait();
+  }
+  stop();
+}
+
+Task<void> Server::heed_signals() {
+  SignalSet signals(workers_[0]->io, SIGTERM, SIGINT, SIGHUP);
+  for (bool draining = false;;) {
+    const auto [error, number] = co_await signals.async_wait();
+    if (error) co_return;
+    if (number == SIGHUP) {
+      reload();
+    } else if (draining) {
+      stop();  // asked twice: at once
+    } else {
+      draining = true;
+      spawn(workers_[0]->io, drain());
+    }
+  }
+}
+
+void Server::stop() {
+  for (const auto& worker : workers_) {
+    asio::post(worker->io, [&worker = *worker] {
+      worker.break_off(nullptr);
+      // Behind what the broken-off sessions still have to say in their account.
+      asio::post(worker.io, [&worker] { worker.io.stop(); });
+    });
+  }
+}
+
+void Server::run_threads() {
+  std::vector<std::jthread> threads;
+  for (std::size_t i = 1; i < workers_.size(); ++i) {
+    threads.emplace_back([&worker = *workers_[i]] {
+      const auto work = asio::make_work_guard(worker.io);
+      worker.io.run();
+    });
+  }
+  const auto work = asio::make_work_guard(workers_[0]->io);
+  workers_[0]->io.run();
+}
+
+Result<int> Server::run() {
+  const bool embedded = order_.enclosure.has_value();
+  if (auto made = make_workers(); !made) return Failure(made.error());
+  if (embedded) {
+    // The terminal's signals are for the agent; this process ends with its supervisor.
+    for (const int number : {SIGINT, SIGHUP, SIGQUIT, SIGTSTP}) ::signal(number, SIG_IGN);
+    if (auto closed = enclose(*order_.enclosure); !closed) return Failure(closed.error());
+  }
+  ::signal(SIGPIPE, SIG_IGN);
+  if (order_.audit) {
+    audit_ = std::make_unique<metrics::AuditLog>(std::move(order_.audit), registry_.audit());
+    shared_.audit = audit_.get();
+  }
+  agents_.emplace(workers_, shared_);
+  agents_->set_policy(order_.policy);
+  asio::io_context& control = workers_[0]->io;
+  for (const auto& worker : workers_) spawn(worker->io, worker->wheel.run());
+  for (Fd& listener : order_.admin_listeners) {
+    spawn(control, serve_admin(control, registry_, std::move(listener)));
+  }
+  if (embedded) {
+    spawn(control, serve_supervisor());
+  } else {
+    spawn(control, heed_signals());
+    spawn(control, accept_peers(control, *agents_, std::move(order_.handover_listener)));
+  }
+  run_threads();
+  return 0;
+}
+
+}  // namespace
+
+Result<int> run_server(ServerOrder order) { return Server(std::move(order)).run(); }
+
+}  // namespace sluice::proxy

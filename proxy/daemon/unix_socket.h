@@ -1,0 +1,17 @@
+// Listening Unix sockets of sluiced: made at a path, a dead one replaced, a live one respected.
+#pragma once
+
+#include <sys/types.h>
+
+#include <string>
+
+#include "base/error.h"
+#include "base/fd.h"
+
+namespace sluice::proxy {
+
+// Binds and listens, non-blocking and close-on-exec. `type` is SOCK_STREAM or SOCK_SEQPACKET. Errors: a
+// path longer than unix(7) allows, a socket that answers there already, a path that is no socket.
+Result<Fd> listen_unix(const std::string& path, int type, mode_t mode);
+
+}  // namespace sluice::proxy

@@ -1,0 +1,54 @@
+// Opens the only outbound sockets there are, and judges every address before it connects to it.
+#pragma once
+
+#include <chrono>
+#include <string>
+#include <vector>
+
+#include "allowlists/policy.h"
+#include "proxy/egress/resolver.h"
+#include "proxy/egress/route_query.h"
+#include "proxy/net.h"
+
+namespace sluice::proxy {
+
+// An address and port on which a sluice of this machine listens: forbidden to every agent.
+using OwnListeners = std::vector<TcpEndpoint>;
+
+struct DialOrder {
+  allowlists::Target target;                 // a name, or a literal address that decide() allowed
+  const allowlists::AgentRules& rules;       // of the agent; outlive the dial
+  std::chrono::milliseconds connect_timeout{10'000};  // for all addresses together
+};
+
+// An open connection, or why there is none.
+struct Dialled {
+  Socket socket;
+  IpAddress address;  // the one that was connected, or the last one that was judged
+  Reason reason = Reason::internal;    // for !connected
+  std::string_view rule = "default";   // the cidr rule that refused the address
+  std::string why;                     // one sentence for the audit line; may be empty
+  bool connected = false;
+};
+
+class Dialer {
+ public:
+  Dialer(asio::io_context& io, Resolver& resolver, RouteQuery& routes, const OwnListeners& own)
+      : io_(io), resolver_(resolver), routes_(routes), own_(own) {}
+
+  // Resolves once, judges each address by the agent's rules and the kernel's routes, and connects to
+  // the first survivor that answers: exactly the address that was judged.
+  Task<Dialled> dial(DialOrder order);
+
+ private:
+  Task<Resolution> addresses_of(const allowlists::Host& host);
+  allowlists::Decision judge(const DialOrder& order, const IpAddress& address);
+  Task<ErrorCode> connect(Socket& socket, const TcpEndpoint& to, Clock::time_point until);
+
+  asio::io_context& io_;
+  Resolver& resolver_;
+  RouteQuery& routes_;
+  const OwnListeners& own_;
+};
+
+}  // namespace sluice::proxy

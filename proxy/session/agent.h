@@ -1,0 +1,60 @@
+// One registered agent: its name, its rules, its account, and the line back to whoever registered it.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <string>
+
+#include "allowlists/policy.h"
+#include "base/fd.h"
+#include "metrics/registry.h"
+#include "proxy/session/synthetic_names.h"
+
+namespace sluice::proxy {
+
+// The peer's end of the handover connection, for what sluiced says unasked. Any thread.
+class Lease {
+ public:
+  explicit Lease(std::shared_ptr<const Fd> socket) noexcept : socket_(std::move(socket)) {}
+
+  // Shows a denial to the agent: the same sentence at most once in two seconds, at most 20 a second;
+  // lost when the peer does not read.
+  void tell_denied(const std::string& sentence) noexcept;
+  // False when the peer could not be told: the binding must then not be given out.
+  bool tell_binding(const netns::Binding& binding) noexcept;
+
+ private:
+  bool may_say(const std::string& sentence);
+
+  std::shared_ptr<const Fd> socket_;
+  std::mutex mutex_;
+  std::unordered_map<std::size_t, std::int64_t> said_;  // hash of a sentence -> when, in ms
+  std::int64_t window_began_ = 0;
+  unsigned said_in_window_ = 0;
+};
+
+class Agent {
+ public:
+  Agent(std::string agent_name, std::shared_ptr<const allowlists::Policy> policy,
+        std::shared_ptr<metrics::AgentMetrics> counts, std::shared_ptr<const Fd> peer)
+      : name(std::move(agent_name)),
+        metrics(std::move(counts)),
+        lease(std::move(peer)),
+        policy_(std::move(policy)) {}
+
+  std::shared_ptr<const allowlists::Policy> policy() const noexcept { return policy_.load(); }
+  void set_policy(std::shared_ptr<const allowlists::Policy> policy) noexcept {
+    policy_.store(std::move(policy));
+  }
+
+  const std::string name;
+  const std::shared_ptr<metrics::AgentMetrics> metrics;
+  SyntheticNames names;
+  Lease lease;
+  std::atomic<int> sessions{0};  // open ones, on all threads
+
+ private:
+  std::atomic<std::shared_ptr<const allowlists::Policy>> policy_;
+};
+
+}  // namespace sluice::proxy

@@ -1,0 +1,148 @@
+// What an agent says on a connection to an allowed target: checked, dialled, relayed.
+#include <boost/asio/experimental/awaitable_operators.hpp>
+
+#include "proxy/session/hello.h"
+#include "proxy/session/refuse.h"
+#include "proxy/session/relay.h"
+
+namespace sluice::proxy {
+
+using namespace asio::experimental::awaitable_operators;
+
+namespace {
+
+// Counts an open tunnel for as long as it lives.
+class OpenTunnel {
+ public:
+  explicit OpenTunnel(metrics::AgentMetrics& counts) : counts_(counts) { counts_.tunnel_opened(); }
+  ~OpenTunnel() { counts_.tunnel_closed(end); }
+  OpenTunnel(const OpenTunnel&) = delete;
+  OpenTunnel& operator=(const OpenTunnel&) = delete;
+  metrics::TunnelEnd end = metrics::TunnelEnd::internal;
+
+ private:
+  metrics::AgentMetrics& counts_;
+};
+
+Task<void> relay_visit(Session& session, Visit& visit, Traffic& traffic, Task<Ended> up) {
+  {
+    OpenTunnel tunnel(*session.agent->metrics);
+    tunnel.end = co_await relay(session, traffic, std::move(up));
+  }
+  visit.line.bytes_up = traffic.up;
+  visit.line.bytes_down = traffic.down;
+  session.gate.close(visit);
+}
+
+// Dials unless an entrance did so already. False: refused and answered.
+Task<bool> have_origin(Session& session, Carry& what) {
+  if (session.origin.is_open()) co_return true;
+  Dialled dialled = co_await session.gate.dial(what.visit, what.target);
+  if (!dialled.connected) {
+    co_await refuse_in_kind(session, what.visit, dialled.reason, std::move(dialled.why));
+    co_return false;
+  }
+  session.origin = std::move(dialled.socket);
+  co_return true;
+}
+
+// False: refused and answered, or the agent went away.
+Task<bool> hello_is_right(Session& session, Carry& what) {
+  session.deadline.arm(session.worker.shared.timeouts.first_byte);
+  Heard heard = co_await hear_hello(session);
+  if (heard.gone) {
+    // It left before it said what it wanted: allowed and unused.
+    session.gate.close(what.visit);
+    co_return false;
+  }
+  if (!heard.hello) {
+    co_await refuse_in_kind(session, what.visit, heard.reason, std::move(heard.why));
+    co_return false;
+  }
+  what.visit.line.sni = heard.hello->server_name.value_or("");
+  if (const auto fault = hello_fault(*heard.hello, what.target.host, what.visit.decision)) {
+    co_await refuse_in_kind(session, what.visit, *fault);
+    co_return false;
+  }
+  co_return true;
+}
+
+// For an agent that waits for the origin to speak first: its own first bytes are held until they are
+// known not to be TLS for somebody else.
+Task<Ended> check_then_carry_up(Session& session, Carry& what, std::uint64_t& moved) {
+  if (session.inbox.empty() && !co_await session.more()) {
+    ErrorCode ignored;
+    session.origin.shutdown(Socket::shutdown_send, ignored);
+    co_return session.deadline.expired() || session.broken_off ? Ended::agent_broke : Ended::done;
+  }
+  const bool may_be_tls = session.inbox.view().front() == '\x16';
+  if (may_be_tls && !co_await hello_is_right(session, what)) {
+    session.break_off();
+    co_return Ended::agent_broke;
+  }
+  co_return co_await carry_up(session, moved);
+}
+
+enum class FirstSpeaker : std::uint8_t { agent, origin, nobody };
+
+// Waits until one side has something to say, without taking a byte.
+Task<FirstSpeaker> first_speaker(Session& session) {
+  if (!session.inbox.empty()) co_return FirstSpeaker::agent;
+  session.deadline.arm(session.worker.shared.timeouts.idle);
+  const auto first = co_await (session.socket.async_wait(Socket::wait_read) ||
+                               session.origin.async_wait(Socket::wait_read));
+  if (session.deadline.expired() || session.broken_off) co_return FirstSpeaker::nobody;
+  co_return first.index() == 0 ? FirstSpeaker::agent : FirstSpeaker::origin;
+}
+
+// `tls: match`: any protocol, but TLS only for the host that was allowed, and HTTP request by request.
+Task<void> carry_matching(Session& session, Carry& what) {
+  if (!co_await have_origin(session, what)) co_return;
+  Traffic traffic;
+  switch (co_await first_speaker(session)) {
+    case FirstSpeaker::nobody:
+      session.gate.close(what.visit);
+      co_return;
+    case FirstSpeaker::origin:
+      co_await relay_visit(session, what.visit, traffic,
+                           check_then_carry_up(session, what, traffic.up));
+      co_return;
+    case FirstSpeaker::agent:
+      break;
+  }
+  session.deadline.arm(session.worker.shared.timeouts.first_byte);
+  switch (co_await hear_speech(session)) {
+    case wire::Speech::tls:
+      if (!co_await hello_is_right(session, what)) co_return;
+      break;
+    case wire::Speech::http:
+      if (what.http.via != metrics::Via::transparent) session.gate.close(what.visit);
+      co_await serve_http(session, std::move(what.http));
+      co_return;
+    case wire::Speech::unknown_yet:
+      if (session.deadline.expired()) {
+        co_await refuse_in_kind(session, what.visit, Reason::deadline, "the first bytes came too slowly");
+        co_return;
+      }
+      break;  // it closed its side: what it said is all there is
+    case wire::Speech::other:
+      break;
+  }
+  co_await relay_visit(session, what.visit, traffic, carry_up(session, traffic.up));
+}
+
+}  // namespace
+
+Task<void> carry(Session& session, Carry what) {
+  if (what.visit.decision.tls == allowlists::TlsMode::match) {
+    co_await carry_matching(session, what);
+    co_return;
+  }
+  const bool looked_at = what.visit.decision.tls == allowlists::TlsMode::require;
+  if (looked_at && !co_await hello_is_right(session, what)) co_return;
+  if (!co_await have_origin(session, what)) co_return;
+  Traffic traffic;
+  co_await relay_visit(session, what.visit, traffic, carry_up(session, traffic.up));
+}
+
+}  // namespace sluice::proxy

@@ -1,0 +1,152 @@
+#include "proxy/session/dns.h"
+
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+
+#include "allowlists/address_guard.h"
+
+namespace sluice::proxy {
+namespace {
+
+using metrics::DnsOutcome;
+
+constexpr std::uint32_t answer_ttl = 60;  // seconds
+constexpr int datagrams_a_turn = 64;      // then other connections of the thread get theirs
+
+std::string answer_allowed(Agent& agent, const std::string& name, const wire::DnsQuery& query,
+                           wire::DnsTransport transport) {
+  if (query.type != wire::dns_type_a && query.type != wire::dns_type_aaaa) {
+    agent.metrics->dns(DnsOutcome::no_data);
+    return wire::dns_no_data(query, transport);
+  }
+  const auto given = agent.names.give(name);
+  if (!given || (given->is_new && !agent.lease.tell_binding({name, given->index}))) {
+    agent.metrics->dns(DnsOutcome::exhausted);
+    return wire::dns_server_failure(query, "sluice: this agent has used up its names", transport);
+  }
+  agent.metrics->dns(DnsOutcome::answered);
+  const IpAddress address = query.type == wire::dns_type_a ? allowlists::synthetic_v4(given->index)
+                                                           : allowlists::synthetic_v6(given->index);
+  return wire::dns_addresses(query, std::span(&address, 1), answer_ttl, transport);
+}
+
+// One datagram with the addresses it came from and was sent to.
+struct Datagram {
+  std::array<std::uint8_t, 4096> bytes;
+  std::size_t size = 0;
+  sockaddr_in6 from{};
+  in6_pktinfo to{};
+  bool has_to = false;
+};
+
+bool receive(int socket, Datagram& datagram) {
+  iovec part{datagram.bytes.data(), datagram.bytes.size()};
+  alignas(cmsghdr) std::array<char, 256> control;
+  msghdr message{};
+  message.msg_name = &datagram.from;
+  message.msg_namelen = sizeof datagram.from;
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  message.msg_control = control.data();
+  message.msg_controllen = control.size();
+  const ssize_t size = ::recvmsg(socket, &message, MSG_DONTWAIT);
+  if (size < 0) return false;
+  datagram.size = (message.msg_flags & MSG_TRUNC) != 0 ? 0 : static_cast<std::size_t>(size);
+  datagram.has_to = false;
+  for (cmsghdr* c = CMSG_FIRSTHDR(&message); c != nullptr; c = CMSG_NXTHDR(&message, c)) {
+    if (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_PKTINFO) {
+      std::memcpy(&datagram.to, CMSG_DATA(c), sizeof datagram.to);
+      datagram.has_to = true;
+    }
+  }
+  return true;
+}
+
+// From the address that was asked: a resolver takes an answer from no other. Best effort, as UDP is.
+void reply(int socket, Datagram& datagram, const std::string& answer) {
+  iovec part{const_cast<char*>(answer.data()), answer.size()};
+  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(in6_pktinfo))> control{};
+  msghdr message{};
+  message.msg_name = &datagram.from;
+  message.msg_namelen = sizeof datagram.from;
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  message.msg_control = control.data();
+  message.msg_controllen = control.size();
+  cmsghdr* c = CMSG_FIRSTHDR(&message);
+  c->cmsg_level = IPPROTO_IPV6;
+  c->cmsg_type = IPV6_PKTINFO;
+  c->cmsg_len = CMSG_LEN(sizeof(in6_pktinfo));
+  in6_pktinfo from = datagram.to;
+  from.ipi6_ifindex = 0;
+  std::memcpy(CMSG_DATA(c), &from, sizeof from);
+  (void)::sendmsg(socket, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+}  // namespace
+
+std::string answer_dns(Worker& worker, const std::shared_ptr<Agent>& agent,
+                       std::span<const std::uint8_t> message, wire::DnsTransport transport) {
+  const auto query = wire::parse_dns_query(message);
+  if (!query) {
+    agent->metrics->dns(DnsOutcome::malformed);
+    return query.error().reply;
+  }
+  const Gate gate(worker, agent);
+  const auto host = allowlists::Host::parse(query->name);
+  if (!host || !host->is_name() || query->klass != wire::dns_class_in) {
+    Visit visit = gate.malformed(metrics::Via::dns, query->name, Reason::bad_host);
+    return wire::dns_refusal(
+        *query, gate.refuse(visit, Reason::bad_host, host ? "no name of the Internet" : host.error().why),
+        transport);
+  }
+  Visit visit = gate.ask_name(*host);
+  if (!visit) return wire::dns_refusal(*query, gate.refuse(visit), transport);
+  return answer_allowed(*agent, host->name(), *query, transport);
+}
+
+Task<void> serve_dns_udp(Worker& worker, std::shared_ptr<Agent> agent, std::shared_ptr<UdpSocket> socket) {
+  auto datagram = std::make_unique<Datagram>();
+  for (;;) {
+    const auto [error] = co_await socket->async_wait(UdpSocket::wait_read);
+    if (error) co_return;
+    for (int i = 0; i < datagrams_a_turn && receive(socket->native_handle(), *datagram); ++i) {
+      worker.shared.registry.connection(metrics::Via::dns);
+      const auto message = std::span(datagram->bytes).first(datagram->size);
+      const std::string answer = answer_dns(worker, agent, message, wire::DnsTransport::udp);
+      if (!answer.empty() && datagram->has_to) reply(socket->native_handle(), *datagram, answer);
+    }
+  }
+}
+
+Task<void> serve_dns_tcp(Session& session) {
+  for (;;) {
+    session.deadline.arm(session.worker.shared.timeouts.first_byte);
+    const auto whole = [&]() -> std::optional<std::string_view> {
+      const std::string_view held = session.inbox.view();
+      if (held.size() < 2) return std::nullopt;
+      const std::size_t size = std::size_t{static_cast<std::uint8_t>(held[0])} << 8 |
+                               static_cast<std::uint8_t>(held[1]);
+      if (held.size() < 2 + size) return std::nullopt;
+      return held.substr(2, size);
+    };
+    while (!whole()) {
+      if (!co_await session.more()) co_return;
+    }
+    session.worker.shared.registry.connection(metrics::Via::dns);
+    const std::string_view message = *whole();
+    const std::string answer = answer_dns(session.worker, session.agent, wire::as_octets(message),
+                                          wire::DnsTransport::tcp);
+    session.inbox.consume(message.size() + 2);
+    if (answer.empty()) co_return;
+    std::string framed{static_cast<char>(answer.size() >> 8), static_cast<char>(answer.size())};
+    framed += answer;
+    if (!co_await session.say(framed)) co_return;
+  }
+}
+
+}  // namespace sluice::proxy

@@ -1,0 +1,138 @@
+// HTTP/1 requests on one connection: each is judged anew, re-serialised, and answered in order.
+#include <boost/asio/experimental/awaitable_operators.hpp>
+#include <limits>
+
+#include "proxy/session/exchange.h"
+#include "proxy/session/session.h"
+
+namespace sluice::proxy {
+namespace {
+
+// What a request asks for, or why that cannot be said.
+struct Wanted {
+  std::optional<allowlists::Target> target;
+  std::string origin_form;
+  Reason reason = Reason::bad_request;
+  std::string shown;
+  std::string why;
+};
+
+Wanted not_wanted(Reason reason, std::string_view shown, std::string why) {
+  return {.reason = reason, .shown = std::string(shown), .why = std::move(why)};
+}
+
+Wanted wanted_by_authority(std::string_view authority, std::uint16_t default_port, std::string form) {
+  auto target = allowlists::Target::parse(authority, default_port);
+  if (!target) return not_wanted(Reason::bad_host, authority, target.error().why);
+  return {.target = std::move(*target), .origin_form = std::move(form)};
+}
+
+Wanted wanted_by(const wire::RequestHead& head, const HttpMode& mode) {
+  const bool origin_form =
+      head.target.starts_with('/') || (head.target == "*" && head.method == "OPTIONS");
+  if (mode.port && origin_form) {
+    if (const auto host = head.find("Host")) {
+      return wanted_by_authority(*host, *mode.port, std::string(head.target));
+    }
+    if (mode.fixed) return {.target = mode.fixed, .origin_form = std::string(head.target)};
+    return not_wanted(Reason::bad_request, head.target, "the request names no host");
+  }
+  const auto absolute = wire::parse_absolute_form(head.target);
+  if (!absolute) return not_wanted(absolute.error().reason, head.target, absolute.error().why);
+  return wanted_by_authority(absolute->authority, 80, absolute->origin_form(head.method));
+}
+
+// Reads up to a whole request head. Its views live in the inbox until the next read.
+Task<std::optional<wire::RequestHead>> hear_request(Session& session, const HttpMode& mode, bool first) {
+  std::size_t scanned = 0;
+  for (;;) {
+    auto head = wire::parse_request_head(session.inbox.view(), {}, scanned);
+    if (!head) {
+      Visit visit = session.gate.malformed(mode.via, "", head.error().reason);
+      const auto refusal = session.gate.refuse(visit, head.error().reason, head.error().why);
+      co_await session.say_and_close(wire::http_refusal(refusal, wire::AsJson::no, wire::KeepAlive::no));
+      co_return std::nullopt;
+    }
+    if (*head) co_return std::move(**head);
+    const bool begun = first || !session.inbox.empty();
+    const auto& timeouts = session.worker.shared.timeouts;
+    session.deadline.arm(begun ? timeouts.headers : timeouts.idle);
+    if (!session.inbox.empty()) first = false;
+    if (co_await session.more()) continue;
+    if (session.deadline.expired() && begun) {
+      Visit visit = session.gate.malformed(mode.via, "", Reason::deadline);
+      const auto refusal = session.gate.refuse(visit, Reason::deadline, "no whole request head");
+      co_await session.say_and_close(wire::http_refusal(refusal, wire::AsJson::no, wire::KeepAlive::no));
+    }
+    co_return std::nullopt;
+  }
+}
+
+// Answers a request that was not sent on. True: the connection may go on with the next one.
+Task<bool> refuse(Session& session, const wire::RequestHead& head, Visit& visit, std::string why) {
+  const auto refusal = session.gate.refuse(visit, visit.reason(), std::move(why));
+  const auto body = wire::request_body(head);
+  const bool bodiless = body && (body->framing == wire::Framing::none || body->length == 0) &&
+                        body->framing != wire::Framing::chunked;
+  const bool policy = !is_failure(visit.reason()) && visit.reason() < Reason::bad_request;
+  const wire::KeepAlive keep(bodiless && policy && head.keeps_alive());
+  const wire::ForHead for_head(head.method == "HEAD");
+  const std::string reply = wire::http_refusal(refusal, wire::wants_json(head), keep, for_head);
+  if (!keep) {
+    co_await session.say_and_close(reply);
+    co_return false;
+  }
+  session.inbox.consume(head.size);
+  co_return co_await session.say(reply);
+}
+
+// True: the connection may go on with the next request.
+Task<bool> serve_request(Session& session, const HttpMode& mode, const wire::RequestHead& head,
+                         Exchange& exchange) {
+  Wanted wanted = wanted_by(head, mode);
+  if (!wanted.target) {
+    Visit visit = session.gate.malformed(mode.via, wanted.shown, wanted.reason);
+    visit.line.method = head.method;
+    co_return co_await refuse(session, head, visit, std::move(wanted.why));
+  }
+  const auto target = resolve_synthetic(*session.agent, *wanted.target);
+  Visit visit = session.gate.ask(mode.via, target.value_or(*wanted.target));
+  visit.line.method = head.method;
+  visit.line.path = wanted.origin_form;
+  const auto deny = [&](Reason reason) {
+    visit.decision.verdict = Verdict::deny;
+    visit.decision.reason = reason;
+  };
+  std::string why;
+  if (!target) {
+    deny(Reason::not_listed);
+  } else if (mode.fixed && *target != *mode.fixed) {
+    deny(Reason::host_mismatch);
+    why = "the request names another host than the connection";
+  } else if (visit && visit.decision.tls == allowlists::TlsMode::require) {
+    deny(Reason::not_tls);
+    why = "plain HTTP on a port that must speak TLS";
+  }
+  if (!visit) co_return co_await refuse(session, head, visit, std::move(why));
+  co_return co_await exchange.run(visit, head, *target, wanted.origin_form);
+}
+
+}  // namespace
+
+Task<void> serve_http(Session& session, HttpMode mode) {
+  Exchange exchange(session);
+  if (session.origin.is_open() && mode.fixed) exchange.adopt_origin(*mode.fixed);
+  for (bool first = true;; first = false) {
+    const auto head = co_await hear_request(session, mode, first);
+    if (!head) co_return;
+    session.deadline.disarm();
+    if (head->method == "CONNECT" && !mode.port) {
+      co_await serve_connect(session, *head);
+      co_return;
+    }
+    session.worker.shared.registry.connection(mode.via);
+    if (!co_await serve_request(session, mode, *head, exchange)) co_return;
+  }
+}
+
+}  // namespace sluice::proxy

@@ -1,0 +1,137 @@
+#include "proxy/session/session.h"
+
+#include <fmt/core.h>
+#include <sys/socket.h>
+
+#include <array>
+#include <boost/asio/buffer.hpp>
+#include <boost/asio/write.hpp>
+
+#include "allowlists/address_guard.h"
+#include "proxy/session/dns.h"
+
+namespace sluice::proxy {
+namespace {
+
+using namespace std::chrono_literals;
+
+// What a refused agent may still send before its connection is cut.
+constexpr std::size_t drained_bytes = std::size_t{256} * 1024;
+constexpr auto drained_time = 1s;
+
+// SOCKS4 "request rejected or failed": version 0, code 91, six bytes that mean nothing.
+constexpr std::string_view socks4_rejected{"\0\x5b\0\0\0\0\0\0", 8};
+
+Task<void> serve_proxy_port(Session& session) {
+  session.deadline.arm(session.worker.shared.timeouts.first_byte);
+  if (!co_await session.more()) co_return;
+  switch (session.inbox.view().front()) {
+    case wire::socks_version:
+      co_await serve_socks(session);
+      break;
+    case 4: {
+      Visit visit = session.gate.malformed(metrics::Via::socks5, "SOCKS4", Reason::bad_request);
+      session.gate.refuse(visit, Reason::bad_request, "SOCKS4 is not spoken here, use SOCKS5");
+      co_await session.say_and_close(socks4_rejected);
+      break;
+    }
+    case '\x16': {
+      Visit visit = session.gate.malformed(metrics::Via::http, "TLS", Reason::bad_request);
+      session.gate.refuse(visit, Reason::bad_request, "TLS to the proxy itself is not spoken here");
+      co_await session.say_and_close(wire::tls_alert(Reason::bad_request));
+      break;
+    }
+    default:
+      co_await serve_http(session, HttpMode());
+  }
+}
+
+}  // namespace
+
+Session::Session(Worker& its_worker, std::shared_ptr<Agent> its_agent, Socket connection)
+    : worker(its_worker),
+      agent(std::move(its_agent)),
+      gate(worker, agent,
+           fmt::format("{}-{}-{}", worker.shared.loop_token, worker.index, ++worker.sessions_begun)),
+      socket(std::move(connection)),
+      origin(worker.io),
+      deadline(worker.wheel, socket) {
+  deadline.watch_also(&origin);
+  worker.sessions->push_back(*this);
+  ++agent->sessions;
+}
+
+Session::~Session() { --agent->sessions; }
+
+Task<bool> Session::more() {
+  const ErrorCode error = co_await inbox.more(socket);
+  co_return !error;
+}
+
+Task<bool> Session::say(std::string_view bytes) {
+  const auto [error, size] =
+      co_await asio::async_write(socket, asio::buffer(bytes), Token());
+  co_return !error;
+}
+
+Task<void> Session::say_and_close(std::string_view bytes) {
+  deadline.arm(drained_time);
+  if (bytes.empty() || !co_await say(bytes)) {
+    reset();
+    co_return;
+  }
+  ErrorCode error;
+  socket.shutdown(Socket::shutdown_send, error);
+  std::array<char, 4096> dropped;
+  for (std::size_t total = 0; !error && total < drained_bytes && !deadline.expired();) {
+    const auto [read_error, size] = co_await socket.async_read_some(asio::buffer(dropped));
+    if (read_error) break;
+    total += size;
+  }
+  deadline.disarm();
+  socket.close(error);
+}
+
+void Session::reset() noexcept {
+  deadline.disarm();
+  ErrorCode ignored;  // the connection may be gone already
+  socket.set_option(asio::socket_base::linger(true, 0), ignored);
+  socket.close(ignored);
+}
+
+void Session::break_off() noexcept {
+  broken_off = true;
+  ErrorCode ignored;
+  socket.close(ignored);
+  origin.close(ignored);
+}
+
+std::optional<allowlists::Target> resolve_synthetic(const Agent& agent, const allowlists::Target& target) {
+  if (target.host.is_name() || !allowlists::is_synthetic(target.host.address())) return target;
+  const auto index = allowlists::synthetic_index(target.host.address());
+  const auto name = index ? agent.names.find(*index) : std::nullopt;
+  if (!name) return std::nullopt;
+  auto host = allowlists::Host::parse(*name);
+  if (!host) return std::nullopt;
+  return allowlists::Target{std::move(*host), target.port};
+}
+
+Task<void> serve(Worker& worker, std::shared_ptr<Agent> agent, Socket socket, netns::Role role) {
+  Session session(worker, std::move(agent), std::move(socket));
+  switch (role) {
+    case netns::Role::proxy:
+      co_await serve_proxy_port(session);
+      break;
+    case netns::Role::dns_tcp:
+      co_await serve_dns_tcp(session);
+      break;
+    case netns::Role::tproxy4:
+    case netns::Role::tproxy6:
+      co_await serve_transparent(session);
+      break;
+    case netns::Role::dns_udp:  // no connections: serve_dns_udp()
+      break;
+  }
+}
+
+}  // namespace sluice::proxy

@@ -1,0 +1,60 @@
+// One coarse timer for all deadlines of a thread: arming one costs no system call and no allocation.
+#pragma once
+
+#include <boost/intrusive/list.hpp>
+
+#include "proxy/net.h"
+
+namespace sluice::proxy {
+
+class Wheel;
+
+// Ends what its owner is waiting for when a time has passed. Resolution: Wheel::tick.
+// Belongs to one thread, like everything in a session.
+class Deadline : public boost::intrusive::list_base_hook<
+                     boost::intrusive::link_mode<boost::intrusive::auto_unlink>> {
+ public:
+  // Sockets whose operations are cancelled when the time is over, again at every tick until the deadline
+  // is disarmed: an operation that begins after the first cancellation must not wait for ever.
+  Deadline(Wheel& wheel, Socket& first) noexcept : wheel_(wheel), first_(&first) {}
+  Deadline(const Deadline&) = delete;
+  Deadline& operator=(const Deadline&) = delete;
+
+  // Also cancels `second` (null: none).
+  void watch_also(Socket* second) noexcept { second_ = second; }
+  void arm(Clock::duration after) noexcept;
+  void disarm() noexcept;
+  bool expired() const noexcept { return expired_; }
+
+ private:
+  friend class Wheel;
+  void fire() noexcept;
+
+  Wheel& wheel_;
+  Socket* first_;
+  Socket* second_ = nullptr;
+  Clock::time_point due_;
+  bool expired_ = false;
+};
+
+class Wheel {
+ public:
+  static constexpr std::chrono::milliseconds tick{100};
+
+  explicit Wheel(asio::io_context& io) : timer_(io) {}
+  // Ticks for as long as the io_context runs.
+  Task<void> run();
+  // The time of the last tick: what a deadline counts from, without asking the clock.
+  Clock::time_point now() const noexcept { return now_; }
+
+ private:
+  friend class Deadline;
+  using List = boost::intrusive::list<Deadline, boost::intrusive::constant_time_size<false>>;
+  void turn() noexcept;
+
+  Timer timer_;
+  Clock::time_point now_ = Clock::now();
+  List armed_;
+};
+
+}  // namespace sluice::proxy

@@ -1,0 +1,176 @@
+#include "proxy/wire/chunked.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+
+namespace sluice::proxy::wire {
+namespace {
+
+constexpr int hex_value(char c) noexcept {
+  if (c >= '0' && c <= '9') return c - '0';
+  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+  return -1;
+}
+
+// RFC 9110 6.5.1: framing, routing, request modifiers, authentication, and what speaks of this hop
+// or of how the content is to be read.
+constexpr std::array<std::string_view, 36> forbidden_trailers = {"age",
+                                                                 "authorization",
+                                                                 "cache-control",
+                                                                 "connection",
+                                                                 "content-encoding",
+                                                                 "content-length",
+                                                                 "content-range",
+                                                                 "content-type",
+                                                                 "cookie",
+                                                                 "date",
+                                                                 "expect",
+                                                                 "expires",
+                                                                 "host",
+                                                                 "if-match",
+                                                                 "if-modified-since",
+                                                                 "if-none-match",
+                                                                 "if-range",
+                                                                 "if-unmodified-since",
+                                                                 "keep-alive",
+                                                                 "location",
+                                                                 "max-forwards",
+                                                                 "pragma",
+                                                                 "proxy-authenticate",
+                                                                 "proxy-authorization",
+                                                                 "proxy-connection",
+                                                                 "range",
+                                                                 "retry-after",
+                                                                 "set-cookie",
+                                                                 "te",
+                                                                 "trailer",
+                                                                 "transfer-encoding",
+                                                                 "upgrade",
+                                                                 "vary",
+                                                                 "via",
+                                                                 "warning",
+                                                                 "www-authenticate"};
+
+bool is_forbidden_trailer(std::string_view name) noexcept {
+  return std::any_of(forbidden_trailers.begin(), forbidden_trailers.end(),
+                     [&](std::string_view entry) { return equals_ignoring_case(name, entry); });
+}
+
+}  // namespace
+
+WireResult<void> ChunkedReader::fail(std::string why) const {
+  return wire_fail(broken_, std::move(why));
+}
+
+WireResult<ChunkedReader::Step> ChunkedReader::feed(std::string_view input) {
+  Step step;
+  while (step.consumed < input.size() && state_ != State::done) {
+    if (state_ == State::data) {
+      const std::size_t size =
+          static_cast<std::size_t>(std::min<std::uint64_t>(left_, input.size() - step.consumed));
+      step.payload = input.substr(step.consumed, size);
+      step.consumed += size;
+      left_ -= size;
+      if (left_ == 0) state_ = State::data_cr;
+      return step;
+    }
+    if (auto taken = take(input[step.consumed]); !taken) {
+      return tl::unexpected(std::move(taken.error()));
+    }
+    ++step.consumed;
+  }
+  step.done = state_ == State::done;
+  return step;
+}
+
+WireResult<void> ChunkedReader::expect(char byte, char wanted, State next) {
+  if (byte != wanted) return fail("a line of the chunked body does not end in CRLF");
+  state_ = next;
+  return {};
+}
+
+WireResult<void> ChunkedReader::take(char byte) {
+  switch (state_) {
+    case State::size:
+      return take_size(byte);
+    case State::padding:
+    case State::extension:
+      return take_extension(byte);
+    case State::size_lf:
+      return expect(byte, '\n', left_ == 0 ? State::trailer : State::data);
+    case State::data_cr:
+      return expect(byte, '\r', State::data_lf);
+    case State::data_lf:
+      left_ = 0;
+      digits_ = 0;
+      extension_ = 0;
+      return expect(byte, '\n', State::size);
+    case State::trailer:
+      return take_trailer(byte);
+    case State::data:
+    case State::done:
+      break;
+  }
+  return fail("bytes stand behind the end of the chunked body");
+}
+
+WireResult<void> ChunkedReader::take_size(char byte) {
+  if (const int digit = hex_value(byte); digit >= 0) {
+    if (++digits_ > 16) return fail("a chunk size has more than 16 digits");
+    left_ = left_ << 4 | static_cast<std::uint64_t>(digit);
+    return {};
+  }
+  if (digits_ == 0) return fail("a chunk does not begin with its size");
+  if (byte == '\r') {
+    state_ = State::size_lf;
+    return {};
+  }
+  state_ = State::padding;
+  return take_extension(byte);
+}
+
+WireResult<void> ChunkedReader::take_extension(char byte) {
+  if (state_ == State::padding && byte != ' ' && byte != '\t') {
+    if (byte != ';') return fail("a chunk size is followed by something else than an extension");
+    state_ = State::extension;
+  }
+  if (byte == '\r') {
+    state_ = State::size_lf;
+    return {};
+  }
+  const auto octet = static_cast<unsigned char>(byte);
+  if ((octet < 0x20 && byte != '\t') || octet == 0x7f) {
+    return fail("a chunk extension has a control byte");
+  }
+  if (++extension_ > chunk_extension_limit) return fail("a chunk extension is too long");
+  return {};
+}
+
+WireResult<void> ChunkedReader::take_trailer(char byte) {
+  const bool after_cr = trailer_lines_.ends_with('\r');
+  if (after_cr != (byte == '\n')) return fail("a trailer line does not end in CRLF");
+  if (trailer_lines_.size() >= limits_.bytes) return fail("the trailer is larger than the limit");
+  trailer_lines_ += byte;
+  if (trailer_lines_ == "\r\n" || trailer_lines_.ends_with("\r\n\r\n")) return finish_trailers();
+  return {};
+}
+
+WireResult<void> ChunkedReader::finish_trailers() {
+  const std::string_view lines(trailer_lines_.data(), trailer_lines_.size() - 2);
+  const auto fields = parse_fields(lines, limits_.fields);
+  if (!fields) return fail("in the trailer: " + fields.error().why);
+  for (const Field& field : *fields) {
+    if (is_forbidden_trailer(field.name)) continue;
+    trailers_.push_back({std::string(field.name), std::string(field.value)});
+  }
+  trailer_lines_.clear();
+  state_ = State::done;
+  return {};
+}
+
+std::string chunk_header(std::uint64_t size) { return fmt::format("{:x}\r\n", size); }
+
+}  // namespace sluice::proxy::wire

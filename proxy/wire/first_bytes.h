@@ -1,0 +1,21 @@
+// Tells from an agent's first bytes what it speaks on a connection whose protocol nobody announced.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+namespace sluice::proxy::wire {
+
+enum class Speech : std::uint8_t {
+  unknown_yet,  // a prefix of HTTP or of TLS so far, or nothing
+  tls,          // a TLS handshake record begins: for ClientHelloReader
+  http,         // a request line of HTTP/1.x, or a first line that could only be a broken one
+  other,        // anything else: ssh, databases, binary protocols
+};
+
+// Final unless unknown_yet. HTTP is a registered method, a space, and a first line that ends in
+// " HTTP/…"; a first line of more than 8 KiB behind a method and a space counts as HTTP as well, so
+// that a long target cannot be used to pass for something else.
+Speech classify(std::string_view first_bytes) noexcept;
+
+}  // namespace sluice::proxy::wire

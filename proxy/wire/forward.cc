@@ -1,0 +1,186 @@
+#include "proxy/wire/forward.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <vector>
+
+namespace sluice::proxy::wire {
+namespace {
+
+using Names = std::vector<std::string_view>;
+
+// An honest Connection field names a handful; each costs a comparison with each field.
+constexpr std::size_t connection_option_limit = 64;
+
+bool holds(std::span<const std::string_view> names, std::string_view name) noexcept {
+  return std::any_of(names.begin(), names.end(),
+                     [&](std::string_view entry) { return equals_ignoring_case(name, entry); });
+}
+
+// Of this hop (RFC 9110 7.6.1, and what older software sends), or written anew by us.
+constexpr std::array<std::string_view, 11> hop_fields = {"connection",
+                                                         "proxy-connection",
+                                                         "keep-alive",
+                                                         "te",
+                                                         "trailer",
+                                                         "transfer-encoding",
+                                                         "content-length",
+                                                         "upgrade",
+                                                         "http2-settings",
+                                                         "proxy-authenticate",
+                                                         "proxy-authentication-info"};
+// Of requests only. Proxy-Authorization is for us: it is never shown to an origin.
+constexpr std::array<std::string_view, 2> request_hop_fields = {"host", "proxy-authorization"};
+
+// What Connection names as being of this hop only.
+WireResult<Names> connection_options(const MessageHead& head) {
+  Names names;
+  for (const Field& field : head.fields) {
+    if (!equals_ignoring_case(field.name, "connection")) continue;
+    std::string_view rest = field.value;
+    while (const auto member = next_member(rest)) {
+      if (!is_token(*member)) return bad_request("the Connection field is not a list of names");
+      if (names.size() == connection_option_limit) {
+        return bad_request("the Connection field names too many fields");
+      }
+      names.push_back(*member);
+    }
+  }
+  return names;
+}
+
+// With these an agent could make us, or the next hop, lose what keeps messages apart and loops out.
+WireResult<void> check_request_options(const Names& options) {
+  static constexpr std::array<std::string_view, 5> essential = {
+      "host", "content-length", "transfer-encoding", "via", "max-forwards"};
+  const bool strips = std::any_of(options.begin(), options.end(),
+                                  [](std::string_view name) { return holds(essential, name); });
+  if (strips) return bad_request("the Connection field names a field that must not be dropped");
+  return {};
+}
+
+// RFC 9110 7.6.2. Nothing: the request has none, or its method does not count hops.
+WireResult<std::optional<std::uint32_t>> hops_left(const RequestHead& head) {
+  if (head.method != "OPTIONS" || head.count("max-forwards") == 0) return std::nullopt;
+  const std::string_view text = *head.find("max-forwards");
+  std::uint32_t hops = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), hops);
+  if (head.count("max-forwards") > 1 || error != std::errc{} || end != text.data() + text.size()) {
+    return bad_request("Max-Forwards is not one number");
+  }
+  if (hops == 0) return bad_request("Max-Forwards is 0, so the request may not go any further");
+  return hops - 1;
+}
+
+WireResult<void> check_request(const ForwardedRequest& request) {
+  const std::string_view method = request.head.method;
+  if (method == "TRACE") return bad_request("TRACE would show an origin's view of the way out");
+  if (method == "CONNECT") return bad_request("CONNECT makes a tunnel and is not forwarded");
+  const bool asterisk = request.origin_form == "*" && method == "OPTIONS";
+  if (!request.origin_form.starts_with('/') && !asterisk) {
+    return bad_request("the request target is not a path");
+  }
+  const std::string ours = fmt::format("sluice ({})", request.loop_token);
+  for (const Field& field : request.head.fields) {
+    if (equals_ignoring_case(field.name, "via") &&
+        field.value.find(ours) != std::string_view::npos) {
+      return wire_fail(Reason::proxy_loop, "the request came through this proxy before");
+    }
+  }
+  return {};
+}
+
+void append_field(std::string& out, std::string_view name, std::string_view value) {
+  out.append(name).append(": ").append(value).append("\r\n");
+}
+
+void append_framing(std::string& out, const BodyPlan& body) {
+  if (body.framing == Framing::length) {
+    append_field(out, "Content-Length", fmt::format_int(body.length).c_str());
+  } else if (body.framing == Framing::chunked) {
+    append_field(out, "Transfer-Encoding", "chunked");
+  }
+}
+
+// The Host field says the port unless it is the scheme's own (RFC 9110 7.2).
+std::string host_field(const allowlists::Target& target) {
+  std::string text = target.to_string();
+  if (target.port == 80) text.resize(text.rfind(':'));
+  return text;
+}
+
+void append_request_fields(std::string& out, const RequestHead& head, const Names& options,
+                           std::optional<std::uint32_t> hops) {
+  for (const Field& field : head.fields) {
+    if (holds(hop_fields, field.name) || holds(request_hop_fields, field.name)) continue;
+    if (holds(options, field.name)) continue;
+    if (hops && equals_ignoring_case(field.name, "max-forwards")) continue;
+    // RFC 9110 10.1.1: in HTTP/1.0 it means nothing, but our HTTP/1.1 would give it a meaning.
+    if (head.minor == 0 && equals_ignoring_case(field.name, "expect")) continue;
+    append_field(out, field.name, field.value);
+  }
+  if (hops) append_field(out, "Max-Forwards", fmt::format_int(*hops).c_str());
+}
+
+}  // namespace
+
+WireResult<std::string> forward_request_head(const ForwardedRequest& request) {
+  const RequestHead& head = request.head;
+  if (auto checked = check_request(request); !checked) {
+    return tl::unexpected(std::move(checked.error()));
+  }
+  const auto options = connection_options(head);
+  if (!options) return tl::unexpected(options.error());
+  if (auto checked = check_request_options(*options); !checked) {
+    return tl::unexpected(std::move(checked.error()));
+  }
+  const auto hops = hops_left(head);
+  if (!hops) return tl::unexpected(hops.error());
+
+  std::string out;
+  out.reserve(head.size + 128);
+  out.append(head.method).append(" ").append(request.origin_form).append(" HTTP/1.1\r\n");
+  append_field(out, "Host", host_field(request.target));
+  append_request_fields(out, head, *options, *hops);
+  append_framing(out, request.body);
+  append_field(out, "Via", fmt::format("1.{} sluice ({})", head.minor, request.loop_token));
+  if (!request.keep_alive) append_field(out, "Connection", "close");
+  out += "\r\n";
+  return out;
+}
+
+WireResult<std::string> forward_response_head(const ForwardedResponse& response,
+                                              KeepAlive keep_alive) {
+  const ResponseHead& head = response.head;
+  if (head.status == 101) {
+    return wire_fail(Reason::unreachable, "the origin switches to a protocol nobody asked for");
+  }
+  const auto options = connection_options(head);
+  if (!options) return wire_fail(Reason::unreachable, "of the origin: " + options.error().why);
+
+  std::string out;
+  out.reserve(head.size + 128);
+  out += fmt::format("HTTP/1.1 {} {}\r\n", head.status, head.reason);
+  for (const Field& field : head.fields) {
+    if (holds(hop_fields, field.name) || holds(*options, field.name)) continue;
+    append_field(out, field.name, field.value);
+  }
+  append_framing(out, response.body);
+  const bool tells_length = response.request_method == "HEAD" || head.status == 304;
+  if (const auto length = content_length(head);
+      length && tells_length && response.body.framing == Framing::none && head.status >= 200) {
+    append_field(out, "Content-Length", fmt::format_int(*length).c_str());
+  }
+  append_field(out, "Via", fmt::format("1.{} sluice", head.minor));
+  if (head.status >= 200) {
+    const bool stays = bool(keep_alive) && response.body.framing != Framing::until_close;
+    append_field(out, "Connection", stays ? "keep-alive" : "close");
+  }
+  out += "\r\n";
+  return out;
+}
+
+}  // namespace sluice::proxy::wire

@@ -1,0 +1,57 @@
+// One thread of sluiced: its io_context and everything that never leaves it.
+#pragma once
+
+#include <boost/intrusive/list.hpp>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "metrics/audit.h"
+#include "metrics/registry.h"
+#include "proxy/daemon/config.h"
+#include "proxy/egress/dialer.h"
+#include "proxy/net.h"
+#include "proxy/wheel.h"
+
+namespace sluice::proxy {
+
+class Agent;
+class Session;
+
+// What all threads share and nobody changes while they run.
+struct Shared {
+  Config::Timeouts timeouts;
+  OwnListeners own_listeners;
+  std::string loop_token;  // of this run of sluiced: marks our Via, begins the names of sessions
+  metrics::Registry& registry;
+  metrics::AuditLog* audit = nullptr;  // set before the first thread starts
+};
+
+class Worker {
+ public:
+  // Before sluiced encloses itself (see Resolver).
+  static Result<std::unique_ptr<Worker>> create(Shared& shared,
+                                                std::shared_ptr<const ResolverSettings> settings);
+  ~Worker();
+
+  // Breaks off every session of `agent` (null: of all agents) on this thread. They end by themselves.
+  void break_off(const Agent* agent) noexcept;
+
+  Shared& shared;
+  asio::io_context io{1};
+  Wheel wheel{io};
+  std::optional<Dialer> dialer;
+
+  using Sessions = boost::intrusive::list<Session, boost::intrusive::constant_time_size<false>>;
+  std::unique_ptr<Sessions> sessions;
+  std::uint64_t sessions_begun = 0;
+  unsigned index = 0;  // of this thread
+
+ private:
+  explicit Worker(Shared& all);
+
+  std::unique_ptr<Resolver> resolver_;
+  std::optional<RouteQuery> routes_;
+};
+
+}  // namespace sluice::proxy

@@ -1,0 +1,203 @@
+"""Runs `sluice run` as root or as an ordinary user, and reads what came of it."""
+
+import dataclasses
+import itertools
+import json
+import os
+import signal
+import subprocess
+import textwrap
+import time
+import unittest
+
+import world
+
+ORDINARY_UID = 61234  # without a line in /etc/passwd
+AT_ONCE = 2000  # ms: refused by an answer, not by a client that gave up; far below any timeout
+
+POLICY = """
+version: 1
+agents:
+  coder-1:
+    allow:
+      - host: allowed.test
+      - host: "*.wild.test"
+        ports: [80, 443, 8443]
+      - host: ssh.test
+        ports: [22]
+        tls: "off"
+"""
+
+ASIDE = {key: os.environ[key] for key in ("PATH", "LANG") if key in os.environ}
+_numbers = itertools.count(1)
+
+
+def is_root():
+    return os.environ["SLUICE_E2E_IDENTITY"] == "root"
+
+
+def as_ordinary(*command):
+    """The command line that runs `command` as the ordinary user."""
+    if os.environ["SLUICE_E2E_WORLD"] == "root":
+        identity = [f"--reuid={ORDINARY_UID}", f"--regid={ORDINARY_UID}", "--clear-groups"]
+        return ["setpriv", *identity, "--", *command]
+    ids = [f"--map-user={ORDINARY_UID}", f"--map-group={ORDINARY_UID}"]
+    return ["unshare", "--user", *ids, "--", *command]
+
+
+@dataclasses.dataclass
+class Run:
+    status: int
+    out: str
+    err: str
+    seconds: float
+
+    def json(self):
+        return json.loads(self.out)
+
+    def __str__(self):
+        return f"exit status {self.status}\n-- stdout\n{self.out}\n-- stderr\n{self.err}"
+
+
+class Case(unittest.TestCase):
+    """One fresh workspace and policy file a test; the outside's log starts anew."""
+
+    policy = POLICY
+    maxDiff = 8000
+
+    @classmethod
+    def setUpClass(cls):
+        missing = [name for name in ("sluice", "sluiced") if not os.access(f"{world.BIN}/{name}", os.X_OK)]  # fmt: skip
+        if missing:
+            raise AssertionError(f"not in SLUICE_BIN: {', '.join(missing)}")
+
+    def setUp(self):
+        number = next(_numbers)
+        self.home = "/root" if is_root() else "/home/agent"
+        # Root's own home is closed to every other uid, also to the one its agent gets.
+        self.workspace = f"/home/work-{number}"
+        self.policy_file = f"{self.home}/config-{number}/my.yaml"
+        for folder in (self.home, os.path.dirname(self.policy_file), self.workspace):
+            os.makedirs(folder, exist_ok=True)
+            self.own(folder)
+        self.write(self.policy_file, textwrap.dedent(self.policy))
+        with open(world.CA) as file:
+            self.write(f"{self.workspace}/ca.pem", file.read())
+        self.environment = {**ASIDE, "HOME": self.home, "TERM": "dumb"}
+        if not is_root():
+            runtime = f"/run/user/{ORDINARY_UID}"
+            os.makedirs(runtime, mode=0o700, exist_ok=True)
+            self.own(runtime)
+            self.environment["XDG_RUNTIME_DIR"] = runtime
+        self.outside = world.outside()
+        self.outside.mark()
+        self._before = set(world.processes())
+
+    def tearDown(self):
+        """Nothing that a test started outlives it, whatever happened to it."""
+        for pid in set(world.processes()) - self._before:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+
+    def own(self, path):
+        """Gives `path` to the caller's identity."""
+        if os.environ["SLUICE_E2E_WORLD"] == "root":
+            uid = 0 if is_root() else ORDINARY_UID
+            os.chown(path, uid, uid)
+
+    def write(self, path, text):
+        with open(path, "w") as file:
+            file.write(text)
+        self.own(path)
+        return path
+
+    # -- running --------------------------------------------------------------------------------------------
+
+    def command(self, *arguments):
+        """The command line of sluice, as this test's identity."""
+        line = [f"{world.BIN}/sluice", *arguments]
+        return line if is_root() else as_ordinary(*line)
+
+    def start(self, command, stdin=subprocess.DEVNULL):
+        return subprocess.Popen(
+            command,
+            cwd=self.workspace,
+            env=self.environment,
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+
+    def finish(self, process, timeout=30, stdin=None):
+        """Waits for `process`; one that does not end is killed with all it started, and a failure."""
+        started = time.monotonic()
+        try:
+            out, err = process.communicate(stdin, timeout)
+        except subprocess.TimeoutExpired:
+            running = world.processes()
+            self.tearDown()
+            out, err = process.communicate(timeout=5)
+            self.fail(f"no end after {timeout} s; running: {running}\n{out}\n{err}")
+        seconds = time.monotonic() - started
+        return Run(process.returncode, out.decode(errors="replace"), err.decode(errors="replace"), seconds)  # fmt: skip
+
+    def sluice(self, *arguments, timeout=30):
+        return self.finish(self.start(self.command(*arguments)), timeout)
+
+    def run_line(self, *command, options=()):
+        """`sluice run`'s arguments with this test's policy."""
+        return ("run", "--policy", self.policy_file, "--agent", "coder-1", *options, "--", *command)
+
+    def run_agent(self, *command, options=(), timeout=30, status=0):
+        """Runs `command` as the agent coder-1; `status` None: any."""
+        run = self.sluice(*self.run_line(*command, options=options), timeout=timeout)
+        if status is not None:
+            self.assertEqual(run.status, status, run)
+        return run
+
+    def shell(self, script, **keywords):
+        return self.run_agent("bash", "-c", textwrap.dedent(script), **keywords)
+
+    def probe(self, name, *arguments, **keywords):
+        """Runs tests/e2e/inside/NAME.py as the agent and answers the JSON it prints."""
+        run = self.run_agent(world.PYTHON, f"{world.INSIDE}/{name}.py", *arguments, **keywords)
+        try:
+            return run.json()
+        except ValueError:
+            self.fail(f"{name}.py printed no JSON\n{run}")
+
+    def wire(self, jobs, **keywords):
+        """Runs inside/wire.py: connections with bytes as given, answers by job name."""
+        path = self.write(f"{self.workspace}/jobs.json", json.dumps(jobs))
+        return self.probe("wire", path, **keywords)
+
+    def control(self, name, *arguments):
+        """Runs a probe as an ordinary user without any sandbox: what this machine would let it do."""
+        command = as_ordinary(world.PYTHON, f"{world.INSIDE}/{name}.py", *arguments)
+        return self.finish(self.start(command)).json()
+
+    # -- what is asserted again and again ----------------------------------------------------------------------
+
+    def assert_refused_by_http(self, answer, status, reason):
+        """`answer` of wire(): an HTTP refusal with its reason, at once, and the connection closed."""
+        reply = answer["reply"]
+        self.assertTrue(reply.startswith(f"HTTP/1.1 {status} "), answer)
+        self.assertIn(f'details="{reason}"', reply, answer)
+        self.assertLess(answer["ms"], AT_ONCE, answer)
+
+    def assert_nothing_left(self, message=""):
+        """Nothing but questions to the configured DNS server left the machine."""
+        self.assertEqual(self.outside.addresses_reached(), [], message)
+
+
+def curl(*arguments):
+    """A curl command line that prints the body, fails in 10 s, and trusts the outside's CA."""
+    return ["curl", "-sS", "-m", "10", "--cacert", "ca.pem", *arguments]
+
+
+NO_PROXY_VARIABLES = (
+    "unset HTTP_PROXY HTTPS_PROXY http_proxy https_proxy ALL_PROXY all_proxy NO_PROXY no_proxy; "
+)

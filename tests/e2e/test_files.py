@@ -1,0 +1,213 @@
+"""What the agent can read, write and connect to on the machine's file system."""
+
+import json
+import os
+import socket
+import stat
+import subprocess
+
+import world
+from agent import ORDINARY_UID, Case, is_root
+
+
+class Files(Case):
+    def try_inside(self, *jobs, **keywords):
+        path = self.write(f"{self.workspace}/jobs.json", json.dumps(jobs))
+        return self.probe("files", path, **keywords)
+
+    def listener(self, path):
+        """A Unix server of somebody outside."""
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        server.bind("\0" + path[1:] if path.startswith("@") else path)
+        server.listen(4)
+        self.addCleanup(server.close)
+        if not path.startswith("@"):
+            os.chmod(path, 0o777)
+            self.addCleanup(os.unlink, path)
+
+    def test_the_machine_is_read_only(self):
+        """`touch /etc/x`: Read-only file system."""
+        run = self.run_agent("touch", "/etc/x", status=1)
+        self.assertIn("Read-only file system", run.err, run)
+        answers = self.try_inside(
+            *[["create", f"{folder}/x"] for folder in ("", "/usr", "/etc", "/var/lib", "/home", "/opt")],
+            ["create", f"{self.home}/x"],
+            ["create", f"{world.BIN}/x"],
+            ["write", "/etc/hosts"],
+            ["write", "/etc/resolv.conf"],
+            ["write", "/etc/passwd"],
+            ["write", f"{world.BIN}/sluiced"],
+            ["chmod", "/etc/passwd"],
+        )
+        for name, answer in answers.items():
+            with self.subTest(name):
+                self.assertIn(answer, ("EROFS", "EACCES", "EPERM", "ENOENT"))
+
+    def test_dd_of_tmp_big_stops_at_the_cap_of_the_tmpfs(self):
+        run = self.run_agent(
+            "dd", "if=/dev/zero", "of=/tmp/big", "bs=1M", "count=40", options=["--tmpfs", "/tmp:8MiB"], status=1
+        )  # fmt: skip
+        self.assertIn("No space left on device", run.err, run)
+        run = self.shell("dd if=/dev/zero of=/tmp/fits bs=1M count=4; stat -c %s /tmp/fits",
+                         options=["--tmpfs", "/tmp:8MiB"])  # fmt: skip
+        self.assertEqual(run.out.strip(), str(4 << 20), run)
+
+    def test_every_writable_place_outside_the_workspace_has_a_cap(self):
+        """/tmp, /var/tmp, /dev/shm and /run: no way to fill the machine's memory."""
+        run = self.shell(
+            "for d in /tmp /var/tmp /dev/shm /run; do"
+            "  test -w $d && stat -f -c \"$d %b %S %c\" $d; done; true"
+        )
+        for line in run.out.splitlines():
+            folder, blocks, size, inodes = line.split()
+            with self.subTest(folder):
+                self.assertLessEqual(int(blocks) * int(size), 1 << 30)
+                self.assertGreater(int(blocks), 0)
+                self.assertGreater(int(inodes), 0)
+        self.assertIn("/tmp ", run.out)
+
+    def test_the_workspace_is_writable_and_its_files_belong_to_its_owner(self):
+        """Whoever starts it: outside, what the agent made looks as if the owner had made it."""
+        if is_root():
+            os.chown(self.workspace, ORDINARY_UID, ORDINARY_UID)
+        self.shell("mkdir made; echo text > made/file; ln -s file made/link; mkfifo made/fifo")
+        owner = os.stat(self.workspace)
+        for name in ("made", "made/file", "made/link", "made/fifo"):
+            with self.subTest(name):
+                made = os.lstat(f"{self.workspace}/{name}")
+                self.assertEqual((made.st_uid, made.st_gid), (owner.st_uid, owner.st_gid))
+        with open(f"{self.workspace}/made/file") as file:
+            self.assertEqual(file.read(), "text\n")
+
+    def test_a_root_owned_workspace_gets_root_owned_files_from_an_agent_that_is_not_root(self):
+        if not is_root():
+            self.skipTest("only a root caller has a root-owned workspace that is writable")
+        run = self.shell("id -u; echo text > mine; stat -c %u mine")
+        self.assertNotEqual(run.out.splitlines()[0], "0", run)
+        self.assertEqual(os.stat(f"{self.workspace}/mine").st_uid, 0)
+
+    def test_a_setuid_file_cannot_be_left_in_the_workspace_for_somebody_outside(self):
+        """A 4755 file that belongs to root would be the machine's end."""
+        self.shell("cp /usr/bin/id left; chmod 4755 left; cp /usr/bin/id group; chmod 2755 group; true")
+        for name in ("left", "group"):
+            mode = os.stat(f"{self.workspace}/{name}")
+            dangerous = mode.st_mode & (stat.S_ISUID | stat.S_ISGID)
+            self.assertFalse(dangerous and is_root(), f"{name}: {stat.filemode(mode.st_mode)}")
+
+    def test_the_agent_of_a_root_caller_is_nobody_on_the_machine(self):
+        """/etc/shadow is unreadable, core_pattern not writable."""
+        answers = self.try_inside(
+            ["read", "/etc/shadow"],
+            ["write", "/etc/shadow"],
+            ["write", "/proc/sys/kernel/core_pattern"],
+            ["write", "/proc/sysrq-trigger"],
+            ["write", "/proc/sys/vm/drop_caches"],
+            ["read", "/proc/1/environ"],
+            ["list", "/proc/1/root"],
+            ["read", "/proc/kcore"],
+            ["read", "/dev/kmsg"],
+            ["write", "/sys/fs/cgroup/memory/release_agent"],
+            ["write", "/sys/kernel/uevent_helper"],
+        )
+        for name, answer in answers.items():
+            with self.subTest(name):
+                self.assertIn(answer, ("EACCES", "EPERM", "EROFS", "ENOENT"), name)
+
+    def test_the_sockets_of_docker_and_of_everybody_else_cannot_be_reached(self):
+        """A read-only mount does not stop connect(): each path socket of the machine is masked."""
+        paths = [
+            "/run/docker.sock",
+            "/run/systemd/private",
+            "/tmp/.X11-unix/X0",
+            "/home/agent-sockets/open.sock",
+            f"{self.workspace}/from-outside.sock",
+            "@abstract-of-the-machine",
+        ]
+        for path in paths:
+            self.listener(path)
+        for path in paths:  # the control: from outside they answer
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+                client.connect("\0" + path[1:] if path.startswith("@") else path)
+        answers = self.try_inside(*[["connect", path] for path in paths], ["connect", "/var/run/docker.sock"])  # fmt: skip
+        for name, answer in answers.items():
+            with self.subTest(name):
+                self.assertIn(answer, ("ENOENT", "ECONNREFUSED", "EACCES", "EPERM", "ENOTSOCK"), answers)
+
+    def test_secrets_of_the_home_directory_are_hidden(self):
+        secrets = [".ssh/id_ed25519", ".aws/credentials", ".netrc", ".git-credentials",
+                   ".gnupg/private-keys-v1.d/key", ".docker/config.json", ".kube/config",
+                   ".config/gh/hosts.yml", ".bash_history"]  # fmt: skip
+        for name in secrets:
+            path = f"{self.home}/{name}"
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            self.write(path, "secret of the person\n")
+        folder = self.home
+        answers = self.try_inside(*[["read", f"{folder}/{name}"] for name in secrets])
+        for name, answer in answers.items():
+            with self.subTest(name):
+                self.assertNotIn("secret", answer)
+
+    def test_a_path_named_by_mask_is_hidden_by_every_name_it_has_in_the_workspace(self):
+        secret = self.write(f"{self.workspace}/secret.env", "the key\n")
+        os.makedirs(f"{self.workspace}/private")
+        self.write(f"{self.workspace}/private/inner", "the key\n")
+        self.own(f"{self.workspace}/private")
+        options = ["--mask", secret, "--mask", f"{self.workspace}/private"]
+        run = self.shell(
+            "cat secret.env private/inner; mv secret.env other; cat other; cat /proc/self/cwd/secret.env;"
+            "mv private moved; cat moved/inner; true",
+            options=options,
+        )
+        self.assertNotIn("the key", run.out + run.err, run)
+        with open(secret) as file:
+            self.assertEqual(file.read(), "the key\n")
+
+    def test_a_bind_is_read_only_unless_rw_is_said(self):
+        readable, writable = f"{self.workspace}-ro", f"{self.workspace}-rw"
+        for folder in (readable, writable):
+            os.makedirs(folder)
+            self.own(folder)
+        options = ["--bind", f"{readable}:/opt", "--bind", f"{writable}:/srv:rw"]
+        run = self.shell("touch /opt/x; touch /srv/y; ls /srv", options=options)
+        self.assertIn("Read-only file system", run.err, run)
+        self.assertEqual(os.listdir(writable), ["y"], run)
+
+    def test_dev_has_the_few_devices_that_programs_need_and_nothing_of_the_machine(self):
+        run = self.shell("find /dev -type b -o -type c | sort; ls /sys/class/net 2>/dev/null")
+        extra = {line for line in run.out.split() if not line.startswith(("/dev/pts/", "/dev/tty"))}
+        self.assertLessEqual(
+            extra,
+            {"/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/ptmx",
+             "/dev/console", "lo"},
+        )  # fmt: skip
+        self.assertNotIn("w0", run.out)
+
+    def test_the_agent_sees_its_own_processes_only(self):
+        run = self.shell("cat /proc/[0-9]*/cmdline | tr '\\0' ' '; ls -d /proc/[0-9]* | wc -l")
+        self.assertNotIn("origins.py", run.out)
+        self.assertNotIn("sluiced", run.out)
+        self.assertLess(int(run.out.split()[-1]), 12)
+
+    def test_no_descriptor_of_the_caller_is_inherited(self):
+        secret = os.open(self.policy_file, os.O_RDONLY)
+        os.set_inheritable(secret, True)
+        self.addCleanup(os.close, secret)
+        process = self.start_with(secret)
+        run = self.finish(process)
+        self.assertEqual(run.status, 0, run)
+        self.assertEqual(run.out.split(), ["0", "1", "2"], run)
+
+    def start_with(self, fd):
+        # os.listdir's own descriptor is the one closed again by the time it is printed.
+        script = "import os; print(*[f for f in os.listdir('/proc/self/fd') if os.path.exists(f'/proc/self/fd/{f}')])"  # fmt: skip
+        command = self.command(*self.run_line(world.PYTHON, "-c", script))
+        return subprocess.Popen(command, cwd=self.workspace, env=self.environment, pass_fds=[fd],
+                                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                stderr=subprocess.PIPE, start_new_session=True)  # fmt: skip
+
+    def test_another_agents_policy_and_the_proxys_socket_are_not_in_the_sandbox(self):
+        run = self.shell("ls -R /run 2>/dev/null; ls /proc/self/net/unix && cat /proc/net/unix")
+        self.assertNotIn("handover", run.out, run)
+        self.assertNotIn("admin.sock", run.out, run)
+        self.assertNotIn("coder-1.sock", run.out, run)

@@ -1,0 +1,186 @@
+"""How a run ends, what it leaves, and what happens when a part of it dies."""
+
+import os
+import re
+import signal
+import subprocess
+import time
+
+import world
+from agent import Case, curl
+
+
+class ExitStatus(Case):
+    def test_the_exit_status_is_the_commands_own(self):
+        for script, status in (("exit 0", 0), ("exit 7", 7), ("exit 125", 125), ("kill -TERM $$", 143), ("kill -KILL $$", 137)):  # fmt: skip
+            with self.subTest(script):
+                self.run_agent("bash", "-c", script, status=status)
+
+    def test_a_command_that_does_not_exist_is_127_and_one_that_cannot_be_run_126(self):
+        self.assertIn("no-such-program", self.run_agent("no-such-program", status=127).err)
+        self.run_agent("/no/such/program", status=127)
+        self.write(f"{self.workspace}/text", "no program\n")
+        self.run_agent(f"{self.workspace}/text", status=126)
+        self.run_agent("/usr", status=126)
+
+    def test_a_timeout_is_124_and_leaves_nothing(self):
+        before = set(world.processes())
+        run = self.run_agent(
+            "bash", "-c", "trap '' TERM; setsid sleep 300 & sleep 300", options=["--timeout", "1s"],
+            status=124,
+        )  # fmt: skip
+        self.assertLess(run.seconds, 15)
+        self.assert_gone(before)
+
+    def assert_gone(self, before, seconds=5):
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            left = {pid: line for pid, line in world.processes().items() if pid not in before}
+            if not left:
+                return
+            time.sleep(0.05)
+        self.fail(f"still running: {left}")
+
+    def test_a_daemon_that_the_agent_left_ends_with_the_agent(self):
+        before = set(world.processes())
+        self.shell("setsid nohup sleep 300 >/dev/null 2>&1 & trap '' TERM; exit 0")
+        self.assert_gone(before)
+
+    def test_standard_input_and_output_pass_as_they_are(self):
+        process = self.start(self.command(*self.run_line("cat")), stdin=subprocess.PIPE)
+        data = bytes(range(256)) * 4096
+        out, err = process.communicate(data, timeout=30)
+        self.assertEqual(process.returncode, 0, err)
+        self.assertEqual(out, data)
+
+    def test_kill_9_of_sluice_leaves_no_process(self):
+        before = set(world.processes())
+        process = self.start(self.command(*self.run_line("bash", "-c", "trap '' TERM HUP; setsid sleep 300 & echo up; sleep 300")))  # fmt: skip
+        self.addCleanup(process.communicate)
+        self.assertEqual(process.stdout.readline(), b"up\n")
+        self.assertGreaterEqual(len(set(world.processes()) - before), 4)
+        os.kill(self.pid_of_sluice(process), signal.SIGKILL)
+        self.assert_gone(before)
+
+    def pid_of_sluice(self, process):
+        # setpriv and unshare exec what they are told to.
+        self.assertIn("sluice", world.processes()[process.pid])
+        return process.pid
+
+    def test_sigterm_and_sigint_end_the_run_and_leave_nothing(self):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            with self.subTest(number.name):
+                before = set(world.processes())
+                process = self.start(self.command(*self.run_line("bash", "-c", "echo up; sleep 300")))  # fmt: skip
+                self.assertEqual(process.stdout.readline(), b"up\n")
+                process.send_signal(number)
+                self.finish(process, timeout=20)
+                self.assert_gone(before)
+
+    def test_a_run_leaves_no_file_behind(self):
+        def seen():
+            found = set()
+            for top in ("/run", "/tmp", "/var/tmp", "/dev/shm", self.home, self.workspace):
+                for folder, folders, files in os.walk(top):
+                    found |= {f"{folder}/{name}" for name in folders + files}
+            return found
+
+        self.run_agent("true")  # directories that a first run makes may stay
+        before = seen()
+        self.run_agent("bash", "-c", "echo x > /tmp/x; echo x > /dev/shm/x")
+        self.assertEqual(seen() - before, set())
+
+    def test_two_runs_at_once_do_not_see_each_other(self):
+        first = self.start(self.command(*self.run_line("bash", "-c", "python3 -m http.server 8000 --bind 127.0.0.1 & echo up; sleep 300")))  # fmt: skip
+        self.addCleanup(first.communicate)
+        self.addCleanup(first.kill)
+        self.assertEqual(first.stdout.readline(), b"up\n")
+        text = open(self.policy_file).read().replace("coder-1", "coder-2")
+        other = self.write(f"{os.path.dirname(self.policy_file)}/other.yaml", text)
+        run = self.sluice(
+            "run", "--policy", other, "--agent", "coder-2", "--", "bash", "-c",
+            "curl -s -m 3 http://127.0.0.1:8000/; echo curl: $?; pgrep -f http.server; true",
+        )  # fmt: skip
+        self.assertIn("curl: 7", run.out, run)
+        taken = self.sluice(*self.run_line("true"))
+        self.assertEqual(taken.status, 125, taken)
+        self.assertIn("coder-1", taken.err)
+
+
+class TheProxyDies(Case):
+    """An embedded proxy that dies is restarted and handed the listeners again; three deaths a minute."""
+
+    def session(self):
+        """An agent that runs each line of its stdin and says `done STATUS`."""
+        script = 'while read -r line; do (eval "$line"); echo "done $?"; done'
+        process = self.start(self.command(*self.run_line("bash", "-c", script)), stdin=subprocess.PIPE)
+        self.addCleanup(self.end, process)
+        return process
+
+    def end(self, process):
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+    def ask(self, process, line):
+        process.stdin.write(line.encode() + b"\n")
+        process.stdin.flush()
+        said = []
+        while not (said and said[-1].startswith("done ")):
+            answer = process.stdout.readline().decode()
+            self.assertTrue(answer, f"the agent ended: {said}")
+            said.append(answer)
+        return int(said[-1][5:]), "".join(said[:-1])
+
+    def proxy(self, before, dead=()):
+        """The pid of the sluiced that belongs to this run."""
+        end = time.monotonic() + 10
+        while time.monotonic() < end:
+            for pid, line in world.processes().items():
+                if pid not in before and pid not in dead and re.match(r"\S*sluiced\b", line):
+                    return pid
+            time.sleep(0.05)
+        self.fail(f"no sluiced: {world.processes()}")
+
+    FETCH = " ".join(curl("https://allowed.test/")) + " 2>&1"
+
+    def test_kill_9_of_the_proxy_is_survived_twice_and_after_the_third_connects_are_refused(self):
+        before = set(world.processes())
+        agent = self.session()
+        self.assertEqual(self.ask(agent, self.FETCH)[0], 0)
+        address = self.ask(agent, "getent ahostsv4 allowed.test | head -1")[1].split()[0]
+        dead = set()
+        for _ in range(2):
+            pid = self.proxy(before, dead)
+            os.kill(pid, signal.SIGKILL)
+            dead.add(pid)
+            self.proxy(before, dead)
+            status, said = self.ask(agent, self.FETCH)
+            self.assertEqual(status, 0, said)
+        # An address that was given out keeps its name.
+        line = f"curl -sS -m 10 --noproxy '*' --cacert ca.pem --resolve allowed.test:443:{address} https://allowed.test/"  # fmt: skip
+        self.assertEqual(self.ask(agent, line)[0], 0)
+        os.kill(self.proxy(before, dead), signal.SIGKILL)
+        time.sleep(1)
+        status, said = self.ask(agent, self.FETCH)
+        self.assertEqual(status, 7, said)  # could not connect
+        status, said = self.ask(agent, f"curl -sS -m 10 --noproxy '*' http://{address}/ 2>&1")
+        self.assertEqual(status, 7, said)
+        agent.stdin.close()
+
+
+class Quotas(Case):
+    """The agent and its proxy are one user to the kernel: what one uses up must not stop the other."""
+
+    def test_an_agent_that_uses_up_its_users_quotas_does_not_stop_the_proxy(self):
+        for quota in ("pipes", "epoll", "inotify", "pending"):
+            with self.subTest(quota):
+                script = (
+                    f"{world.PYTHON} {world.INSIDE}/quotas.py {quota} < <(sleep 300) > full & "
+                    "for i in $(seq 300); do test -s full && break; sleep 0.1; done; cat full; "
+                    + " ".join(curl("-o", "got", "https://allowed.test/bytes/8388608"))
+                    + "; stat -c %s got; rm -f got full"
+                )
+                run = self.run_agent("bash", "-c", script, timeout=60)
+                print(f"{quota}: {run.out.splitlines()[0] if run.out else run}")
+                self.assertEqual(run.out.split()[-1], "8388608", run)

@@ -1,0 +1,199 @@
+"""What the policy does not name is refused at once, with a sentence that says why and what to do."""
+
+import base64
+import json
+import os
+
+import world
+from agent import AT_ONCE, NO_PROXY_VARIABLES, Case
+
+
+class WhatIsNotAllowed(Case):
+    def test_curl_to_another_host_is_refused_at_once_with_a_sentence(self):
+        run = self.shell("curl -sSv -m 10 https://other.test/; curl -sS -m 10 http://other.test/")
+        self.assertIn("CONNECT tunnel failed, response 403", run.err, run)
+        self.assertIn("other.test", run.out, run)
+        self.assertIn("not_listed", run.out, run)
+        self.assertLess(run.seconds * 1000, AT_ONCE + 4000)  # two curls and the start of a sandbox
+        self.assert_nothing_left()
+
+    def test_a_refusal_by_the_proxy_says_why_and_what_to_do_in_text_and_in_json(self):
+        request = "GET http://other.test/ HTTP/1.1\r\nHost: other.test\r\n{}Connection: close\r\n\r\n"
+        answers = self.wire(
+            {
+                "text": {"to": ["127.0.0.1", 3128], "steps": [request.format("")]},
+                "json": {
+                    "to": ["127.0.0.1", 3128],
+                    "steps": [request.format("Accept: application/json\r\n")],
+                },
+            }
+        )
+        for answer in answers.values():
+            self.assert_refused_by_http(answer, 403, "not_listed")
+            self.assertIn("Cache-Control: no-store", answer["reply"])
+            self.assertIn("Proxy-Status: sluice; error=http_request_denied", answer["reply"])
+        text = answers["text"]["reply"].split("\r\n\r\n", 1)[1]
+        for word in ("other.test", "coder-1", "not_listed"):
+            self.assertIn(word, text)
+        body = json.loads(answers["json"]["reply"].split("\r\n\r\n", 1)[1])
+        self.assertEqual(body["reason"], "not_listed")
+
+    def test_without_proxy_variables_the_name_does_not_exist_and_the_sentence_is_on_stderr(self):
+        """By NXDOMAIN, at once; the sentence is on stderr and in /run/sluice/denials."""
+        run = self.shell(
+            NO_PROXY_VARIABLES
+            + "curl -sS -m 10 https://other.test/; echo curl: $?; cat /run/sluice/denials"
+        )
+        self.assertIn("curl: 6\n", run.out, run)  # could not resolve host
+        self.assertIn("other.test", run.out.split("curl: 6\n")[1], run)
+        self.assertIn("not_listed", run.out, run)
+        sentences = [line for line in run.err.splitlines() if "not_listed" in line]
+        self.assertTrue(any("other.test" in line for line in sentences), run)
+        self.assertEqual(self.outside.questions(), [])
+
+    def test_a_denied_name_is_nxdomain_with_an_extended_error_over_udp_and_tcp(self):
+        run = self.shell(
+            "for t in +notcp +tcp; do dig +time=2 +tries=1 $t other.test A; "
+            "dig +time=2 +tries=1 $t other.test AAAA; done"
+        )
+        self.assertEqual(run.out.count("status: NXDOMAIN"), 4, run)
+        self.assertEqual(run.out.count("EDE: 17"), 4, run)
+        self.assertNotIn("REFUSED", run.out)
+
+    def test_nothing_about_encrypted_client_hello_or_alternative_services_is_told(self):
+        """HTTPS and SVCB questions for an allowed name have no data."""
+        run = self.shell("for t in TYPE65 TYPE64; do dig +time=2 +tries=1 allowed.test $t; done")
+        self.assertEqual(run.out.count("status: NOERROR"), 2, run)
+        self.assertEqual(run.out.count("ANSWER: 0"), 2, run)
+
+    def test_no_question_of_the_agent_travels_upstream(self):
+        """DNS is no way out: labels under an allowed wildcard, TXT, any server, any transport."""
+        secret = base64.b32encode(os.urandom(20)).decode().lower()
+        run = self.shell(
+            f"""
+            for name in {secret}.wild.test {secret}.other.test {secret} a.{secret}.allowed.test; do
+              for server in "" @8.8.8.8 @{world.DNS4}; do
+                dig +short +time=2 +tries=1 $server $name A
+                dig +short +time=2 +tries=1 $server $name TXT
+                dig +short +time=2 +tries=1 +tcp $server $name NULL
+              done
+              getent hosts $name
+            done
+            python3 - <<'end'
+            import socket
+            for address in ("{world.DNS4}", "8.8.8.8"):
+                with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+                    s.sendto(b"{secret} is no DNS message at all", (address, 53))
+            end
+            """
+        )
+        self.assertEqual(self.outside.questions(), [], run)
+        self.assert_nothing_left(run)
+
+    def test_a_name_under_an_allowed_wildcard_is_asked_upstream_only_when_it_is_dialled(self):
+        self.wire(
+            {"dial": {"to": ["deep.wild.test", 443], "steps": ["\x16\x03\x01"], "quiet": 0.2}}
+        )
+        self.assertEqual(self.outside.questions(), ["deep.wild.test"])
+
+
+class WhatIsNoTcpToAName(Case):
+    """Ping, UDP, IPv6, raw sockets, any other port, any literal address: refused at once."""
+
+    REFUSED = {
+        "udp 443": {"ECONNREFUSED"},
+        "udp 123": {"ECONNREFUSED"},
+        "udp ipv6": {"ECONNREFUSED"},
+        "udp to an allowed name": {"ECONNREFUSED"},
+        "udplite": {"ECONNREFUSED", "EPERM", "EPROTONOSUPPORT"},
+        "udp broadcast": {"EACCES", "ENETUNREACH", "sent"},  # "sent" goes to lo; O's log tells
+        "udp multicast": {"ENETUNREACH", "sent"},
+        "sctp": {"EPROTONOSUPPORT", "EPERM", "ESOCKTNOSUPPORT", "ECONNREFUSED"},
+        "ping": {"refused"},
+        "ping ipv6": {"refused"},
+        "icmp datagram socket": {"EACCES", "EPERM", "EHOSTUNREACH"},
+        "raw ipv4": {"EPERM"},
+        "raw ipv4 any": {"EPERM"},
+        "raw ipv6": {"EPERM"},
+        "packet": {"EPERM"},
+        "packet datagram": {"EPERM"},
+    }
+    WORKS = {
+        "own udp server": "to myself",
+        "own tcp server": "to myself",
+        "own tcp server on port 80": "to myself",
+        "own tcp server ipv6": "to myself",
+        "interfaces": "lo",
+    }
+
+    def test_everything_that_is_not_tcp_to_an_allowed_name_is_refused_at_once(self):
+        answers = self.probe("net", timeout=60)
+        for name, answer in answers.items():
+            with self.subTest(name):
+                if name in self.WORKS:
+                    self.assertEqual(answer["result"], self.WORKS[name])
+                    continue
+                allowed = self.REFUSED.get(name)
+                if allowed:
+                    self.assertIn(answer["result"], allowed)
+                else:  # TCP: the handshake is the namespace's own, then a reset or the end
+                    self.assertIn(answer["result"], {"ECONNRESET", "ECONNREFUSED", "EPIPE", "closed"})
+                self.assertLess(answer["ms"], AT_ONCE)
+        self.assert_nothing_left()
+
+    def test_a_literal_address_is_refused_by_every_entrance(self):
+        """Also that of an allowed host: a name is allowed, not the addresses behind it."""
+        addresses = [world.ALLOWED4, "8.8.8.8", f"[{world.ALLOWED6}]", "[2606:4700::1111]"]
+        jobs = {}
+        for address in addresses:
+            jobs[f"connect {address}"] = {
+                "to": ["127.0.0.1", 3128],
+                "steps": [f"CONNECT {address}:443 HTTP/1.1\r\nHost: {address}:443\r\n\r\n"],
+            }
+            jobs[f"http {address}"] = {
+                "to": ["127.0.0.1", 3128],
+                "steps": [f"GET http://{address}/ HTTP/1.1\r\nHost: {address}\r\n\r\n"],
+            }
+            jobs[f"transparent {address}"] = {
+                "to": [address.strip("[]"), 80],
+                "steps": [f"GET / HTTP/1.1\r\nHost: {address}\r\n\r\n"],
+            }
+        for name, answer in self.wire(jobs).items():
+            with self.subTest(name):
+                self.assert_refused_by_http(answer, 403, "not_listed")
+        self.assert_nothing_left()
+
+    def test_another_port_of_an_allowed_host_is_refused_by_every_entrance(self):
+        jobs = {
+            "connect": {
+                "to": ["127.0.0.1", 3128],
+                "steps": ["CONNECT allowed.test:22 HTTP/1.1\r\nHost: allowed.test:22\r\n\r\n"],
+            },
+            "transparent": {
+                "to": ["allowed.test", 8080],
+                "steps": ["GET / HTTP/1.1\r\nHost: allowed.test:8080\r\n\r\n"],
+            },
+            "silent": {"to": ["allowed.test", 22], "steps": []},
+            "socks": {
+                "to": ["127.0.0.1", 3128],
+                "steps": ["\x05\x01\x00", {"until": "\x05\x00"}, "\x05\x01\x00\x03\x0callowed.test\x00\x16"],
+            },
+        }
+        answers = self.wire(jobs)
+        self.assert_refused_by_http(answers["connect"], 403, "port_not_allowed")
+        self.assert_refused_by_http(answers["transparent"], 403, "port_not_allowed")
+        self.assertEqual(answers["socks"]["reply"][2:4], "\x05\x02", answers["socks"])
+        # Nothing the agent could say would help: it is not waited for.
+        self.assertIn(answers["silent"]["error"], ("ECONNRESET", None), answers["silent"])
+        self.assertTrue(answers["silent"]["closed"], answers["silent"])
+        self.assertLess(answers["silent"]["ms"], AT_ONCE)
+        self.assert_nothing_left()
+
+    def test_without_any_policy_the_agent_starts_and_reaches_nothing(self):
+        run = self.sluice(
+            "run", "--agent", "coder-1", "--", "bash", "-c",
+            NO_PROXY_VARIABLES + "curl -sS -m 5 https://allowed.test/; echo curl: $?",
+        )  # fmt: skip
+        self.assertIn("curl: 6", run.out, run)
+        self.assertRegex(run.err, r"(?i)nothing is allowed", run)
+        self.assert_nothing_left()

@@ -1,0 +1,29 @@
+#include "netns/capture.h"
+
+#include <gtest/gtest.h>
+
+namespace sluice::netns {
+namespace {
+
+TEST(CaptureRules, LeaveLoopbackAloneThenDnsThenCaptureEveryOtherConnection) {
+  EXPECT_EQ(capture_rules(),
+            "create table inet sluice\n"
+            "create chain inet sluice capture { type filter hook prerouting priority mangle; "
+            "policy accept; }\n"
+            "add rule inet sluice capture ip daddr 127.0.0.0/8 accept\n"
+            "add rule inet sluice capture ip6 daddr ::1 accept\n"
+            "add rule inet sluice capture tcp dport 53 accept\n"
+            "add rule inet sluice capture meta nfproto ipv4 meta l4proto tcp "
+            "tproxy ip to 127.127.127.127:15001 accept\n"
+            "add rule inet sluice capture meta nfproto ipv6 meta l4proto tcp "
+            "tproxy ip6 to [::1]:15001 accept\n"
+            "add rule inet sluice capture tcp flags & (fin | syn | rst | ack) == syn "
+            "reject with tcp reset\n"
+            "add rule inet sluice capture icmp type echo-request "
+            "reject with icmp type admin-prohibited\n"
+            "add rule inet sluice capture icmpv6 type echo-request "
+            "reject with icmpv6 type admin-prohibited\n");
+}
+
+}  // namespace
+}  // namespace sluice::netns

@@ -1,0 +1,201 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <limits>
+
+#include "netns/handover.h"
+
+namespace sluice::netns {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+template <class Wanted>
+Wanted request(const std::string& message) {
+  auto decoded = decode_request(message);
+  if (!decoded) {
+    ADD_FAILURE() << message << "\n" << to_string(decoded.error());
+    return {};
+  }
+  return std::get<Wanted>(*decoded);
+}
+
+template <class Wanted>
+Wanted answer(const std::string& message) {
+  auto decoded = decode_answer(message);
+  if (!decoded) {
+    ADD_FAILURE() << message << "\n" << to_string(decoded.error());
+    return {};
+  }
+  return std::get<Wanted>(*decoded);
+}
+
+std::string register_with(const std::string& agent, const std::string& sockets,
+                          const std::string& names) {
+  return R"({"v":1,"op":"register","agent":)" + agent + R"(,"sockets":)" + sockets +
+         R"(,"names":)" + names + "}";
+}
+
+TEST(HandoverMessage, CarriesARegistrationThereAndBack) {
+  const Register sent{"coder-7",
+                      {Role::tproxy4, Role::tproxy6, Role::dns_udp, Role::dns_tcp, Role::proxy},
+                      {{"api.example.com", 7}, {"_sip.example.com", 131071}}};
+  const auto got = request<Register>(encode(Request(sent)));
+  EXPECT_EQ(got.agent, sent.agent);
+  EXPECT_EQ(got.sockets, sent.sockets);
+  EXPECT_EQ(got.names, sent.names);
+}
+
+TEST(HandoverMessage, CarriesNamesAndUnregister) {
+  const auto got = request<Names>(encode(Request(Names{{{"a.test", 0}}})));
+  EXPECT_THAT(got.names, ElementsAre(Binding{"a.test", 0}));
+  EXPECT_EQ(encode(Request(Unregister{})), R"({"op":"unregister","v":1})");
+  request<Unregister>(R"({"v":1,"op":"unregister"})");
+}
+
+TEST(HandoverMessage, CarriesEveryAnswerThereAndBack) {
+  EXPECT_EQ(answer<Registered>(encode(Answer(Registered{"a1b2"}))).agent_id, "a1b2");
+  answer<Accepted>(encode(Answer(Accepted{})));
+  EXPECT_EQ(answer<Refused>(encode(Answer(Refused{"no 'such' agent"}))).error, "no 'such' agent");
+  EXPECT_THAT(answer<Bindings>(encode(Answer(Bindings{{{"b.test", 3}}}))).names,
+              ElementsAre(Binding{"b.test", 3}));
+  EXPECT_EQ(answer<Denied>(encode(Answer(Denied{"evil.test is not listed"}))).sentence,
+            "evil.test is not listed");
+  const Totals sent{3, {{"not_listed", 2}, {"denied", 0}}, 1, 1ULL << 60};
+  const auto got = answer<Totals>(encode(Answer(sent)));
+  EXPECT_EQ(got.allowed, 3U);
+  EXPECT_EQ(got.denied, sent.denied);
+  EXPECT_EQ(got.bytes_up, 1U);
+  EXPECT_EQ(got.bytes_down, 1ULL << 60);
+}
+
+TEST(HandoverMessage, CountsToTheEndOfTheirType) {
+  constexpr std::uint64_t most = std::numeric_limits<std::uint64_t>::max();
+  const auto got = answer<Totals>(encode(Answer(Totals{most, {{"denied", most}}, most, most})));
+  EXPECT_EQ(got.allowed, most);
+  EXPECT_EQ(got.bytes_down, most);
+}
+
+TEST(HandoverMessage, HoldsAsManyNamesOfTheGreatestLengthAsItPromises) {
+  Register full{std::string(63, 'a'), {Role::proxy}, {}};
+  for (std::uint32_t i = 0; i < max_names_per_message; ++i) {
+    full.names.push_back({std::string(253, 'x'), 131000 + i % 71});
+  }
+  const std::string message = encode(Request(full));
+  EXPECT_LE(message.size(), max_message);
+  EXPECT_EQ(request<Register>(message).names.size(), max_names_per_message);
+}
+
+TEST(HandoverMessage, ReplacesBytesThatAreNotUtf8) {
+  EXPECT_EQ(answer<Denied>(encode(Answer(Denied{"a\xff"}))).sentence, "a\xef\xbf\xbd");
+}
+
+TEST(HandoverMessage, RefusesAMalformedRequestAndSaysWhy) {
+  const std::string good = R"(["proxy"])";
+  struct Case {
+    std::string message;
+    std::string why;
+  };
+  const std::vector<Case> cases{
+      {"", "not JSON"},
+      {"{", "not JSON"},
+      {R"({"v":1,"op":"unregister"}x)", "not JSON"},
+      {R"({"v":1,"op":"unregister"}{})", "not JSON"},
+      {"[]", "not an object"},
+      {"1", "not an object"},
+      {std::string("{\"v\":1,\"op\":\"unregister\xff\"}"), "not JSON"},
+      {R"({"op":"unregister"})", "key 'v' must be 1"},
+      {R"({"v":2,"op":"unregister"})", "key 'v' must be 1"},
+      {R"({"v":"1","op":"unregister"})", "key 'v' must be 1"},
+      {R"({"v":1.0,"op":"unregister"})", "key 'v' must be 1"},
+      {R"({"v":true,"op":"unregister"})", "key 'v' must be 1"},
+      {R"({"v":1})", "key 'op' is missing"},
+      {R"({"v":1,"op":3})", "key 'op' must be a string"},
+      {R"({"v":1,"op":"steal"})", "unknown op 'steal'"},
+      {R"({"v":1,"op":"\u001b[2J"})", "unknown op '\\x1b[2J'"},
+      {R"({"v":1,"op":"bindings","names":[]})", "unknown op 'bindings'"},
+      {R"({"v":1,"op":"unregister","force":true})", "unknown key 'force'"},
+      {R"({"v":1,"op":"names"})", "key 'names' is missing"},
+      {R"({"v":1,"op":"names","names":{}})", "key 'names' must be a list"},
+      {R"({"v":1,"op":"names","op":"unregister"})", "a key is given twice"},
+      {R"({"v":1,"op":"names","names":[{"name":"a","index":1,"index":2}]})",
+       "a key is given twice"},
+      {R"({"v":1,"op":"names","names":[[[[[[1]]]]]]})", "nested too deeply"},
+      {register_with(R"("a")", "[]", "[]"), "key 'sockets' must be a list of roles"},
+      {register_with(R"("a")", R"("proxy")", "[]"), "key 'sockets' must be a list of roles"},
+      {register_with(R"("a")", R"(["raw"])", "[]"), "key 'sockets' has an unknown role"},
+      {register_with(R"("a")", "[1]", "[]"), "key 'sockets' has an unknown role"},
+      {register_with(R"("a")", R"(["proxy","proxy"])", "[]"), "socket 'proxy' is given twice"},
+      {register_with(R"("")", good, "[]"), "'' is not an agent name"},
+      {register_with(R"("-a")", good, "[]"), "'-a' is not an agent name"},
+      {register_with(R"("../a")", good, "[]"), "'../a' is not an agent name"},
+      {register_with(R"("a\u0000b")", good, "[]"), "is not an agent name"},
+      {register_with('"' + std::string(64, 'a') + '"', good, "[]"), "is not an agent name"},
+      {register_with("7", good, "[]"), "key 'agent' must be a string"},
+      {register_with(R"("a")", good, R"(["a"])"), "not an object where one is expected"},
+      {register_with(R"("a")", good, R"([{"name":"a"}])"), "key 'index' is missing"},
+      {register_with(R"("a")", good, R"([{"name":"A.test","index":1}])"), "not a host name"},
+      {register_with(R"("a")", good, R"([{"name":"a b","index":1}])"), "not a host name"},
+      {register_with(R"("a")", good, R"([{"name":"","index":1}])"), "not a host name"},
+      {register_with(R"("a")", good, R"([{"name":"a","index":131072}])"),
+       "key 'index' must be a whole number up to 131071"},
+      {register_with(R"("a")", good, R"([{"name":"a","index":-1}])"),
+       "key 'index' must be a whole number up to 131071"},
+      {register_with(R"("a")", good, R"([{"name":"a","index":1.5}])"),
+       "key 'index' must be a whole number up to 131071"},
+      {register_with(R"("a")", good, R"([{"name":"a","index":99999999999999999999}])"),
+       "key 'index' must be a whole number up to 131071"},
+  };
+  for (const auto& [message, why] : cases) {
+    const auto refused = decode_request(message);
+    ASSERT_FALSE(refused) << message;
+    EXPECT_EQ(refused.error().code, Errc::not_permitted) << message;
+    EXPECT_THAT(refused.error().what, HasSubstr("handover message: ")) << message;
+    EXPECT_THAT(refused.error().what, HasSubstr(why)) << message;
+  }
+}
+
+TEST(HandoverMessage, RefusesMoreNamesOrBytesThanItPromises) {
+  Names many;
+  many.names.resize(max_names_per_message + 1, Binding{"a", 1});
+  const auto refused = decode_request(encode(Request(many)));
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().what, "handover message: 201 names, more than 200");
+  const auto large = decode_request(std::string(max_message + 1, ' '));
+  ASSERT_FALSE(large);
+  EXPECT_EQ(large.error().what, "handover message: 65537 bytes, more than 65536");
+}
+
+TEST(HandoverMessage, BearsTheDeepestNestingThatFitsAPacket) {
+  EXPECT_FALSE(decode_request(std::string(max_message, '[')));
+  EXPECT_FALSE(
+      decode_request(std::string(max_message / 2, '[') + std::string(max_message / 2, ']')));
+}
+
+TEST(HandoverMessage, RefusesAMalformedAnswer) {
+  for (
+      const std::string message : {
+          R"({"v":1,"ok":true})",
+          R"({"v":1,"ok":"true","op":"names"})",
+          R"({"v":1,"ok":false})",
+          R"({"v":1,"ok":false,"error":3})",
+          R"({"v":1,"ok":false,"error":"two\nlines"})",
+          R"({"v":1,"ok":false,"error":"x","op":"register"})",
+          R"({"v":1,"op":"register","ok":true})",
+          R"({"v":1,"op":"names","ok":true,"names":[]})",
+          R"({"v":1,"op":"names"})",
+          R"({"v":1,"op":"denied","sentence":"\u001b[2J"})",
+          R"({"v":1,"op":"denied","sentence":"\u007f"})",
+          R"({"v":1,"op":"denied","ok":true,"sentence":"a"})",
+          R"({"v":1,"op":"unregister","ok":true,"allowed":-1,"denied":{},"bytes_up":0,"bytes_down":0})",
+          R"({"v":1,"op":"unregister","ok":true,"allowed":1,"denied":{"a":-1},"bytes_up":0,"bytes_down":0})",
+          R"({"v":1,"op":"unregister","ok":true,"allowed":1,"denied":{"A b":1},"bytes_up":0,"bytes_down":0})",
+          R"({"v":1,"op":"unregister","ok":true,"allowed":1,"denied":[],"bytes_up":0,"bytes_down":0})",
+      }) {
+    EXPECT_FALSE(decode_answer(message)) << message;
+  }
+}
+
+}  // namespace
+}  // namespace sluice::netns
