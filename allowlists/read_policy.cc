@@ -99,8 +99,13 @@ void PolicyReader::read_agent(const Field& agent, Reporter& report) {
   }
   constexpr std::array<std::string_view, 2> keys = {"allow", "deny"};
   const auto fields = report.fields(agent.value, keys);
+  const auto place_of = [](const Field& field) {
+    return std::pair(field.key.line(), field.key.column());
+  };
+  const bool deny_first = fields[0] && fields[1] && place_of(*fields[1]) < place_of(*fields[0]);
+  if (deny_first) read_rules(*fields[1], Effect::deny, rules, report);
   if (fields[0]) read_rules(*fields[0], Effect::allow, rules, report);
-  if (fields[1]) read_rules(*fields[1], Effect::deny, rules, report);
+  if (fields[1] && !deny_first) read_rules(*fields[1], Effect::deny, rules, report);
 }
 
 void PolicyReader::read_rules(const Field& list, Effect effect, std::vector<Rule>& rules,

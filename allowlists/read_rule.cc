@@ -224,7 +224,11 @@ class RuleReader {
   void read_port(const YamlValue& value) {
     constexpr std::string_view plain_number = "write it in decimal, without quotes: 443";
     if (value.kind() != YamlKind::scalar || value.is_quoted()) {
-      fail(value, fmt::format("port {} is not a number", shown(value)), std::string(plain_number));
+      fail(value,
+           value.is_quoted()
+               ? fmt::format("port {} is in quotes, which makes it a text", shown(value))
+               : fmt::format("a port is {}, not a number", shown(value)),
+           std::string(plain_number));
       return;
     }
     const std::string_view digits = value.text();

@@ -116,7 +116,9 @@ class YamlBuilder final : public YAML::EventHandler {
   }
 
   YamlTree take() { return std::move(tree_); }
-  bool empty() const { return tree_.nodes_.empty(); }
+  bool is_empty() const {
+    return tree_.nodes_.empty() || tree_.nodes_.front().kind == YamlKind::null;
+  }
 
  private:
   struct Anchored {
@@ -194,7 +196,7 @@ Result<YamlTree> YamlTree::parse(const Source& source) {
     std::istringstream bytes(source.text);
     YAML::Parser parser(bytes);
     YamlBuilder builder;
-    if (!parser.HandleNextDocument(builder) || builder.empty()) {
+    if (!parser.HandleNextDocument(builder) || builder.is_empty()) {
       Error error = located(source, 1, 1);
       error.what = "the policy is empty";
       error.hint = "begin with 'version: 1'; rules that allow nothing are 'agents: {\"*\": {}}'";

@@ -37,6 +37,7 @@ class Denials {
 
   // Answers the line for the person's stderr, without its line feed, if one is due.
   std::optional<std::string> add(std::string_view sentence, LineLimit::Clock::time_point now);
+  std::uint64_t left_out() const noexcept { return limit_.left_out(); }
 
  private:
   void append(std::string_view sentence);

@@ -75,6 +75,11 @@ Result<void> ProxyKeeper::hand_over(Listeners listeners) {
   return link_.register_over(std::move(waiting_), listeners_);
 }
 
+Result<void> ProxyKeeper::unregister() {
+  was_registered_ = false;
+  return link_.unregister();
+}
+
 std::vector<ProxyKeeper::Event> ProxyKeeper::on_handover(Clock::time_point now) {
   std::vector<Event> events;
   if (waiting_) {

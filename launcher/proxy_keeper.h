@@ -58,7 +58,9 @@ class ProxyKeeper {
   Result<void> open();
   // Keeps the listeners and registers them; Registered, Refused or Gone follows as an event.
   Result<void> hand_over(Listeners listeners);
-  Result<void> unregister() { return link_.unregister(); }
+  bool is_registered() const noexcept { return link_.is_registered(); }
+  // Totals, or Gone, follow as an event; a sluiced that dies from here on is not replaced.
+  Result<void> unregister();
 
   int handover_fd() const noexcept { return link_.fd() >= 0 ? link_.fd() : waiting_.get(); }
   int log_fd() const noexcept { return log_.get(); }

@@ -70,6 +70,7 @@ class Supervisor {
   Fd signals_;
   Sandbox sandbox_;
   pid_t init_ = -1;
+  std::vector<pid_t> strangers_;  // reaped without being init_; a handful, one for each restart
   std::unique_ptr<TerminalRelay> terminal_;
   std::unique_ptr<Denials> denials_;
   Phase phase_ = Phase::building;
@@ -123,6 +124,9 @@ int Supervisor::run() {
     on_time();
   }
   terminal_.reset();
+  if (denials_ && denials_->left_out() > 0) {
+    say(fmt::format("{} more denials were not shown", denials_->left_out()));
+  }
   if (totals_ && !order_.quiet) {
     std::string line = summary(order_.plan.agent, *totals_);
     if (timed_out_) line += ", ended by its --timeout";
@@ -212,6 +216,8 @@ void Supervisor::reap() {
     const pid_t pid = ::waitpid(-1, &status, WNOHANG);
     if (pid <= 0) return;
     proxy_.on_child(pid);
+    // Ended before it was announced: its number may soon be another process's.
+    if (pid != init_) strangers_.push_back(pid);
     if (pid == init_) init_ = -1;
   }
 }
@@ -233,6 +239,7 @@ void Supervisor::kill_sandbox() {
 }
 
 void Supervisor::fail_run(int status, const Error& error) {
+  if (phase_ == Phase::ending || phase_ == Phase::done) return enter(Phase::done, std::nullopt);
   say_raw(fmt::format("sluice: {}", to_string(error)));
   status_ = status;
   kill_sandbox();
@@ -258,7 +265,7 @@ void Supervisor::on_message(ControlMessage& message) {
   using Kind = ControlMessage::Kind;
   switch (message.kind) {
     case Kind::born:
-      init_ = message.number;
+      if (!std::count(strangers_.begin(), strangers_.end(), message.number)) init_ = message.number;
       return;
     case Kind::ready:
       return on_ready(message);
@@ -311,7 +318,7 @@ void Supervisor::on_ended(int status) {
   kill_at_.reset();
   if (terminal_) terminal_->drain();
   kill_sandbox();
-  const bool counts = proxy_.handover_fd() >= 0 && proxy_.unregister();
+  const bool counts = proxy_.is_registered() && proxy_.unregister();
   enter(counts ? Phase::ending : Phase::done, ending_time);
 }
 
@@ -334,14 +341,10 @@ void Supervisor::on_proxy(std::vector<ProxyKeeper::Event> events) {
                                {}});
     }
     if (const auto* gone = std::get_if<ProxyKeeper::Gone>(&event); gone != nullptr) {
-      if (phase_ == Phase::ending) {
-        enter(Phase::done, std::nullopt);
-      } else {
-        fail_run(failed_status, {Errc::unavailable,
-                                 fmt::format("sluiced does not serve the agent: {}", gone->why),
-                                 "what it said is above",
-                                 {}});
-      }
+      fail_run(failed_status, {Errc::unavailable,
+                               fmt::format("sluiced does not serve the agent: {}", gone->why),
+                               "what it said is above",
+                               {}});
     }
   }
 }

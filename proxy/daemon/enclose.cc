@@ -31,11 +31,23 @@ constexpr auto refused = Errc::not_permitted;
 
 Result<void> become(uid_t uid) {
   const gid_t gid = uid;
-  if (::setgroups(0, nullptr) != 0) return fail_errno(refused, "setgroups");
-  if (::setresgid(gid, gid, gid) != 0)
-    return fail_errno(refused, fmt::format("setresgid to {}", gid));
-  if (::setresuid(uid, uid, uid) != 0)
-    return fail_errno(refused, fmt::format("setresuid to {}", uid));
+  const char* const hint =
+      "CAP_SETUID and CAP_SETGID are needed, and an id that this user namespace maps";
+  if (::setgroups(0, nullptr) != 0) return fail_errno(refused, "setgroups", hint);
+  if (::setresgid(gid, gid, gid) != 0) {
+    return fail_errno(refused, fmt::format("setresgid to {}", gid), hint);
+  }
+  if (::setresuid(uid, uid, uid) != 0) {
+    return fail_errno(refused, fmt::format("setresuid to {}", uid), hint);
+  }
+  uid_t uids[3];
+  gid_t gids[3];
+  const bool known = ::getresuid(&uids[0], &uids[1], &uids[2]) == 0 &&
+                     ::getresgid(&gids[0], &gids[1], &gids[2]) == 0;
+  const bool changed = std::count(uids, uids + 3, uid) == 3 && std::count(gids, gids + 3, gid) == 3;
+  if (!known || !changed || ::getgroups(0, nullptr) != 0) {
+    return fail(Errc::bug, "ids of root are left after becoming another user");
+  }
   return {};
 }
 
@@ -112,7 +124,8 @@ Result<void> leave_files() {
   // The old root now lies over the new one (pivot_root(2), "pivot_root(".", ".")").
   if (::umount2(".", MNT_DETACH) != 0) return fail_errno(refused, "cannot unmount the old root");
   if (::chdir("/") != 0) return fail_errno(refused, "chdir to the new root");
-  if (::access("/proc", F_OK) == 0) return fail(Errc::bug, "the old root can still be seen");
+  // ".." of the root leads into what is mounted over it.
+  if (::access("/../proc", F_OK) == 0) return fail(Errc::bug, "the old root can still be seen");
   return {};
 }
 

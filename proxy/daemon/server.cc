@@ -2,6 +2,7 @@
 
 #include <fmt/core.h>
 #include <signal.h>
+#include <sys/prctl.h>
 
 #include <boost/asio/basic_signal_set.hpp>
 #include <boost/asio/executor_work_guard.hpp>
@@ -136,6 +137,9 @@ Result<int> Server::run() {
     // The terminal's signals are for the agent; this process ends with its supervisor.
     for (const int number : {SIGINT, SIGHUP, SIGQUIT, SIGTSTP}) ::signal(number, SIG_IGN);
     if (auto closed = enclose(*order_.enclosure); !closed) return Failure(closed.error());
+    // After enclose(): a change of credentials clears it. The handover connection ends us as well; this is
+    // for a supervisor that dies while something holds its end.
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   }
   ::signal(SIGPIPE, SIG_IGN);
   if (order_.audit) {

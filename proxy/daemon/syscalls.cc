@@ -37,8 +37,8 @@ constexpr scmp_arg_cmp is(unsigned argument, scmp_datum_t value, scmp_datum_t ma
 constexpr Names allowed = {
     // bytes
     "read", "write", "readv", "writev", "pread64", "lseek", "sendto", "sendmsg", "sendmmsg",
-    "recvfrom", "recvmsg", "recvmmsg", "splice", "pipe2", "close", "dup", "dup2", "dup3", "fstat",
-    "newfstatat",
+    "recvfrom", "recvmsg", "recvmmsg", "splice", "pipe", "pipe2", "close", "dup", "dup2", "dup3",
+    "fstat", "newfstatat",
     // sockets
     "connect", "accept", "accept4", "shutdown", "getsockname", "getpeername", "getsockopt",
     // waiting

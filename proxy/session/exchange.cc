@@ -251,7 +251,8 @@ Task<bool> Exchange::converse(Visit& visit, const Order& order, const allowlists
   visit.line.bytes_down += down;
   if (response_ended_) {
     session_.gate.close(visit);
-    if (!origin_may_stay_ || sent != Upload::sent) drop_origin();
+    // Bytes behind the response answer nothing that was asked: not on this connection again.
+    if (!origin_may_stay_ || sent != Upload::sent || !from_origin_.empty()) drop_origin();
     co_return agent_may_stay_ && sent == Upload::sent;
   }
   const bool nobody_heard = got == Download::nothing_came && !response_began_;

@@ -7,7 +7,7 @@ import subprocess
 import time
 
 import world
-from agent import Case, curl
+from agent import AT_ONCE, Case, curl
 
 
 class ExitStatus(Case):
@@ -175,12 +175,17 @@ class Quotas(Case):
     def test_an_agent_that_uses_up_its_users_quotas_does_not_stop_the_proxy(self):
         for quota in ("pipes", "epoll", "inotify", "pending"):
             with self.subTest(quota):
-                script = (
-                    f"{world.PYTHON} {world.INSIDE}/quotas.py {quota} < <(sleep 300) > full & "
-                    "for i in $(seq 300); do test -s full && break; sleep 0.1; done; cat full; "
-                    + " ".join(curl("-o", "got", "https://allowed.test/bytes/8388608"))
-                    + "; stat -c %s got; rm -f got full"
+                fetch = curl("-o", "got", "https://allowed.test/bytes/8388608")
+                run = self.run_agent(
+                    world.PYTHON, f"{world.INSIDE}/quotas.py", quota, *fetch, timeout=60
                 )
-                run = self.run_agent("bash", "-c", script, timeout=60)
-                print(f"{quota}: {run.out.splitlines()[0] if run.out else run}")
-                self.assertEqual(run.out.split()[-1], "8388608", run)
+                print(f"{quota}: {run.out.strip()}")
+                self.assertEqual(os.stat(f"{self.workspace}/got").st_size, 8388608, run)
+                os.unlink(f"{self.workspace}/got")
+
+    def test_an_agent_with_a_thousand_connections_is_answered_and_can_go_on_afterwards(self):
+        """More than its share are refused by an answer, and nothing waits."""
+        run = self.run_agent(world.PYTHON, f"{world.INSIDE}/crowd.py", "1000", timeout=60)
+        told = run.json()
+        self.assertLess(told["ms_in_the_crowd"], AT_ONCE, told)
+        self.assertEqual(told["afterwards"], "HTTP/1.1 200", told)

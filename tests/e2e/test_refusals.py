@@ -4,16 +4,22 @@ import base64
 import json
 import os
 
+import hello
 import world
 from agent import AT_ONCE, NO_PROXY_VARIABLES, Case
 
 
 class WhatIsNotAllowed(Case):
     def test_curl_to_another_host_is_refused_at_once_with_a_sentence(self):
-        run = self.shell("curl -sSv -m 10 https://other.test/; curl -sS -m 10 http://other.test/")
+        run = self.shell(
+            "curl -sSv -m 10 https://other.test/; curl -sS -m 10 http://other.test/;"
+            "echo denials:; cat /run/sluice/denials"
+        )
         self.assertIn("CONNECT tunnel failed, response 403", run.err, run)
         self.assertIn("other.test", run.out, run)
-        self.assertIn("not_listed", run.out, run)
+        said, denials = run.out.split("denials:\n")
+        self.assertIn("not_listed", said, run)
+        self.assertIn("other.test", denials, run)
         self.assertLess(run.seconds * 1000, AT_ONCE + 4000)  # two curls and the start of a sandbox
         self.assert_nothing_left()
 
@@ -37,6 +43,42 @@ class WhatIsNotAllowed(Case):
             self.assertIn(word, text)
         body = json.loads(answers["json"]["reply"].split("\r\n\r\n", 1)[1])
         self.assertEqual(body["reason"], "not_listed")
+
+    def test_a_refusal_arrives_whole_although_the_agent_is_still_sending(self):
+        """Closing with unread input would reset the connection and cut the sentence off."""
+        run = self.shell(
+            "head -c 4194304 /dev/zero > up; curl -sS -m 10 -H Expect: -T up http://other.test/;"
+            + NO_PROXY_VARIABLES
+            + "curl -sS -m 10 -H Expect: -T up http://8.8.8.8/"
+        )
+        self.assertEqual(run.out.count("not_listed"), 2, run)
+
+    def test_what_the_agent_chose_is_escaped_wherever_a_person_reads_it(self):
+        """ESC, C1 and bidi characters in names, paths, SNI and SOCKS: stderr and the audit file."""
+        evil = "\x1b[2J\x9b31m\u202e.test"
+        audit = f"{os.path.dirname(self.policy_file)}/audit.jsonl"
+        name = evil.encode().decode("latin1")
+        question = "\x12\x34\x01\0\0\1\0\0\0\0\0\0" + chr(len(name) - 5) + name[:-5] + "\4test\0\0\1\0\1"
+        question = chr(len(question) >> 8) + chr(len(question) & 255) + question
+        proxy = ["127.0.0.1", 3128]
+        jobs = {
+            "connect": {"to": proxy, "steps": [f"CONNECT {name}:443 HTTP/1.1\r\nHost: {name}\r\n\r\n"]},
+            "get": {"to": proxy, "steps": [f"GET http://other.test/{name} HTTP/1.1\r\nHost: other.test\r\n\r\n"]},
+            "method": {"to": proxy, "steps": [f"{name} http://other.test/ HTTP/1.1\r\nHost: other.test\r\n\r\n"]},
+            "socks": {"to": proxy, "steps": ["\x05\x01\x00", {"until": "\x05\x00"}, f"\x05\x01\x00\x03{chr(len(name))}{name}\x01\xbb"]},
+            "sni": {"to": ["allowed.test", 443], "steps": [hello.text(hello.hello(name))]},
+            "dns": {"to": ["8.8.8.8", 53], "steps": [question], "quiet": 0.3},
+        }  # fmt: skip
+        path = self.write(f"{self.workspace}/jobs.json", json.dumps(jobs))
+        run = self.run_agent(
+            world.PYTHON, f"{world.INSIDE}/wire.py", path, options=["--audit", audit]
+        )
+        with open(audit, encoding="utf-8") as file:
+            written = file.read()
+        for text in (run.err, written):
+            for character in "\x1b\x9b\u202e":
+                self.assertNotIn(character, text)
+        self.assertGreaterEqual(len(written.splitlines()), len(jobs))
 
     def test_without_proxy_variables_the_name_does_not_exist_and_the_sentence_is_on_stderr(self):
         """By NXDOMAIN, at once; the sentence is on stderr and in /run/sluice/denials."""
@@ -91,9 +133,8 @@ class WhatIsNotAllowed(Case):
         self.assert_nothing_left(run)
 
     def test_a_name_under_an_allowed_wildcard_is_asked_upstream_only_when_it_is_dialled(self):
-        self.wire(
-            {"dial": {"to": ["deep.wild.test", 443], "steps": ["\x16\x03\x01"], "quiet": 0.2}}
-        )
+        request = "GET / HTTP/1.1\r\nHost: deep.wild.test\r\n\r\n"
+        self.wire({"dial": {"to": ["deep.wild.test", 80], "steps": [request], "quiet": 0.2}})
         self.assertEqual(self.outside.questions(), ["deep.wild.test"])
 
 

@@ -180,3 +180,13 @@ class OtherPorts(Case):
     def test_off_looks_at_nothing(self):
         jobs = {"a": transparent(hello.text(hello.hello("evil.test")), host="other.test")}
         self.assertEqual(self.wire(jobs)["a"]["reply"][:2], "\x16\x03")
+
+    def test_one_side_may_stop_talking_and_still_listen(self):
+        jobs = {
+            road: make("hi", {"eof": True}, host="allowed.test", port=9000)
+            for road, make in ROADS.items()
+        }
+        for road, answer in self.wire(jobs).items():
+            with self.subTest(road):
+                self.assertEqual(after_the_proxy(answer), "echo:hi", answer)
+                self.assertTrue(answer["closed"], answer)

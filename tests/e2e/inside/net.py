@@ -44,8 +44,8 @@ def tcp(family, address, port, protocol=0):
 def fast_open(address, port):
     """TCP Fast Open: data in the SYN."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as client:
-        client.settimeout(4)
         client.sendto(b"EHLO example\r\n", socket.MSG_FASTOPEN, (address, port))
+        client.settimeout(4)
         data = client.recv(4096)
         return data.decode("latin1") if data else "closed"
 

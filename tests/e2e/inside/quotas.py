@@ -1,6 +1,6 @@
-"""Uses up what the kernel counts per user, as far as it goes, and holds it; then says "full".
+"""Uses up what the kernel counts per user, as far as it goes, and runs a command while holding it.
 
-    quotas.py pipes|epoll|inotify|pending      Prints what was used up; ends when its stdin does.
+    quotas.py pipes|epoll|inotify|pending COMMAND...      Prints what was used up, as JSON, first.
 """
 
 import ctypes
@@ -10,6 +10,7 @@ import json
 import os
 import select
 import signal
+import subprocess
 import sys
 import time
 
@@ -79,8 +80,9 @@ def pending():
 def main():
     held, told = {"pipes": pipes, "epoll": epoll, "inotify": inotify, "pending": pending}[sys.argv[1]]()
     print(json.dumps(told), flush=True)
-    sys.stdin.read()
+    status = subprocess.run(sys.argv[2:], check=False).returncode
     del held
+    sys.exit(status)
 
 
 if __name__ == "__main__":

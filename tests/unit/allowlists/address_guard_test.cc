@@ -73,7 +73,7 @@ TEST(AddressGuard, SpecialPurposeRangesArePrivate) {
                            "fd73:6c75:6963:1::1",
                            "fec0::1",
                            "2001:db8::1",
-                           "2001::1",
+                           "2001:0:808:808::f7f7:f7f7",
                            "2001:1ff:ffff::1",
                            "3fff::1",
                            "5f00::1",

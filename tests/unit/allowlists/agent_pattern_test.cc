@@ -11,7 +11,8 @@ namespace sluice::allowlists {
 namespace {
 
 TEST(AgentName, IsShortAndPlain) {
-  for (const std::string name : {"a", "7", "coder-1", "A.b_c-d", std::string(63, 'a').c_str()}) {
+  for (const std::string& name :
+       std::vector<std::string>{"a", "7", "coder-1", "A.b_c-d", std::string(63, 'a')}) {
     EXPECT_TRUE(is_agent_name(name)) << name;
   }
   for (const std::string& name :

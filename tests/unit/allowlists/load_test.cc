@@ -150,7 +150,7 @@ TEST(PolicyFile, APortIsADecimalNumber) {
     EXPECT_NE(errors_of_rule("{host: a.test, ports: [" + std::string(port) + "]}"), "") << port;
   }
   EXPECT_EQ(errors_of_rule("{host: a.test, ports: [\"443\"]}"),
-            "allow.yaml:5:32: error: port '443' is not a number from 1 to 65535\n"
+            "allow.yaml:5:32: error: port '443' is in quotes, which makes it a text\n"
             "hint: write it in decimal, without quotes: 443\n");
   EXPECT_EQ(errors_of_rule("{host: a.test, ports: 443}"),
             "allow.yaml:5:24: error: 'ports' is a text, not a list\n"
@@ -277,7 +277,7 @@ TEST(PolicyFile, AnAgentHasOneEntry) {
               testing::StartsWith(
                   "b.yaml:4:3: error: agent 'coder-1' has an entry already, at a.yaml:3:3\n"
                   "hint: make one of the two: entries replace each other, they never merge\n"
-                  "b.yaml:4:21: error: '127.1' is no host"));
+                  "b.yaml:4:22: error: '127.1' is no host"));
 }
 
 TEST(PolicyFile, TwoPatternsOfEqualRankForTheSameAgentAreAnError) {
@@ -336,7 +336,7 @@ TEST(PolicyFile, AnEmptyFileIsAnError) {
 
 TEST(PolicyFile, BrokenYamlIsAnErrorWithItsPlace) {
   EXPECT_EQ(errors_of("version: 1\nagents: {a: [}\n"),
-            "allow.yaml:2:14: error: not valid YAML: end of sequence flow not found\n"
+            "allow.yaml:2:14: error: not valid YAML: illegal flow end\n"
             "hint: look at the indentation, quotes and brackets here and on the line before\n");
   EXPECT_EQ(errors_of("version: 1\nagents: {}\n---\nversion: 1\n"),
             "allow.yaml:3:1: error: a second YAML document in one file\n"

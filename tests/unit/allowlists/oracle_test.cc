@@ -1,8 +1,10 @@
 // The fast matcher against a slow one that reads like the documentation.
 #include <algorithm>
 #include <array>
+#include <functional>
 #include <optional>
 #include <random>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -73,7 +75,11 @@ std::string at(const PlainRule& rule) { return " allow.yaml:" + std::to_string(r
 template <class Subject>
 std::string by_levels(const std::vector<PlainRule>& rules, const Subject& subject,
                       std::uint16_t port, const std::string& allowed) {
-  for (int level = 1000; level >= 0; --level) {
+  std::set<int, std::greater<>> levels;
+  for (const PlainRule& rule : rules) {
+    if (const auto level = rule.specificity(subject)) levels.insert(*level);
+  }
+  for (const int level : levels) {
     const PlainRule* first = nullptr;
     const PlainRule* denied = nullptr;
     const PlainRule* listed = nullptr;
@@ -193,18 +199,18 @@ struct Generated {
 Generated generate(Generator& generator) {
   Generated made;
   made.never = generator.rules(generator.below(4), true, 3);
-  const int allow_line = 3 + static_cast<int>(made.never.size()) + 3;
-  made.rules = generator.rules(generator.below(14), false, allow_line);
-  const int deny_line = allow_line + static_cast<int>(made.rules.size()) + 1;
-  const auto denied = generator.rules(generator.below(7), true, deny_line);
   made.yaml = made.never.empty() ? "version: 1\nnever: []\n" : "version: 1\nnever:\n";
   for (const PlainRule& rule : made.never) made.yaml += rule.yaml();
   made.yaml += "agents:\n  coder-1:\n";
-  made.yaml += made.rules.empty() ? "    allow: []\n" : "    allow:\n";
-  for (const PlainRule& rule : made.rules) made.yaml += rule.yaml();
-  made.yaml += denied.empty() ? "    deny: []\n" : "    deny:\n";
-  for (const PlainRule& rule : denied) made.yaml += rule.yaml();
-  made.rules.insert(made.rules.end(), denied.begin(), denied.end());
+  int line = 5 + static_cast<int>(made.never.size());
+  const bool deny_first = generator.below(2) == 0;
+  for (const bool deny : {deny_first, !deny_first}) {
+    const auto list = generator.rules(generator.below(deny ? 7 : 14), deny, line + 1);
+    made.yaml += std::string(deny ? "    deny:" : "    allow:") + (list.empty() ? " []\n" : "\n");
+    for (const PlainRule& rule : list) made.yaml += rule.yaml();
+    made.rules.insert(made.rules.end(), list.begin(), list.end());
+    line += 1 + static_cast<int>(list.size());
+  }
   return made;
 }
 

@@ -1,0 +1,190 @@
+#include "launcher/arguments.h"
+
+#include <fmt/core.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <optional>
+#include <sstream>
+
+#include "base/text.h"
+
+namespace sluice::launcher {
+namespace {
+
+constexpr int run_usage_status = 125;
+constexpr int usage_status = 2;
+
+constexpr const char* run_examples =
+    "Examples:\n"
+    "  sluice run --policy policy.yaml -- claude\n"
+    "  sluice run --agent coder-1 --workspace ~/project -- bash\n"
+    "  sluice run --bind ~/.rustup --bind ~/.cargo -- cargo build\n"
+    "  sluice policy explain policy.yaml coder-1 api.example.com:443\n";
+
+// The options as they are typed; the small languages in them are read afterwards.
+struct Typed {
+  std::string policy, agent, workspace, proxy, audit, timeout;
+  std::vector<std::string> tmpfs, binds, masks, environment, pass_environment;
+  bool quiet = false;
+  bool dry_run = false;
+};
+
+// An option that is there once and takes one value.
+void add_once(CLI::App& app, const std::string& names, std::string& value,
+              const std::string& help) {
+  app.add_option(names, value, help)->multi_option_policy(CLI::MultiOptionPolicy::Throw);
+}
+
+// An option that may be repeated, one value each time.
+void add_many(CLI::App& app, const std::string& names, std::vector<std::string>& values,
+              const std::string& help) {
+  app.add_option(names, values, help)
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+}
+
+CLI::App* add_run(CLI::App& app, Typed& typed) {
+  CLI::App* run =
+      app.add_subcommand("run", "Runs a command in a sandbox whose only way out is a policy");
+  run->footer("Everything behind the first -- is the command: sluice run [OPTIONS] -- CMD...");
+  add_once(*run, "--policy", typed.policy, "FILE or directory that says what is allowed");
+  add_once(*run, "--agent", typed.agent, "NAME by which the policy knows the agent");
+  add_once(*run, "--workspace", typed.workspace, "DIR that is writable (default: the current one)");
+  add_once(*run, "--proxy", typed.proxy, "SOCKET of a running sluiced, or 'embedded'");
+  add_once(*run, "--audit", typed.audit, "FILE for one JSON line a decision");
+  add_once(*run, "--timeout", typed.timeout, "DUR after which it is ended: 500ms, 30s, 10m, 2h");
+  add_many(*run, "--tmpfs", typed.tmpfs, "PATH[:SIZE] that is empty and writable");
+  add_many(*run, "--bind", typed.binds, "SRC[:DST][:ro|rw] of the host that is visible");
+  add_many(*run, "--mask", typed.masks, "PATH that is hidden");
+  add_many(*run, "--env", typed.environment, "K=V for the agent's environment");
+  add_many(*run, "--pass-env", typed.pass_environment, "K of your own environment to hand on");
+  run->add_flag("--quiet", typed.quiet, "No notices and no line at the end");
+  run->add_flag("--dry-run", typed.dry_run, "Print the steps and stop");
+  return run;
+}
+
+// Reads each text with `parse` into `values`; the first that is malformed is the error.
+template <class Value, class Parse>
+std::optional<Error> read_each(const std::vector<std::string>& texts, Parse parse,
+                               std::vector<Value>& values) {
+  for (const std::string& text : texts) {
+    auto value = parse(text);
+    if (!value) return value.error();
+    values.push_back(std::move(*value));
+  }
+  return std::nullopt;
+}
+
+Result<std::string> parse_mask(std::string_view text) {
+  auto mask = parse_tmpfs(text);
+  if (!mask) return Failure(mask.error());
+  return mask->path;
+}
+
+void set_if_given(const CLI::App& app, const char* name, const std::string& typed,
+                  std::optional<std::string>& value) {
+  if (app.count(name) > 0) value = typed;
+}
+
+Result<RunOptions> read_run(const CLI::App& app, const Typed& typed) {
+  RunOptions options;
+  set_if_given(app, "--policy", typed.policy, options.policy);
+  set_if_given(app, "--agent", typed.agent, options.agent);
+  set_if_given(app, "--workspace", typed.workspace, options.workspace);
+  set_if_given(app, "--proxy", typed.proxy, options.proxy);
+  set_if_given(app, "--audit", typed.audit, options.audit);
+  options.quiet = typed.quiet;
+  options.dry_run = typed.dry_run;
+  for (const auto& error :
+       {read_each(typed.tmpfs, parse_tmpfs, options.tmpfs),
+        read_each(typed.binds, parse_bind, options.binds),
+        read_each(typed.masks, parse_mask, options.masks),
+        read_each(typed.environment, parse_environment, options.environment),
+        read_each(typed.pass_environment, parse_environment_name, options.pass_environment)}) {
+    if (error) return Failure(*error);
+  }
+  if (app.count("--timeout") == 0) return options;
+  const auto timeout = parse_duration(typed.timeout);
+  if (!timeout) return Failure(timeout.error());
+  options.timeout = *timeout;
+  return options;
+}
+
+Farewell usage(const Error& error, int status) {
+  return {"", fmt::format("sluice: {}\n", to_string(error)), status};
+}
+
+Farewell from_cli(const CLI::App& app, const CLI::ParseError& error, int status) {
+  std::ostringstream out;
+  std::ostringstream err;
+  const int code = app.exit(error, out, err);
+  return {out.str(), err.str(), code == 0 ? 0 : status};
+}
+
+Error no_command() {
+  return {Errc::bad_config,
+          "no command to run",
+          "put it behind '--': sluice run [OPTIONS] -- CMD...",
+          {}};
+}
+
+// The programs's whole grammar; parsing is CLI11's.
+struct Grammar {
+  Grammar() : app("Runs untrusted agents so that the only way out is a policy", "sluice") {
+    app.set_version_flag("--version", "sluice " SLUICE_VERSION);
+    app.require_subcommand(1);
+    app.footer(run_examples);
+    run = add_run(app, typed);
+    CLI::App* policy = app.add_subcommand("policy", "Reads policies without running anything");
+    policy->require_subcommand(1);
+    check_command = policy->add_subcommand("check", "All errors and warnings of policy files");
+    check_command->add_option("FILE", check.files, "Policy files or directories")->required();
+    explain_command =
+        policy->add_subcommand("explain", "Whether an agent may reach a target, and why");
+    explain_command->add_option("FILE", explain.file, "Policy file or directory")->required();
+    explain_command->add_option("AGENT", explain.agent, "The agent's name")->required();
+    explain_command->add_option("TARGET", explain.target, "HOST (port 443), HOST:PORT or a URL")
+        ->required();
+    explain_command->add_flag("--json", json, "One JSON object");
+  }
+
+  CLI::App app;
+  CLI::App* run = nullptr;
+  CLI::App* check_command = nullptr;
+  CLI::App* explain_command = nullptr;
+  Typed typed;
+  CheckOptions check;
+  ExplainOptions explain;
+  bool json = false;
+};
+
+}  // namespace
+
+Command parse_arguments(const std::vector<std::string>& words) {
+  const auto dashes = std::find(words.begin(), words.end(), "--");
+  const bool is_run = !words.empty() && words.front() == "run";
+  const int status = is_run ? run_usage_status : usage_status;
+  // CLI11 takes them from the back.
+  std::vector<std::string> own(std::make_reverse_iterator(is_run ? dashes : words.end()),
+                               std::make_reverse_iterator(words.begin()));
+  Grammar grammar;
+  try {
+    grammar.app.parse(own);
+  } catch (const CLI::ParseError& error) {
+    return from_cli(grammar.app, error, status);
+  }
+  if (grammar.check_command->parsed()) return std::move(grammar.check);
+  if (grammar.explain_command->parsed()) {
+    grammar.explain.json = AsJson(grammar.json);
+    return std::move(grammar.explain);
+  }
+  auto options = read_run(*grammar.run, grammar.typed);
+  if (!options) return usage(options.error(), status);
+  if (dashes != words.end()) options->command.assign(dashes + 1, words.end());
+  if (options->command.empty() || options->command.front().empty())
+    return usage(no_command(), status);
+  return std::move(*options);
+}
+
+}  // namespace sluice::launcher

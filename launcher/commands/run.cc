@@ -1,0 +1,177 @@
+#include "launcher/commands/run.h"
+
+#include <fcntl.h>
+#include <fmt/core.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/text.h"
+#include "launcher/admin_socket.h"
+#include "launcher/choice.h"
+#include "launcher/host_id.h"
+#include "launcher/plan.h"
+#include "launcher/request.h"
+#include "launcher/sandbox/seccomp.h"
+#include "launcher/supervisor.h"
+
+namespace sluice::launcher {
+namespace {
+
+constexpr int failed_status = 125;
+constexpr const char* host_ids = "/run/sluice/uids";
+
+void tell(std::string_view line) { fmt::print(stderr, "sluice: {}\n", line); }
+
+// Everything that is known before anything is started.
+struct Prepared {
+  Machine machine;
+  std::optional<std::string> shared;  // socket of a shared sluiced
+  PolicyChoice policy;                // for an embedded one
+  Plan plan;
+  std::vector<std::string> notices;
+};
+
+Errors only(Error error) { return {std::move(error)}; }
+
+bool shared_proxy_exists() {
+  struct stat status {};
+  return ::stat(shared_socket, &status) == 0;
+}
+
+std::string no_policy_notice(const Machine& machine) {
+  std::string places;
+  for (const std::string& path : policy_search_path(machine)) {
+    places += (places.empty() ? "" : " and ") + path;
+  }
+  return fmt::format("no policy: nothing is allowed (looked for {})", text::printable(places));
+}
+
+tl::expected<void, Errors> add_policy(const RunOptions& options, Prepared& prepared) {
+  if (prepared.shared) {
+    prepared.notices.push_back(
+        fmt::format("the sluiced at '{}' decides", text::printable(*prepared.shared)));
+    return {};
+  }
+  auto policy = choose_policy(options, prepared.machine);
+  if (!policy) return tl::unexpected(policy.error());
+  prepared.policy = std::move(*policy);
+  for (const Error& warning : prepared.policy.warnings)
+    prepared.notices.push_back(to_string(warning));
+  if (prepared.policy.path.empty()) prepared.notices.push_back(no_policy_notice(prepared.machine));
+  return {};
+}
+
+tl::expected<void, Errors> add_plan(const RunOptions& options, Prepared& prepared) {
+  const auto agent =
+      choose_agent(options, prepared.machine, prepared.shared ? nullptr : &prepared.policy);
+  if (!agent) return tl::unexpected(only(agent.error()));
+  const auto request = make_request({options, *agent, prepared.policy.path});
+  if (!request) return tl::unexpected(only(request.error()));
+  auto plan = make_plan(*request, prepared.machine);
+  if (!plan) return tl::unexpected(only(plan.error()));
+  prepared.plan = std::move(*plan);
+  const auto notice = judge_workspace_policy(prepared.plan.workspace, options);
+  if (!notice) return tl::unexpected(only(notice.error()));
+  if (!notice->empty()) prepared.notices.push_back(*notice);
+  return {};
+}
+
+tl::expected<Prepared, Errors> prepare(const RunOptions& options) {
+  Prepared prepared;
+  auto machine = survey_machine();
+  if (!machine) return tl::unexpected(only(machine.error()));
+  prepared.machine = std::move(*machine);
+  const auto shared = choose_proxy(options, SharedExists(shared_proxy_exists()));
+  if (!shared) return tl::unexpected(only(shared.error()));
+  prepared.shared = *shared;
+  if (auto added = add_policy(options, prepared); !added) return tl::unexpected(added.error());
+  if (auto added = add_plan(options, prepared); !added) return tl::unexpected(added.error());
+  return prepared;
+}
+
+Result<Fd> open_audit(const std::string& path) {
+  Fd file(::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0600));
+  if (!file) {
+    return fail_errno(Errc::unavailable, fmt::format("cannot open '{}'", text::printable(path)),
+                      "name a file that you may write");
+  }
+  return file;
+}
+
+// What must outlive the run: names, ids and files that are held while it lasts.
+struct Held {
+  std::optional<HostId> agent_id;
+  std::optional<HostId> proxy_id;
+  std::optional<AdminSocket> admin;
+  Fd audit;
+};
+
+Result<Held> hold(const RunOptions& options, const Prepared& prepared) {
+  Held held;
+  if (prepared.machine.is_root()) {
+    auto agent = HostId::claim(host_ids);
+    if (!agent) return Failure(agent.error());
+    held.agent_id = std::move(*agent);
+  }
+  if (prepared.shared) return held;
+  if (prepared.machine.is_root()) {
+    auto proxy = HostId::claim(host_ids);
+    if (!proxy) return Failure(proxy.error());
+    held.proxy_id = std::move(*proxy);
+  }
+  auto admin = AdminSocket::listen(prepared.machine.runtime_directory, prepared.plan.agent);
+  if (!admin) return Failure(admin.error());
+  held.admin.emplace(std::move(*admin));
+  if (!options.audit) return held;
+  auto audit = open_audit(*options.audit);
+  if (!audit) return Failure(audit.error());
+  held.audit = std::move(*audit);
+  return held;
+}
+
+ProxyChoice proxy_of(const Prepared& prepared, const Held& held) {
+  if (prepared.shared) return SharedProxy{*prepared.shared};
+  ProxyStart start;
+  start.program = prepared.machine.program_directory + "/sluiced";
+  start.policy = prepared.policy.sources;
+  start.admin = held.admin->fd();
+  start.audit = held.audit.get();
+  if (held.proxy_id) start.as_uid = held.proxy_id->value();
+  return start;
+}
+
+int complain(const Errors& errors) {
+  for (const Error& error : errors) {
+    // A located error reads as compilers write it, so that editors can jump to it.
+    fmt::print(stderr, "{}{}\n", error.where ? "" : "sluice: ", to_string(error));
+  }
+  return failed_status;
+}
+
+}  // namespace
+
+int run(const RunOptions& options) {
+  auto prepared = prepare(options);
+  if (!prepared) return complain(prepared.error());
+  if (!options.quiet) {
+    for (const std::string& notice : prepared->notices) tell(notice);
+  }
+  if (options.dry_run) {
+    fmt::print("{}", describe(prepared->plan));
+    return 0;
+  }
+  auto filter = compile_filter();
+  if (!filter) return complain({filter.error()});
+  const auto held = hold(options, *prepared);
+  if (!held) return complain({held.error()});
+  SupervisorOrder order;
+  order.proxy = proxy_of(*prepared, *held);
+  order.plan = std::move(prepared->plan);
+  order.filter = std::move(*filter);
+  if (held->agent_id) order.host_id = held->agent_id->value();
+  order.timeout = options.timeout;
+  order.quiet = Quiet(options.quiet);
+  return supervise(std::move(order));
+}
+
+}  // namespace sluice::launcher

@@ -1,0 +1,84 @@
+#include "launcher/request.h"
+
+#include <fmt/core.h>
+#include <sys/stat.h>
+
+#include "base/text.h"
+#include "launcher/paths.h"
+
+namespace sluice::launcher {
+namespace {
+
+constexpr const char* workspace_policy = ".sluice.yaml";
+
+bool is_directory(const std::string& path) {
+  struct stat status {};
+  return ::stat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode);
+}
+
+Result<std::string> resolve_workspace(const RunOptions& options) {
+  auto real = real_path(options.workspace.value_or("."));
+  if (real && !is_directory(*real)) {
+    return fail(Errc::bad_config,
+                fmt::format("the workspace '{}' is not a directory", text::printable(*real)),
+                "name the project's directory: --workspace DIR");
+  }
+  return real;
+}
+
+Result<Bind> resolve_bind(const BindOption& option) {
+  auto real = real_path(option.source);
+  if (!real) return Failure(real.error());
+  struct stat status {};
+  if (::stat(real->c_str(), &status) != 0) return fail_errno(Errc::bad_config, *real);
+  if (!S_ISDIR(status.st_mode) && !S_ISREG(status.st_mode)) {
+    return fail(
+        Errc::bad_config,
+        fmt::format("'{}' is neither a directory nor a regular file", text::printable(*real)),
+        "sockets, FIFOs and devices would be a way out; bind files and directories");
+  }
+  // A source that was named without a destination appears where the person sees it.
+  return Bind{*real, option.destination, option.access};
+}
+
+void guard(RunRequest& request, std::string what, const std::string& path) {
+  request.guarded.push_back({std::move(what), touched_paths(path), is_directory(path)});
+}
+
+}  // namespace
+
+Result<RunRequest> make_request(const RequestInput& input) {
+  const RunOptions& options = input.options;
+  RunRequest request;
+  request.agent = input.agent;
+  auto workspace = resolve_workspace(options);
+  if (!workspace) return Failure(workspace.error());
+  request.workspace = std::move(*workspace);
+  for (const BindOption& option : options.binds) {
+    auto bind = resolve_bind(option);
+    if (!bind) return Failure(bind.error());
+    request.binds.push_back(std::move(*bind));
+  }
+  if (!input.policy_path.empty()) guard(request, "the policy", input.policy_path);
+  if (options.audit) guard(request, "the audit file", *options.audit);
+  request.tmpfs = options.tmpfs;
+  request.masks = options.masks;
+  request.environment = options.environment;
+  request.pass_environment = options.pass_environment;
+  request.command = options.command;
+  return request;
+}
+
+Result<std::string> judge_workspace_policy(const std::string& workspace,
+                                           const RunOptions& options) {
+  const std::string path = workspace + "/" + workspace_policy;
+  struct stat status {};
+  if (::lstat(path.c_str(), &status) != 0) return std::string();
+  const std::string name = text::printable(path);
+  if (options.policy) return fmt::format("'{}' is not obeyed: it is not trusted", name);
+  return fail(Errc::bad_config,
+              fmt::format("'{}' is not trusted: an agent could have written it", name),
+              "read it, copy it out of the workspace and pass the copy: --policy FILE");
+}
+
+}  // namespace sluice::launcher

@@ -1,0 +1,116 @@
+"""A sluiced that is running already serves `sluice run`, by its own policy alone."""
+
+import os
+import signal
+import socket
+import subprocess
+import time
+
+import world
+from agent import Case, as_ordinary, curl, is_root
+
+FOLDER = "/run/sluice"
+SOCKET = FOLDER + "/handover.sock"
+
+
+class SharedProxy(Case):
+    def setUp(self):
+        super().setUp()
+        os.makedirs(FOLDER, exist_ok=True)
+        self.own(FOLDER)
+        self.addCleanup(self.remove_socket)
+
+    def remove_socket(self):
+        for name in os.listdir(FOLDER):
+            if name.endswith(".sock"):
+                os.unlink(f"{FOLDER}/{name}")
+
+    def start_sluiced(self):
+        folder = os.path.dirname(self.policy_file)
+        config = self.write(
+            f"{folder}/sluiced.yaml",
+            f"policy: {self.policy_file}\n"
+            f"handover: {{socket: {SOCKET}}}\n"
+            f"admin: {{socket: {FOLDER}/admin.sock, address: ''}}\n"
+            f"audit: {{file: {folder}/shared.jsonl}}\n",
+        )
+        command = [f"{world.BIN}/sluiced", "--config", config]
+        daemon = subprocess.Popen(
+            command if is_root() else as_ordinary(*command), env=self.environment,
+            stdin=subprocess.DEVNULL, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        self.addCleanup(daemon.communicate)
+        self.addCleanup(daemon.kill)
+        self.wait_until(lambda: self.answers(), "sluiced does not listen")
+        return daemon
+
+    def answers(self):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
+            try:
+                client.connect(SOCKET)
+                return True
+            except OSError:
+                return False
+
+    def wait_until(self, condition, message, seconds=10):
+        end = time.monotonic() + seconds
+        while not condition():
+            self.assertLess(time.monotonic(), end, message)
+            time.sleep(0.05)
+
+    def without_policy(self, *command):
+        return self.sluice("run", "--agent", "coder-1", "--", *command)
+
+    def test_a_running_sluiced_is_used_and_decides(self):
+        self.start_sluiced()
+        run = self.without_policy("bash", "-c", " ".join(curl("https://allowed.test/")) + "; curl -sS http://other.test/")  # fmt: skip
+        self.assertIn('"origin": "allowed.test"', run.out, run)
+        self.assertIn("not_listed", run.out, run)
+        self.assertRegex(run.err, r"1 allowed.*1 blocked", run)
+
+    def test_a_policy_of_ones_own_needs_a_proxy_of_ones_own(self):
+        self.start_sluiced()
+        run = self.sluice(*self.run_line("true"))
+        self.assertEqual(run.status, 125, run)
+        self.assertIn("--proxy embedded", run.err)
+        run = self.run_agent(*curl("https://allowed.test/"), options=["--proxy", "embedded"])
+        self.assertIn('"origin": "allowed.test"', run.out, run)
+
+    def test_a_socket_that_refuses_or_does_not_answer_is_125_and_never_a_silent_fall_back(self):
+        dead = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        dead.bind(SOCKET)
+        os.chmod(SOCKET, 0o777)
+        for state in ("refuses", "does not answer"):
+            with self.subTest(state):
+                run = self.without_policy("touch", f"{self.workspace}/started")
+                self.assertEqual(run.status, 125, run)
+                self.assertIn("hint: ", run.err, run)
+                self.assertFalse(os.path.exists(f"{self.workspace}/started"))
+            dead.listen(4)
+        dead.close()
+
+    def test_an_agents_name_that_is_taken_is_125(self):
+        self.start_sluiced()
+        first = self.start(self.command("run", "--agent", "coder-1", "--", "bash", "-c", "echo up; sleep 60"))  # fmt: skip
+        self.addCleanup(first.communicate)
+        self.addCleanup(first.kill)
+        self.assertEqual(first.stdout.readline(), b"up\n")
+        run = self.without_policy("true")
+        self.assertEqual(run.status, 125, run)
+        self.assertIn("coder-1", run.err)
+
+    def test_a_shared_sluiced_that_is_started_again_serves_the_agents_that_are_running(self):
+        daemon = self.start_sluiced()
+        script = " ".join(curl("https://allowed.test/")) + "; read line; sleep 2; " + " ".join(
+            curl("--retry", "20", "--retry-delay", "1", "--retry-all-errors", "https://allowed.test/")
+        )
+        agent = self.start(
+            self.command("run", "--agent", "coder-1", "--", "bash", "-c", script), subprocess.PIPE
+        )
+        self.assertIn(b'"origin"', agent.stdout.readline())
+        daemon.send_signal(signal.SIGKILL)
+        daemon.wait(5)
+        self.start_sluiced()
+        run = self.finish(agent, 40, b"go\n")
+        self.assertEqual(run.status, 0, run)
+        self.assertIn('"origin": "allowed.test"', run.out, run)
