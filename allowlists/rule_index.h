@@ -88,9 +88,9 @@ class HashTable {
 // Every suffix of a canonical name that begins at a label, hashed in one pass from the right.
 class Suffixes {
  public:
-  struct Suffix {
-    std::uint32_t hash = 0;
-    std::uint8_t begin = 0;
+  struct Suffix {  // left uninitialised in the array: a decision writes only those it needs
+    std::uint32_t hash;
+    std::uint8_t begin;
   };
 
   explicit Suffixes(std::string_view name) noexcept;

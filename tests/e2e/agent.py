@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import textwrap
@@ -81,6 +82,7 @@ class Case(unittest.TestCase):
             os.makedirs(folder, exist_ok=True)
             self.own(folder)
         self.write(self.policy_file, textwrap.dedent(self.policy))
+        shutil.copytree(world.INSIDE, f"{self.workspace}/inside")
         with open(world.CA) as file:
             self.write(f"{self.workspace}/ca.pem", file.read())
         self.environment = {**ASIDE, "HOME": self.home, "TERM": "dumb"}
@@ -163,7 +165,7 @@ class Case(unittest.TestCase):
 
     def probe(self, name, *arguments, **keywords):
         """Runs tests/e2e/inside/NAME.py as the agent and answers the JSON it prints."""
-        run = self.run_agent(world.PYTHON, f"{world.INSIDE}/{name}.py", *arguments, **keywords)
+        run = self.run_agent(world.PYTHON, f"inside/{name}.py", *arguments, **keywords)
         try:
             return run.json()
         except ValueError:

@@ -177,7 +177,7 @@ class Quotas(Case):
             with self.subTest(quota):
                 fetch = curl("-o", "got", "https://allowed.test/bytes/8388608")
                 run = self.run_agent(
-                    world.PYTHON, f"{world.INSIDE}/quotas.py", quota, *fetch, timeout=60
+                    world.PYTHON, "inside/quotas.py", quota, *fetch, timeout=60
                 )
                 print(f"{quota}: {run.out.strip()}")
                 self.assertEqual(os.stat(f"{self.workspace}/got").st_size, 8388608, run)
@@ -185,7 +185,7 @@ class Quotas(Case):
 
     def test_an_agent_with_a_thousand_connections_is_answered_and_can_go_on_afterwards(self):
         """More than its share are refused by an answer, and nothing waits."""
-        run = self.run_agent(world.PYTHON, f"{world.INSIDE}/crowd.py", "1000", timeout=60)
+        run = self.run_agent(world.PYTHON, "inside/crowd.py", "1000", timeout=60)
         told = run.json()
         self.assertLess(told["ms_in_the_crowd"], AT_ONCE, told)
         self.assertEqual(told["afterwards"], "HTTP/1.1 200", told)

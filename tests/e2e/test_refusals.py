@@ -71,7 +71,7 @@ class WhatIsNotAllowed(Case):
         }  # fmt: skip
         path = self.write(f"{self.workspace}/jobs.json", json.dumps(jobs))
         run = self.run_agent(
-            world.PYTHON, f"{world.INSIDE}/wire.py", path, options=["--audit", audit]
+            world.PYTHON, "inside/wire.py", path, options=["--audit", audit]
         )
         with open(audit, encoding="utf-8") as file:
             written = file.read()
