@@ -22,7 +22,7 @@ class RulePlaces {
 
  private:
   std::string text_;
-  std::vector<std::size_t> ends_;
+  std::vector<std::uint32_t> ends_;
 };
 
 struct AgentEntry {

@@ -87,7 +87,11 @@ Result<std::vector<Source>> read_sources(const std::string& path) {
   std::size_t bytes = 0;
   for (const fs::path& file : files) {
     auto text = read_file(file.native(), max_bytes);
-    if (!text) return Failure(std::move(text.error()));
+    if (!text) {
+      Error error = std::move(text.error());
+      if (error.hint.empty()) error.hint = "name a policy file that exists and that you may read";
+      return Failure(std::move(error));
+    }
     bytes += text->size();
     if (bytes > max_bytes) return Failure(too_large(path));
     sources.push_back({file.filename().native(), std::move(*text)});

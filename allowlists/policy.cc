@@ -168,8 +168,9 @@ class RulesOfAgent final : public AgentRules {
 
   // The first port that is allowed; else what the first one is answered, or a port nobody lists.
   template <class Decide>
-  static Decision first_allowed(std::span<const Levels::OnPort> ports, Decide decide) noexcept {
-    for (const Levels::OnPort& on : ports) {
+  static Decision first_allowed(std::span<const LevelShapes::OnPort> ports,
+                                Decide decide) noexcept {
+    for (const LevelShapes::OnPort& on : ports) {
       if (const Decision made = decide(on.port)) return made;
     }
     return decide(ports.empty() ? no_port : ports.front().port);
@@ -270,7 +271,7 @@ std::uint32_t RulePlaces::add(std::string_view file, int line) {
   text_ += file;
   text_ += ':';
   text_ += std::to_string(line);
-  ends_.push_back(text_.size());
+  ends_.push_back(static_cast<std::uint32_t>(text_.size()));
   return static_cast<std::uint32_t>(ends_.size() - 1);
 }
 

@@ -135,12 +135,13 @@ void PolicyReader::finish() {
   }
   for (std::size_t i = 0; i < globs.size(); ++i) {
     const std::string& later = text_.agents[globs[i]].pattern;
-    const auto equal = std::find_if(globs.begin(), globs.begin() + i, [&](std::size_t other) {
+    const auto here = globs.begin() + static_cast<std::ptrdiff_t>(i);
+    const auto equal = std::find_if(globs.begin(), here, [&](std::size_t other) {
       const std::string& earlier = text_.agents[other].pattern;
       return !glob_precedes(earlier, later) && !glob_precedes(later, earlier) &&
              globs_overlap(earlier, later);
     });
-    if (equal == globs.begin() + i) continue;
+    if (equal == here) continue;
     const Entry& entry = entries_[globs[i]];
     errors_.add(entry.file,
                 {Errc::bad_config,

@@ -72,6 +72,7 @@ HostIndex::HostIndex(std::span<const Rule> rules) {
   }
   add_levels(placed);
   if (!any.empty()) any_ = levels_.add(any);
+  levels_.finish();
 }
 
 std::uint32_t HostIndex::entry_of(const std::string& name) {
@@ -115,15 +116,15 @@ void HostIndex::walk(const Suffixes& name, Visit visit) const noexcept {
     if (found == HashTable::absent) continue;
     const Entry& entry = entries_[found];
     const bool whole = i + 1 == name.size();
-    if (whole && entry.level[exact] != none && visit(entry.level[exact])) return;
-    const Levels::Id level = entry.level[whole ? apex : below];
-    if (level != none && visit(level)) return;
+    if (whole && entry.level[exact] && visit(entry.level[exact])) return;
+    const Level level = entry.level[whole ? apex : below];
+    if (level && visit(level)) return;
   }
 }
 
 Outcome HostIndex::find_named(const Suffixes& name, std::uint16_t port) const noexcept {
   Outcome outcome;
-  walk(name, [&](Levels::Id level) {
+  walk(name, [&](Level level) {
     outcome = levels_.find(level, port);
     return outcome.kind != Outcome::Kind::none;
   });
@@ -131,7 +132,7 @@ Outcome HostIndex::find_named(const Suffixes& name, std::uint16_t port) const no
 }
 
 Outcome HostIndex::find_any(std::uint16_t port) const noexcept {
-  return any_ == none ? Outcome{} : levels_.find(any_, port);
+  return any_ ? levels_.find(any_, port) : Outcome{};
 }
 
 Outcome HostIndex::find(const Suffixes& name, std::uint16_t port) const noexcept {
@@ -139,15 +140,16 @@ Outcome HostIndex::find(const Suffixes& name, std::uint16_t port) const noexcept
   return outcome.kind == Outcome::Kind::none ? find_any(port) : outcome;
 }
 
-std::span<const Levels::OnPort> HostIndex::candidate_ports(const Suffixes& name) const noexcept {
-  std::span<const Levels::OnPort> ports;
+std::span<const LevelShapes::OnPort> HostIndex::candidate_ports(
+    const Suffixes& name) const noexcept {
+  std::span<const LevelShapes::OnPort> ports;
   bool found = false;
-  walk(name, [&](Levels::Id level) {
+  walk(name, [&](Level level) {
     found = levels_.has_allow(level);
     if (found) ports = levels_.ports(level);
     return found;
   });
-  if (!found && any_ != none) ports = levels_.ports(any_);
+  if (!found && any_) ports = levels_.ports(any_);
   return ports;
 }
 
@@ -179,6 +181,7 @@ CidrIndex::CidrIndex(std::span<const Rule> rules) {
     entries_[placed[i].first].level = levels_.add(together);
     together.clear();
   }
+  levels_.finish();
 }
 
 template <class Visit>
@@ -194,7 +197,7 @@ void CidrIndex::walk(const IpAddress& address, Visit visit) const noexcept {
 Outcome CidrIndex::find(const IpAddress& address, std::uint16_t port,
                         OtherPorts others) const noexcept {
   Outcome outcome;
-  walk(address, [&](Levels::Id level) {
+  walk(address, [&](Level level) {
     outcome = levels_.find(level, port);
     if (others == OtherPorts::are_no_match && outcome.kind == Outcome::Kind::wrong_port) {
       outcome = {};
@@ -204,10 +207,10 @@ Outcome CidrIndex::find(const IpAddress& address, std::uint16_t port,
   return outcome;
 }
 
-std::span<const Levels::OnPort> CidrIndex::candidate_ports(
+std::span<const LevelShapes::OnPort> CidrIndex::candidate_ports(
     const IpAddress& address) const noexcept {
-  std::span<const Levels::OnPort> ports;
-  walk(address, [&](Levels::Id level) {
+  std::span<const LevelShapes::OnPort> ports;
+  walk(address, [&](Level level) {
     const bool found = levels_.has_allow(level);
     if (found) ports = levels_.ports(level);
     return found;

@@ -10,6 +10,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "allowlists/rule.h"
@@ -30,31 +31,47 @@ struct Outcome {
   std::uint32_t rule = 0;
 };
 
-// The rules of one specificity, compiled: what they say of each port that one of them lists, and of
-// the rest.
-class Levels {
+// The rules of one specificity: what they say of each port that one of them lists, and of the rest.
+// Most levels differ only in where they stand in the file, so they share one shape, which stays in
+// the cache.
+struct Level {
+  static constexpr std::uint32_t no_shape = std::numeric_limits<std::uint32_t>::max();
+  std::uint32_t shape = no_shape;
+  std::uint32_t first_rule = 0;
+
+  explicit operator bool() const noexcept { return shape != no_shape; }
+};
+
+class LevelShapes {
  public:
   struct OnPort {
     std::uint16_t port = 0;
-    Outcome outcome;
+    Outcome outcome;  // its rule counts from Level::first_rule
   };
-  using Id = std::uint32_t;
 
   // `rules` in file order; not empty.
-  Id add(std::span<const Rule* const> rules);
-  Outcome find(Id level, std::uint16_t port) const noexcept;
-  std::span<const OnPort> ports(Id level) const noexcept;
-  bool has_allow(Id level) const noexcept { return levels_[level].has_allow; }
+  Level add(std::span<const Rule* const> rules);
+  // After the last add(): gives back what only add() needs.
+  void finish() { known_.clear(); }
+
+  Outcome find(Level level, std::uint16_t port) const noexcept;
+  std::span<const OnPort> ports(Level level) const noexcept;
+  // Whether an allow rule is in it and no deny rule for every port.
+  bool has_allow(Level level) const noexcept {
+    return shapes_[level.shape].rest.kind == Outcome::Kind::wrong_port;
+  }
 
  private:
-  struct Level {
+  struct Shape {
     std::uint32_t first_port = 0;
     std::uint32_t port_count = 0;
     Outcome rest;
-    bool has_allow = false;
   };
-  std::vector<Level> levels_;
+  std::uint32_t shape_of(Shape shape, const std::vector<OnPort>& ports);
+
+  std::vector<Shape> shapes_;
   std::vector<OnPort> ports_;
+  std::unordered_map<std::string, std::uint32_t> known_;
 };
 
 // Open addressing from a hash to a number; the caller compares keys.
@@ -124,16 +141,15 @@ class HostIndex {
   Outcome find_named(const Suffixes& name, std::uint16_t port) const noexcept;
   Outcome find_any(std::uint16_t port) const noexcept;
   // The ports that find() might allow.
-  std::span<const Levels::OnPort> candidate_ports(const Suffixes& name) const noexcept;
+  std::span<const LevelShapes::OnPort> candidate_ports(const Suffixes& name) const noexcept;
 
  private:
   enum Slot : std::size_t { exact, apex, below, slot_count };
   struct Entry {
     std::uint32_t begin = 0;  // in names_
     std::uint32_t size = 0;
-    std::array<Levels::Id, slot_count> level{none, none, none};
+    std::array<Level, slot_count> level;
   };
-  static constexpr Levels::Id none = std::numeric_limits<Levels::Id>::max();
 
   struct Placed {
     std::uint32_t entry = 0;
@@ -146,12 +162,12 @@ class HostIndex {
   template <class Visit>
   void walk(const Suffixes& name, Visit visit) const noexcept;
 
-  Levels levels_;
+  LevelShapes levels_;
   HashTable table_;
   std::vector<Entry> entries_;
   std::string names_;
   std::size_t deepest_ = 0;  // labels of the longest pattern: longer suffixes match nothing
-  Levels::Id any_ = none;
+  Level any_;
 };
 
 // cidr rules.
@@ -161,17 +177,17 @@ class CidrIndex {
 
   // The longest prefix that matches decides.
   Outcome find(const IpAddress& address, std::uint16_t port, OtherPorts others) const noexcept;
-  std::span<const Levels::OnPort> candidate_ports(const IpAddress& address) const noexcept;
+  std::span<const LevelShapes::OnPort> candidate_ports(const IpAddress& address) const noexcept;
 
  private:
   struct Entry {
     Cidr range;
-    Levels::Id level = 0;
+    Level level;
   };
   template <class Visit>
   void walk(const IpAddress& address, Visit visit) const noexcept;
 
-  Levels levels_;
+  LevelShapes levels_;
   HashTable table_;
   std::vector<Entry> entries_;
   std::vector<std::uint8_t> lengths_v4_;  // those that occur, longest first

@@ -94,8 +94,8 @@ Result<Machine> survey_machine() {
     return fail(Errc::not_permitted, "sluice runs with another user's rights",
                 "remove its setuid and setgid bits: it needs none");
   }
+  // For everything that sluice itself makes; the agent gets the person's.
   machine.umask = ::umask(022);
-  ::umask(machine.umask);
   for (char** entry = environ; *entry != nullptr; ++entry) machine.environment.emplace_back(*entry);
   const passwd* const known = ::getpwuid(machine.uid);
   machine.user = known != nullptr ? known->pw_name : "user";

@@ -90,6 +90,7 @@ std::vector<ProxyKeeper::Event> ProxyKeeper::on_handover(Clock::time_point now) 
   }
   for (ProxyLink::Event& event : link_.receive()) {
     if (std::holds_alternative<netns::Registered>(event)) {
+      if (was_registered_) ++replacements_;
       was_registered_ = true;
     }
     if (const auto* gone = std::get_if<Gone>(&event); gone != nullptr && was_registered_) {

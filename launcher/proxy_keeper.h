@@ -73,6 +73,8 @@ class ProxyKeeper {
   // When tick() wants to be called next, for a shared sluiced that is being waited for.
   std::optional<Clock::time_point> next_tick() const noexcept { return retry_at_; }
   std::vector<Event> tick(Clock::time_point now);
+  // How often a sluiced that had died was replaced.
+  unsigned replacements() const noexcept { return replacements_; }
   // The child has been reaped elsewhere.
   void on_child(pid_t pid) noexcept;
 
@@ -92,6 +94,7 @@ class ProxyKeeper {
   std::string log_line_;
   pid_t pid_ = -1;
   bool was_registered_ = false;
+  unsigned replacements_ = 0;
   std::optional<Clock::time_point> retry_at_;
   Clock::time_point retry_until_;
 };

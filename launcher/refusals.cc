@@ -55,12 +55,17 @@ Result<void> refuse_guarded(const RunRequest& request, const Bind& bind) {
   return {};
 }
 
+// Its own size may be chosen, and what lies in it on the host may be shown.
+bool is_in_shared_memory(std::string_view what, std::string_view path) {
+  return is_at_or_below(path, "/dev/shm") && (path != "/dev/shm" || what == "the tmpfs");
+}
+
 // Mounting over these would replace what encloses the agent or what tells it about its denials.
 Result<void> refuse_destination(std::string_view what, std::string_view path) {
   constexpr std::array<std::string_view, 4> ours{"/proc", "/sys", "/dev", "/run/sluice"};
   for (const std::string_view own : ours) {
     if (path != "/" && !is_at_or_below(path, own)) continue;
-    if (own == "/dev" && path == "/dev/shm" && what == "the tmpfs") continue;
+    if (is_in_shared_memory(what, path)) continue;
     return fail(Errc::bad_config,
                 fmt::format("{} {} would replace a part of the sandbox", what, quoted(path)),
                 "choose a path outside of /proc, /sys, /dev and /run/sluice");

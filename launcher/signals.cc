@@ -5,12 +5,23 @@
 #include <unistd.h>
 
 namespace sluice::launcher {
+namespace {
+
+bool is_ignored(int number) {
+  struct sigaction action {};
+  return ::sigaction(number, nullptr, &action) == 0 && action.sa_handler == SIG_IGN;
+}
+
+}  // namespace
 
 Result<Fd> watch_signals() {
+  // An ignored one would still be waited for; a parent may ignore SIGCHLD for us, and then wait()
+  // fails.
+  ::signal(SIGCHLD, SIG_DFL);
   sigset_t watched;
   ::sigemptyset(&watched);
   for (const int number : {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGCHLD, SIGWINCH}) {
-    ::sigaddset(&watched, number);
+    if (!is_ignored(number)) ::sigaddset(&watched, number);
   }
   if (::sigprocmask(SIG_BLOCK, &watched, nullptr) != 0) return fail_errno(Errc::bug, "sigprocmask");
   ::signal(SIGPIPE, SIG_IGN);

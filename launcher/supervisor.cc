@@ -49,6 +49,7 @@ class Supervisor {
   void enter(Phase phase, std::optional<Clock::duration> time);
   std::vector<pollfd> waits() const;
   int poll_timeout() const;
+  void tell_end() const;
   void handle(const std::vector<pollfd>& ready);
   void on_time();
   void on_signal(int number);
@@ -78,6 +79,7 @@ class Supervisor {
   std::optional<Clock::time_point> run_until_;  // --timeout
   std::optional<Clock::time_point> kill_at_;    // after a SIGTERM
   bool timed_out_ = false;
+  bool was_running_ = false;
   int status_ = failed_status;
   std::optional<netns::Totals> totals_;
 };
@@ -124,15 +126,21 @@ int Supervisor::run() {
     on_time();
   }
   terminal_.reset();
+  tell_end();
+  return status_;
+}
+
+void Supervisor::tell_end() const {
   if (denials_ && denials_->left_out() > 0) {
     say(fmt::format("{} more denials were not shown", denials_->left_out()));
   }
-  if (totals_ && !order_.quiet) {
-    std::string line = summary(order_.plan.agent, *totals_);
-    if (timed_out_) line += ", ended by its --timeout";
-    say(line);
-  }
-  return status_;
+  if (order_.quiet || !was_running_) return;
+  std::string line =
+      totals_ ? summary(order_.plan.agent, *totals_)
+              : fmt::format("{}: sluiced is gone, and its counts with it", order_.plan.agent);
+  if (totals_ && proxy_.replacements() > 0) line += ", counted since sluiced was started again";
+  if (timed_out_) line += ", ended by its --timeout";
+  say(line);
 }
 
 std::vector<pollfd> Supervisor::waits() const {
@@ -274,6 +282,7 @@ void Supervisor::on_message(ControlMessage& message) {
           message.number,
           {Errc::not_permitted, std::move(message.sentence), std::move(message.hint), {}});
     case Kind::started:
+      was_running_ = true;
       if (order_.timeout) run_until_ = Clock::now() + *order_.timeout;
       return;
     case Kind::ended:

@@ -1,6 +1,7 @@
 #include "netns/routes.h"
 
 #include <arpa/inet.h>
+#include <linux/if_addr.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
 
@@ -22,6 +23,33 @@ Result<void> bring_loopback_up(Netlink& netlink) {
   info->ifi_flags = IFF_UP;
   info->ifi_change = IFF_UP;
   return netlink.change(request, "cannot bring lo up");
+}
+
+// One more address of lo. getaddrinfo(3) with AI_ADDRCONFIG asks only for families that have an address
+// besides 127.0.0.1 and ::1 (glibc's check_pf.c); without these, such clients would find no name at all.
+template <class Address>
+Result<void> add_address(Netlink& netlink, unsigned char family, const Address& address) {
+  NetlinkRequest request;
+  nlmsghdr* message = request.start(RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL);
+  auto* info = static_cast<ifaddrmsg*>(mnl_nlmsg_put_extra_header(message, sizeof(ifaddrmsg)));
+  info->ifa_family = family;
+  info->ifa_prefixlen = sizeof(Address) * 8;
+  info->ifa_flags = IFA_F_NODAD;
+  info->ifa_scope = RT_SCOPE_HOST;
+  info->ifa_index = loopback_index;
+  mnl_attr_put(message, IFA_LOCAL, sizeof(Address), &address);
+  mnl_attr_put(message, IFA_ADDRESS, sizeof(Address), &address);
+  return netlink.change(request, "cannot give lo another address");
+}
+
+Result<void> add_second_addresses(Netlink& netlink) {
+  const in_addr second4{htonl(0x7f000002)};  // 127.0.0.2
+  // The zeroth address of the synthetic range, which no name ever gets.
+  in6_addr second6{};
+  static_cast<void>(::inet_pton(AF_INET6, "fd73:6c75:6963::", &second6));
+  return add_address(netlink, AF_INET, second4).and_then([&] {
+    return add_address(netlink, AF_INET6, second6);
+  });
 }
 
 nlmsghdr* start_local_default(NetlinkRequest& request, unsigned char family) {
@@ -63,6 +91,7 @@ Result<void> route_everything_to_loopback() {
   // the IPv6 route fails below and says so.
   static_cast<void>(write_file("/proc/sys/net/ipv6/conf/lo/disable_ipv6", "0"));
   return bring_loopback_up(*netlink)
+      .and_then([&] { return add_second_addresses(*netlink); })
       .and_then([&] { return add_ipv4_route(*netlink); })
       .and_then([&] { return add_ipv6_route(*netlink); });
 }

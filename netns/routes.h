@@ -5,7 +5,7 @@
 
 namespace sluice::netns {
 
-// Brings lo up and adds `local default dev lo` to table local, for IPv4 (preferred source
+// Brings lo up with a second address of each family and adds `local default dev lo` to table local, for IPv4 (preferred source
 // 127.0.0.1) and IPv6 (::1). Without a preferred source, source and destination would be equal, and
 // a connect into the ephemeral range could meet itself (a simultaneous open, RFC 9293 3.5). Works
 // on the calling thread's network namespace; needs CAP_NET_ADMIN over it.

@@ -98,6 +98,18 @@ Result<Fd> open_audit(const std::string& path) {
   return file;
 }
 
+// From a directory's descriptor every path above it can be reached (openat(2)), whatever is
+// mounted.
+Result<void> refuse_directories() {
+  for (const int standard : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    struct stat status {};
+    if (::fstat(standard, &status) != 0 || !S_ISDIR(status.st_mode)) continue;
+    return fail(Errc::bad_config, fmt::format("descriptor {} is a directory", standard),
+                "it would lead the agent out of its sandbox: use a file, a pipe or /dev/null");
+  }
+  return {};
+}
+
 // What must outlive the run: names, ids and files that are held while it lasts.
 struct Held {
   std::optional<HostId> agent_id;
@@ -160,6 +172,7 @@ int run(const RunOptions& options) {
     fmt::print("{}", describe(prepared->plan));
     return 0;
   }
+  if (auto fine = refuse_directories(); !fine) return complain({fine.error()});
   auto filter = compile_filter();
   if (!filter) return complain({filter.error()});
   const auto held = hold(options, *prepared);

@@ -86,11 +86,13 @@ Result<Fd> owner_namespace(const struct stat& owner, uid_t host_id) {
   const auto holder = Holder::start();
   if (!holder) return Failure(holder.error());
   const auto line = [&](uid_t from) { return fmt::format("{} {} 1\n", from, host_id); };
-  if (auto done = write_file(holder->proc("uid_map"), line(owner.st_uid)); !done) {
-    return Failure(done.error());
-  }
-  if (auto done = write_file(holder->proc("gid_map"), line(owner.st_gid)); !done) {
-    return Failure(done.error());
+  for (const auto& [map, text] :
+       {std::pair<const char*, std::string>{"uid_map", line(owner.st_uid)},
+        {"gid_map", line(owner.st_gid)}}) {
+    if (auto done = write_file(holder->proc(map), text); !done) {
+      return fail(Errc::not_permitted, done.error().what,
+                  "this root may be a container's: run sluice there as an ordinary user");
+    }
   }
   Fd names(::open(holder->proc("ns/user").c_str(), O_RDONLY | O_CLOEXEC));
   if (!names) return fail_errno(Errc::unavailable, holder->proc("ns/user"));

@@ -68,9 +68,9 @@ class Case(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
-        missing = [name for name in ("sluice", "sluiced") if not os.access(f"{world.BIN}/{name}", os.X_OK)]  # fmt: skip
-        if missing:
-            raise AssertionError(f"not in SLUICE_BIN: {', '.join(missing)}")
+        for name in ("sluice", "sluiced"):
+            if not os.access(f"{world.BIN}/{name}", os.X_OK):
+                raise AssertionError(f"{name} is not in SLUICE_BIN")
 
     def setUp(self):
         number = next(_numbers)
@@ -115,7 +115,7 @@ class Case(unittest.TestCase):
         self.own(path)
         return path
 
-    # -- running --------------------------------------------------------------------------------------------
+    # -- running ----------------------------------------------------------------------------------
 
     def command(self, *arguments):
         """The command line of sluice, as this test's identity."""
@@ -134,7 +134,7 @@ class Case(unittest.TestCase):
         )
 
     def finish(self, process, timeout=30, stdin=None):
-        """Waits for `process`; one that does not end is killed with all it started, and a failure."""
+        """Waits for `process`; one that does not end is killed with all it started: a failure."""
         started = time.monotonic()
         try:
             out, err = process.communicate(stdin, timeout)
@@ -144,7 +144,8 @@ class Case(unittest.TestCase):
             out, err = process.communicate(timeout=5)
             self.fail(f"no end after {timeout} s; running: {running}\n{out}\n{err}")
         seconds = time.monotonic() - started
-        return Run(process.returncode, out.decode(errors="replace"), err.decode(errors="replace"), seconds)  # fmt: skip
+        out, err = (said.decode(errors="replace") for said in (out, err))
+        return Run(process.returncode, out, err, seconds)
 
     def sluice(self, *arguments, timeout=30):
         return self.finish(self.start(self.command(*arguments)), timeout)
@@ -152,6 +153,10 @@ class Case(unittest.TestCase):
     def run_line(self, *command, options=()):
         """`sluice run`'s arguments with this test's policy."""
         return ("run", "--policy", self.policy_file, "--agent", "coder-1", *options, "--", *command)
+
+    def start_agent(self, *command, stdin=subprocess.DEVNULL):
+        """The agent coder-1, running; `process.stdout` has what it says."""
+        return self.start(self.command(*self.run_line(*command)), stdin)
 
     def run_agent(self, *command, options=(), timeout=30, status=0):
         """Runs `command` as the agent coder-1; `status` None: any."""
@@ -177,14 +182,14 @@ class Case(unittest.TestCase):
         return self.probe("wire", path, **keywords)
 
     def control(self, name, *arguments):
-        """Runs a probe as an ordinary user without any sandbox: what this machine would let it do."""
+        """Runs a probe as an ordinary user without any sandbox: what this machine lets it do."""
         command = as_ordinary(world.PYTHON, f"{world.INSIDE}/{name}.py", *arguments)
         return self.finish(self.start(command)).json()
 
-    # -- what is asserted again and again ----------------------------------------------------------------------
+    # -- what is asserted again and again ---------------------------------------------------------
 
     def assert_refused_by_http(self, answer, status, reason):
-        """`answer` of wire(): an HTTP refusal with its reason, at once, and the connection closed."""
+        """`answer` of wire() is an HTTP refusal with its reason, and came at once."""
         reply = answer["reply"]
         self.assertTrue(reply.startswith(f"HTTP/1.1 {status} "), answer)
         self.assertIn(f'details="{reason}"', reply, answer)

@@ -1,4 +1,4 @@
-"""TLS ClientHello messages byte by byte (RFC 8446 4.1.2, RFC 6066 3), also such as no library makes."""
+"""TLS ClientHello messages byte by byte (RFC 8446 4.1.2, RFC 6066 3), also such as nobody makes."""
 
 import os
 import struct

@@ -2,8 +2,8 @@
 
     origins.py LOG CERTIFICATES
 
-Says "namespace" once it is in a network namespace of its own, waits for a line, starts its servers and
-says "ready". LOG gets one JSON object a line; `kind` is packet, tcp, tls, http or dns.
+Says "namespace" once it is in a network namespace of its own, waits for a line, starts its servers
+and says "ready". LOG gets one JSON object a line; `kind` is packet, tcp, tls, http or dns.
 """
 
 import http.server
@@ -39,13 +39,13 @@ def plain(address):
     return address[7:] if address.startswith("::ffff:") and "." in address else address
 
 
-# -- every packet ------------------------------------------------------------------------------------------
+# -- every packet --------------------------------------------------------------------------------
 
-IGNORED_ICMPV6 = range(130, 144)  # neighbour discovery and multicast listeners: the kernels' own talk
+IGNORED_ICMPV6 = range(130, 144)  # neighbour discovery, multicast listeners: the kernels' own talk
 
 
 def _describe(data):
-    """What a packet is, or None for the kernels' own housekeeping and the middle of TCP connections."""
+    """What a packet is; None for the kernels' own talk and for the middle of TCP connections."""
     if data[0] >> 4 == 4:
         protocol, body = data[9], data[(data[0] & 15) * 4 :]
         target = socket.inet_ntop(socket.AF_INET, data[16:20])
@@ -79,7 +79,7 @@ def sniff():
     threading.Thread(target=loop, daemon=True).start()
 
 
-# -- TCP -----------------------------------------------------------------------------------------------------
+# -- TCP -----------------------------------------------------------------------------------------
 
 
 class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
@@ -130,17 +130,19 @@ class Pages(http.server.BaseHTTPRequestHandler):
     server_version = "origin"
 
     def _answer(self):
-        length = int(self.headers.get("Content-Length") or 0)
-        body = self.rfile.read(length)
+        if self.headers.get("Transfer-Encoding") == "chunked":
+            body = self._read_chunks()
+        else:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         host = self.headers.get("Host", "")
         fields = [[name, value] for name, value in self.headers.items()]
         port = self.connection.getsockname()[1]
         log("http", host=host, port=port, method=self.command, path=self.path, headers=fields)
         if self.path.startswith("/bytes/"):
-            reply = b"x" * int(self.path[7:])
-        else:
-            told = {"origin": host, "path": self.path, "method": self.command, "got": len(body)}
-            reply = (json.dumps(told) + "\n").encode()
+            self._send_many(int(self.path[7:]))
+            return
+        told = {"origin": host, "path": self.path, "method": self.command, "got": len(body)}
+        reply = (json.dumps(told) + "\n").encode()
         if self.path.startswith("/slow"):
             time.sleep(float(self.path[5:] or 1))
         self.send_response(200)
@@ -148,6 +150,23 @@ class Pages(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(reply)
+
+    def _read_chunks(self):
+        body = b""
+        while size := int(self.rfile.readline(), 16):
+            body += self.rfile.read(size)
+            self.rfile.readline()
+        self.rfile.readline()
+        return body
+
+    def _send_many(self, count):
+        self.send_response(200)
+        self.send_header("Content-Length", str(count))
+        self.end_headers()
+        piece = b"x" * (1 << 20)
+        while count > 0:
+            self.wfile.write(piece[:count])
+            count -= len(piece)
 
     do_GET = do_POST = do_PUT = do_HEAD = do_DELETE = do_OPTIONS = do_TRACE = _answer
 
@@ -191,7 +210,7 @@ def serve_tcp(certificates):
         threading.Thread(target=server.serve_forever, daemon=True).start()
 
 
-# -- DNS -----------------------------------------------------------------------------------------------------
+# -- DNS -----------------------------------------------------------------------------------------
 
 
 class DnsOverTcp(socketserver.BaseRequestHandler):

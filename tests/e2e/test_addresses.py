@@ -3,7 +3,7 @@
 import textwrap
 
 import world
-from agent import Case
+from agent import AT_ONCE, Case
 
 FORBIDDEN = ["metadata", "metadata6", "alibaba", "azure", "oracle", "alias", "mapped", "nat64",
              "sixtofour", "compatible", "linklocal", "zero", "multicast", "broadcast",
@@ -74,8 +74,8 @@ class Rebinding(Case):
         """TTL 0: public for the first question, the metadata service ever after."""
         ask = "GET http://a.flip.test/ HTTP/1.1\r\nHost: a.flip.test\r\n\r\n"
         close = ask.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n")
-        jobs = {f"{n}": {"to": ["127.0.0.1", 3128], "steps": [close, {"sleep": n / 5}]} for n in range(6)}
-        self.wire(jobs)
+        steps = [close, {"until": "\r\n\r\n"}, {"sleep": 0.2}]
+        self.wire({str(n): {"to": ["127.0.0.1", 3128], "steps": steps} for n in range(6)})
         self.wire({"again": request("a.flip.test")})
         self.assertLessEqual(set(self.outside.addresses_reached()), {world.ALLOWED4})
 
@@ -95,8 +95,11 @@ class Rebinding(Case):
             "slow": request("slow.test"),
             "nowhere": request("nowhere.test"),
             "silent": request("silent.test"),
+            "meanwhile": request("allowed.test"),
         }
         answers = self.wire(jobs, timeout=45)
+        self.assertTrue(answers["meanwhile"]["reply"].startswith("HTTP/1.1 200"), answers)
+        self.assertLess(answers["meanwhile"]["ms"], AT_ONCE)
         self.assertTrue(answers["slow"]["reply"].startswith("HTTP/1.1 200"), answers["slow"])
         self.assert_refused_by_http(answers["nowhere"], 502, "dns_failed")
         # wire.py gives up after 8 s; the resolver's own limit is 5 s.
@@ -157,7 +160,7 @@ class Ranges(Case):
         self.assert_nothing_left()
 
     def test_the_machines_loopback_is_opened_by_one_explicit_line_and_has_a_name(self):
-        """host.sluice.internal and CONNECT 127.0.0.1 are the machine's; 127.0.0.1 is the agent's own."""
+        """host.sluice.internal and CONNECT 127.0.0.1 are the machine's, not the agent's own."""
 
         def connect(host, port):
             target = f"{host}:{port}"

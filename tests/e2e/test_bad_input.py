@@ -3,7 +3,7 @@
 import os
 
 import world
-from agent import Case
+from agent import Case, is_root
 
 MARK = "started"
 
@@ -26,6 +26,15 @@ class BadInput(Case):
     def test_an_unreadable_policy(self):
         self.assert_refused(self.attempt(policy=f"{self.home}/none.yaml"), f"{self.home}/none.yaml")
         self.assert_refused(self.attempt(policy="/dev/null"))
+        self.assert_refused(self.attempt(policy="/dev/zero"))
+        self.assert_refused(self.attempt(policy=self.workspace))
+        fifo = f"{os.path.dirname(self.policy_file)}/fifo.yaml"
+        os.mkfifo(fifo)
+        self.own(fifo)
+        self.assert_refused(self.attempt(policy=fifo))
+        if not is_root():
+            os.chmod(self.policy_file, 0)
+            self.assert_refused(self.attempt(), "Permission denied")
 
     def test_all_errors_of_a_policy_at_once_each_with_its_place_and_a_hint(self):
         """An unknown key, a host that is no host, port 70000: FILE:LINE:COL, sentence, hint."""
@@ -44,15 +53,17 @@ class BadInput(Case):
         self.write(self.policy_file, text)
         run = self.attempt()
         self.assert_refused(run, "alow", "allow", "not a host", "70000")
-        for place in ("my.yaml:4:5: error: ", "my.yaml:6:", "my.yaml:8:17: error: ", "my.yaml:9:", "my.yaml:10:"):  # fmt: skip
-            self.assertIn(place, run.err, run)
+        for place in ("4:5: error: ", "6:", "8:17: error: ", "9:", "10:"):
+            self.assertIn(f"my.yaml:{place}", run.err, run)
         self.assertGreaterEqual(run.err.count("hint: "), 5, run)
 
     def test_a_broken_yaml_file_a_duplicate_key_and_a_reserved_key(self):
+        rule = "{host: a.test, tls: inspect}"
+        reserved = f"version: 1\nagents:\n  coder-1:\n    allow:\n      - {rule}\n"
         for text, place in (
             ("version: 1\nagents: [\n", "my.yaml:"),
             ("version: 1\nagents: {coder-1: {allow: [], allow: []}}\n", "my.yaml:2:"),
-            ("version: 1\nagents:\n  coder-1:\n    allow:\n      - {host: a.test, tls: inspect}\n", "my.yaml:5:"),  # fmt: skip
+            (reserved, "my.yaml:5:"),
             ("version: 2\nagents: {coder-1: {allow: []}}\n", "my.yaml:1:"),
             ("", "my.yaml"),
         ):
@@ -106,12 +117,17 @@ class BadInput(Case):
         for folder in ("/", self.home, self.home + "/.", self.home + "/../"):
             with self.subTest(folder):
                 self.assert_refused(self.attempt("--workspace", folder))
+        link = f"{os.path.dirname(self.policy_file)}/link"
+        os.symlink(self.home, link)
+        self.assert_refused(self.attempt("--workspace", link))
+        self.assert_refused(self.attempt("--bind", f"{link}:/opt:rw"))
         self.assert_refused(self.attempt("--bind", f"{self.home}:/opt:rw"))
         self.assert_refused(self.attempt("--bind", "/:/opt:rw"))
 
     def test_a_sluice_yaml_in_the_workspace_that_nobody_has_trusted(self):
         """It is named and not obeyed."""
-        self.write(f"{self.workspace}/.sluice.yaml", "version: 1\nagents: {'*': {allow: [{any: true}]}}\n")
+        text = "version: 1\nagents: {'*': {allow: [{any: true}]}}\n"
+        self.write(f"{self.workspace}/.sluice.yaml", text)
         run = self.sluice("run", "--agent", "coder-1", "--", "touch", f"{self.workspace}/{MARK}")
         self.assert_refused(run, ".sluice.yaml")
 

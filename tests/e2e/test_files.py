@@ -17,7 +17,8 @@ class Files(Case):
 
     def listener(self, path):
         """A Unix server of somebody outside."""
-        os.makedirs(os.path.dirname(path), exist_ok=True)
+        if not path.startswith("@"):
+            os.makedirs(os.path.dirname(path), exist_ok=True)
         server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         server.bind("\0" + path[1:] if path.startswith("@") else path)
         server.listen(4)
@@ -30,9 +31,9 @@ class Files(Case):
         """`touch /etc/x`: Read-only file system."""
         run = self.run_agent("touch", "/etc/x", status=1)
         self.assertIn("Read-only file system", run.err, run)
+        folders = ("", "/usr", "/etc", "/var/lib", "/home", "/opt")
         answers = self.try_inside(
-            *[["create", f"{folder}/x"] for folder in ("", "/usr", "/etc", "/var/lib", "/home", "/opt")],
-            ["create", f"{self.home}/x"],
+            *[["create", f"{folder}/x"] for folder in folders],
             ["create", f"{world.BIN}/x"],
             ["write", "/etc/hosts"],
             ["write", "/etc/resolv.conf"],
@@ -44,13 +45,18 @@ class Files(Case):
             with self.subTest(name):
                 self.assertIn(answer, ("EROFS", "EACCES", "EPERM", "ENOENT"))
 
+    def test_what_the_agent_writes_into_its_home_directory_ends_with_it(self):
+        self.shell('echo text > "$HOME/x"; mkdir "$HOME/.ssh"; echo key > "$HOME/.ssh/id"; true')
+        for name in ("x", ".ssh/id"):
+            self.assertFalse(os.path.exists(f"{self.home}/{name}"))
+
     def test_dd_of_tmp_big_stops_at_the_cap_of_the_tmpfs(self):
-        run = self.run_agent(
-            "dd", "if=/dev/zero", "of=/tmp/big", "bs=1M", "count=40", options=["--tmpfs", "/tmp:8MiB"], status=1
-        )  # fmt: skip
+        options = ["--tmpfs", "/tmp:8MiB"]
+        dd = ["dd", "if=/dev/zero", "bs=1M"]
+        run = self.run_agent(*dd, "of=/tmp/big", "count=40", options=options, status=1)
         self.assertIn("No space left on device", run.err, run)
-        run = self.shell("dd if=/dev/zero of=/tmp/fits bs=1M count=4; stat -c %s /tmp/fits",
-                         options=["--tmpfs", "/tmp:8MiB"])  # fmt: skip
+        script = "dd if=/dev/zero of=/tmp/fits bs=1M count=4; stat -c %s /tmp/fits"
+        run = self.shell(script, options=options)
         self.assertEqual(run.out.strip(), str(4 << 20), run)
 
     def test_every_writable_place_outside_the_workspace_has_a_cap(self):
@@ -82,7 +88,7 @@ class Files(Case):
 
     def test_a_setuid_file_cannot_be_left_in_the_workspace_for_somebody_outside(self):
         """A 4755 file that belongs to root would be the machine's end."""
-        self.shell("cp /usr/bin/id left; chmod 4755 left; cp /usr/bin/id group; chmod 2755 group; true")
+        self.shell("cp /usr/bin/id left; cp left group; chmod 4755 left; chmod 2755 group; true")
         for name in ("left", "group"):
             mode = os.stat(f"{self.workspace}/{name}")
             dangerous = mode.st_mode & (stat.S_ISUID | stat.S_ISGID)
@@ -122,10 +128,12 @@ class Files(Case):
         for path in paths:  # the control: from outside they answer
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
                 client.connect("\0" + path[1:] if path.startswith("@") else path)
-        answers = self.try_inside(*[["connect", path] for path in paths], ["connect", "/var/run/docker.sock"])  # fmt: skip
+        paths.append("/var/run/docker.sock")
+        answers = self.try_inside(*[["connect", path] for path in paths])
+        unreachable = ("ENOENT", "ECONNREFUSED", "EACCES", "EPERM", "ENOTSOCK")
         for name, answer in answers.items():
             with self.subTest(name):
-                self.assertIn(answer, ("ENOENT", "ECONNREFUSED", "EACCES", "EPERM", "ENOTSOCK"), answers)
+                self.assertIn(answer, unreachable, answers)
 
     def test_secrets_of_the_home_directory_are_hidden(self):
         secrets = [".ssh/id_ed25519", ".aws/credentials", ".netrc", ".git-credentials",
@@ -141,6 +149,26 @@ class Files(Case):
             with self.subTest(name):
                 self.assertNotIn("secret", answer)
 
+    def test_what_is_hidden_is_hidden_under_every_other_mount_of_the_same_directory(self):
+        """The world's /home is a bind of /mnt/home: two paths for one file, as on machines with
+        WSL, btrfs subvolumes or a /home that is a bind mount."""
+        secret = f"{self.home}/.ssh/id_ed25519"
+        os.makedirs(os.path.dirname(secret), exist_ok=True)
+        self.write(secret, "secret of the person\n")
+        socket_path = f"/home/alias-{os.path.basename(self.workspace)}/open.sock"
+        self.listener(socket_path)
+        masked = self.write(f"{self.workspace}/secret.env", "secret of the project\n")
+        paths = [world.BASE + secret, world.BASE + masked]
+        answers = self.try_inside(
+            *[["read", path] for path in paths],
+            ["connect", world.BASE + socket_path],
+            options=["--mask", masked],
+        )
+        for name, answer in answers.items():
+            with self.subTest(name):
+                self.assertNotIn("secret", answer)
+                self.assertNotEqual(answer, "ok")
+
     def test_a_path_named_by_mask_is_hidden_by_every_name_it_has_in_the_workspace(self):
         secret = self.write(f"{self.workspace}/secret.env", "the key\n")
         os.makedirs(f"{self.workspace}/private")
@@ -148,8 +176,8 @@ class Files(Case):
         self.own(f"{self.workspace}/private")
         options = ["--mask", secret, "--mask", f"{self.workspace}/private"]
         run = self.shell(
-            "cat secret.env private/inner; mv secret.env other; cat other; cat /proc/self/cwd/secret.env;"
-            "mv private moved; cat moved/inner; true",
+            "cat secret.env private/inner; mv secret.env other; cat other;"
+            "cat /proc/self/cwd/secret.env; mv private moved; cat moved/inner; true",
             options=options,
         )
         self.assertNotIn("the key", run.out + run.err, run)
@@ -193,7 +221,10 @@ class Files(Case):
 
     def start_with(self, fd):
         # os.listdir's own descriptor is the one closed again by the time it is printed.
-        script = "import os; print(*[f for f in os.listdir('/proc/self/fd') if os.path.exists(f'/proc/self/fd/{f}')])"  # fmt: skip
+        script = (
+            "import os; folder = '/proc/self/fd/'; "
+            "print(*[name for name in os.listdir(folder) if os.path.exists(folder + name)])"
+        )
         command = self.command(*self.run_line(world.PYTHON, "-c", script))
         return subprocess.Popen(command, cwd=self.workspace, env=self.environment, pass_fds=[fd],
                                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,

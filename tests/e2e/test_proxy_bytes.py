@@ -2,7 +2,6 @@
 
 import json
 
-import world
 from agent import Case
 
 PROXY = ["127.0.0.1", 3128]
@@ -125,9 +124,8 @@ class HostsAndPorts(Case):
         self.assertEqual(self.outside.questions(), [])
 
     def test_a_port_is_a_number_from_1_to_65535_and_nothing_else(self):
-        answers = self.wire(
-            {port: connect(f"allowed.test{port.encode().decode('latin1')}") for port in self.BAD_PORTS}
-        )
+        spelled = {port: port.encode().decode("latin1") for port in self.BAD_PORTS}
+        answers = self.wire({p: connect(f"allowed.test{spelled[p]}") for p in self.BAD_PORTS})
         for port, answer in answers.items():
             with self.subTest(port):
                 self.assertRegex(first_line(answer), r"^HTTP/1\.1 400 ", answer)
@@ -144,12 +142,10 @@ class Framing(Case):
         first = "GET http://allowed.test/one HTTP/1.1\r\nHost: allowed.test\r\n\r\n"
         second = "GET http://other.test/two HTTP/1.1\r\nHost: other.test\r\n\r\n"
         third = "GET http://allowed.test/three HTTP/1.1\r\nHost: allowed.test\r\n\r\n"
+        in_turn = [first, {"until": "/one"}, second, {"until": "port_not_allowed"}, third]
         answers = self.wire(
             {
-                "in turn": {
-                    "to": PROXY,
-                    "steps": [first, {"until": "/one"}, second, {"until": "port_not_allowed"}, third],
-                },
+                "in turn": {"to": PROXY, "steps": in_turn},
                 "pipelined": {"to": PROXY, "steps": [first + second + third]},
             }
         )
@@ -158,7 +154,7 @@ class Framing(Case):
                 self.assertIn('"path": "/one"', answer["reply"])
                 self.assertIn("HTTP/1.1 403", answer["reply"])
                 self.assertNotIn('"path": "/two"', answer["reply"])
-        self.assertEqual([e["host"] for e in self.outside.events("http") if e["path"] == "/two"], [])
+        self.assertEqual([e for e in self.outside.events("http") if e["path"] == "/two"], [])
 
     def test_the_second_request_of_a_transparent_connection_is_judged_anew(self):
         steps = [
@@ -188,22 +184,27 @@ class Framing(Case):
 
     def test_ambiguous_framing_is_refused_and_closed(self):
         target = "POST http://allowed.test/smuggle HTTP/1.1"
+        length, coding = "Content-Length: 3", "Transfer-Encoding: "
+
+        def post(*fields):
+            return raw(target, "Host: allowed.test", *fields)
+
         bad = {
-            "two Host fields": raw(target, "Host: allowed.test", "Host: evil.test"),
+            "two Host fields": post("Host: evil.test"),
             "no Host field": raw("GET http://allowed.test/ HTTP/1.1"),
-            "CL.CL": raw(target, "Host: allowed.test", "Content-Length: 3", "Content-Length: 4"),
-            "CL list": raw(target, "Host: allowed.test", "Content-Length: 3, 4"),
-            "CL and TE": raw(target, "Host: allowed.test", "Content-Length: 3", "Transfer-Encoding: chunked"),
-            "xchunked": raw(target, "Host: allowed.test", "Transfer-Encoding: xchunked"),
-            "chunked twice": raw(target, "Host: allowed.test", "Transfer-Encoding: chunked, chunked"),
-            "chunked not last": raw(target, "Host: allowed.test", "Transfer-Encoding: chunked, gzip"),
-            "CL +3": raw(target, "Host: allowed.test", "Content-Length: +3"),
-            "CL 0x3": raw(target, "Host: allowed.test", "Content-Length: 0x3"),
-            "CL huge": raw(target, "Host: allowed.test", "Content-Length: 99999999999999999999"),
+            "CL.CL": post(length, "Content-Length: 4"),
+            "CL list": post("Content-Length: 3, 4"),
+            "CL and TE": post(length, coding + "chunked"),
+            "xchunked": post(coding + "xchunked"),
+            "chunked twice": post(coding + "chunked, chunked"),
+            "chunked not last": post(coding + "chunked, gzip"),
+            "CL +3": post("Content-Length: +3"),
+            "CL 0x3": post("Content-Length: 0x3"),
+            "CL huge": post("Content-Length: 99999999999999999999"),
             "space before colon": raw(target, "Host : allowed.test"),
-            "obs-fold": raw(target, "Host: allowed.test", "X: a", " b"),
-            "NUL": raw(target, "Host: allowed.test", "X: a\0b"),
-            "bare CR": raw(target, "Host: allowed.test", "X: a\rb"),
+            "obs-fold": post("X: a", " b"),
+            "NUL": post("X: a\0b"),
+            "bare CR": post("X: a\rb"),
             "bare LF": {
                 "to": PROXY,
                 "steps": ["GET http://allowed.test/ HTTP/1.1\nHost: allowed.test\n\n"],
@@ -237,7 +238,8 @@ class Framing(Case):
                 self.assert_refused_by_http(answer, 400, "scheme_not_allowed")
         self.assert_nothing_left()
         self.outside.mark()
-        self.wire({"h2c": get("http://allowed.test/h2c", "allowed.test", "Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABk")})  # fmt: skip
+        fields = ["Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABk"]
+        self.wire({"h2c": get("http://allowed.test/h2c", "allowed.test", *fields)})
         for event in self.outside.events("http"):
             names = [name.lower() for name, _ in event["headers"]]
             self.assertNotIn("upgrade", names)
@@ -271,11 +273,12 @@ class Framing(Case):
         self.assert_nothing_left()
 
     def test_a_body_passes_whole_and_the_next_request_is_found_behind_it(self):
-        chunked = (
-            "POST http://allowed.test/a HTTP/1.1\r\nHost: allowed.test\r\nContent-Length: 5\r\n\r\nhello"
+        both = (
+            "POST http://allowed.test/a HTTP/1.1\r\nHost: allowed.test\r\n"
+            "Content-Length: 5\r\n\r\nhello"
             "GET http://allowed.test/b HTTP/1.1\r\nHost: allowed.test\r\n\r\n"
         )
-        answer = self.wire({"a": {"to": PROXY, "steps": [chunked]}})["a"]
+        answer = self.wire({"a": {"to": PROXY, "steps": [both]}})["a"]
         bodies = [json.loads(line) for line in answer["reply"].splitlines() if line[:1] == "{"]
         self.assertEqual([(b["path"], b["got"]) for b in bodies], [("/a", 5), ("/b", 0)], answer)
 

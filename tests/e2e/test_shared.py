@@ -63,7 +63,8 @@ class SharedProxy(Case):
 
     def test_a_running_sluiced_is_used_and_decides(self):
         self.start_sluiced()
-        run = self.without_policy("bash", "-c", " ".join(curl("https://allowed.test/")) + "; curl -sS http://other.test/")  # fmt: skip
+        script = " ".join(curl("https://allowed.test/")) + "; curl -sS http://other.test/"
+        run = self.without_policy("bash", "-c", script)
         self.assertIn('"origin": "allowed.test"', run.out, run)
         self.assertIn("not_listed", run.out, run)
         self.assertRegex(run.err, r"allowed 1, blocked 1", run)
@@ -91,7 +92,8 @@ class SharedProxy(Case):
 
     def test_an_agents_name_that_is_taken_is_125(self):
         self.start_sluiced()
-        first = self.start(self.command("run", "--agent", "coder-1", "--", "bash", "-c", "echo up; sleep 60"))  # fmt: skip
+        line = ["run", "--agent", "coder-1", "--", "bash", "-c", "echo up; sleep 60"]
+        first = self.start(self.command(*line))
         self.addCleanup(first.communicate)
         self.addCleanup(first.kill)
         self.assertEqual(first.stdout.readline(), b"up\n")
@@ -101,9 +103,9 @@ class SharedProxy(Case):
 
     def test_a_shared_sluiced_that_is_started_again_serves_the_agents_that_are_running(self):
         daemon = self.start_sluiced()
-        script = " ".join(curl("https://allowed.test/")) + "; read line; sleep 2; " + " ".join(
-            curl("--retry", "20", "--retry-delay", "1", "--retry-all-errors", "https://allowed.test/")
-        )
+        retry = ["--retry", "20", "--retry-delay", "1", "--retry-all-errors"]
+        fetches = [" ".join(curl(*more, "https://allowed.test/")) for more in ([], retry)]
+        script = "; read line; sleep 2; ".join(fetches)
         agent = self.start(
             self.command("run", "--agent", "coder-1", "--", "bash", "-c", script), subprocess.PIPE
         )

@@ -8,6 +8,9 @@ from agent import AT_ONCE, Case
 ALERT_ACCESS_DENIED = "\x15\x03\x03\x00\x02\x02\x31"
 
 
+PROXY = ["127.0.0.1", 3128]
+
+
 def transparent(*steps, host="allowed.test", port=443):
     return {"to": [host, port], "steps": list(steps), "quiet": 0.7}
 
@@ -15,13 +18,13 @@ def transparent(*steps, host="allowed.test", port=443):
 def tunnel(*steps, host="allowed.test", port=443):
     target = f"{host}:{port}"
     connect = f"CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n"
-    return {"to": ["127.0.0.1", 3128], "steps": [connect, {"until": "\r\n\r\n"}, *steps], "quiet": 0.7}
+    return {"to": PROXY, "steps": [connect, {"until": "\r\n\r\n"}, *steps], "quiet": 0.7}
 
 
 def by_socks(*steps, host="allowed.test", port=443):
     request = f"\x05\x01\x00\x03{chr(len(host))}{host}" + struct.pack("!H", port).decode("latin1")
-    start = ["\x05\x01\x00", {"until": "\x05\x00"}, request, {"until": "\x05\x00\x00"}, {"sleep": 0.1}]
-    return {"to": ["127.0.0.1", 3128], "steps": [*start, *steps], "quiet": 0.7}
+    start = ["\x05\x01\x00", {"until": "\x05\x00"}, request, {"until": "\x05\x00\x00"}]
+    return {"to": PROXY, "steps": [*start, {"sleep": 0.1}, *steps], "quiet": 0.7}
 
 
 ROADS = {"transparent": transparent, "connect": tunnel, "socks": by_socks}
@@ -50,12 +53,13 @@ class ServerNames(Case):
         one = hello.hello("allowed.test")
         eight = hello.records(hello.message(hello.server_name("allowed.test")), 8)
         padding = struct.pack("!HH", 21, 12000) + b"\0" * 12000
+        apart = [step for record in eight for step in (hello.text(record), {"sleep": 0.02})]
         variants = {
             "whole": [hello.text(one)],
             "upper case": [hello.text(hello.hello("ALLOWED.test"))],
             "bytewise": [{"bytewise": hello.text(one)}],
             "eight records": [hello.text(b"".join(eight))],
-            "eight records apart": [step for r in eight for step in (hello.text(r), {"sleep": 0.02})],
+            "eight records apart": apart,
             "12 KB of padding": [hello.text(hello.hello("allowed.test", extra=[padding]))],
         }
         for name, answer in self.wire(by_every_road(variants)).items():
@@ -63,7 +67,7 @@ class ServerNames(Case):
                 self.assertEqual(after_the_proxy(answer)[:2], "\x16\x03", answer)
 
     def test_any_other_client_hello_is_refused_at_once_and_its_name_never_arrives(self):
-        """SNI of another host, of none, of two, none that can be read; and what is no TLS at all."""
+        """SNI of another host, of none, of two, unreadable; and what is no TLS at all."""
         empty = b"\x16\x03\x01\x00\x00"
         long_name = ("a" * 60 + ".") * 5 + "test"
         split = hello.records(hello.message(hello.server_name("evil.test")), 8)

@@ -19,7 +19,7 @@ class TheWayOut(Case):
 
     def test_curl_reaches_an_allowed_host_with_every_proxy_variable_unset(self):
         """The same works with no proxy variable at all: the network itself is the proxy."""
-        run = self.shell(NO_PROXY_VARIABLES + "curl -sSv -m 10 --cacert ca.pem https://allowed.test/")
+        run = self.shell(NO_PROXY_VARIABLES + " ".join(curl("-v", "https://allowed.test/")))
         self.fetched(run, "allowed.test")
         self.assertNotIn("CONNECT", run.err)
         self.assertRegex(run.err, r"Trying (198\.1[89]\.|\[?fd73:6c75:6963::)")
@@ -56,7 +56,7 @@ class TheWayOut(Case):
             }
             for host in ("deep.wild.test", "a.b.wild.test", "wild.test")
         }
-        first_lines = {host: a["reply"].split("\r\n")[0][:12] for host, a in self.wire(jobs).items()}
+        first_lines = {host: answer["reply"][:12] for host, answer in self.wire(jobs).items()}
         self.assertEqual(
             first_lines,
             {
@@ -83,6 +83,23 @@ class TheWayOut(Case):
         self.assertEqual(run.out.count("16777216"), 2, run)
         self.assertEqual(run.out.count('"got": 4194304'), 2, run)
 
+    def test_plain_http_bodies_pass_with_a_length_chunked_and_after_100_continue(self):
+        script = """
+            head -c 3000000 /dev/zero > up
+            curl -sS -m 20 -T up http://allowed.test/up
+            curl -sS -m 20 -T - http://allowed.test/up < up
+            curl -sS -m 20 -H 'Expect: 100-continue' --data-binary @up http://allowed.test/up
+            curl -sS -m 20 -0 http://allowed.test/old
+            curl -sS -m 20 -I http://allowed.test/head | head -1
+            many=http://allowed.test/bytes/
+            curl -sS -m 20 ${many}5000000 ${many}6000000 | wc -c
+            """
+        run = self.shell(script + NO_PROXY_VARIABLES + script)
+        self.assertEqual(run.out.count('"got": 3000000'), 6, run)
+        self.assertEqual(run.out.count('"path": "/old"'), 2, run)
+        self.assertEqual(run.out.count("HTTP/1.1 200"), 2, run)
+        self.assertEqual(run.out.count("11000000\n"), 2, run)
+
     def test_the_environment_names_the_proxy_as_clients_expect(self):
         run = self.run_agent("env")
         variables = dict(line.split("=", 1) for line in run.out.splitlines() if "=" in line)
@@ -98,6 +115,14 @@ class TheWayOut(Case):
         self.environment["EXAMPLE_TOKEN"] = "s3cret"
         self.assertNotIn("s3cret", self.run_agent("env").out)
         self.assertIn("s3cret", self.run_agent("env", options=["--pass-env", "EXAMPLE_TOKEN"]).out)
+
+    def test_names_resolve_for_every_way_that_clients_ask_the_c_library(self):
+        """With one family and AI_ADDRCONFIG, as `ssh -4` asks: lo alone must look connected."""
+        run = self.shell(
+            "for how in hosts ahosts ahostsv4 ahostsv6; do"
+            "  getent $how allowed.test > answer && echo $how || echo $how: no such name; done"
+        )
+        self.assertEqual(run.out.split("\n")[:-1], ["hosts", "ahosts", "ahostsv4", "ahostsv6"], run)
 
     def test_dns_answers_over_udp_and_tcp_whatever_server_is_asked(self):
         run = self.shell(
@@ -143,4 +168,4 @@ class TheWayOut(Case):
         last = run.err.strip().splitlines()[-1]
         self.assertRegex(last, r"\ballowed 1, blocked 1 \(not_listed 1\)$", run)
         quiet = self.shell("curl -s https://other.test/ || true", options=["--quiet"])
-        self.assertEqual(quiet.err, "", quiet)
+        self.assertNotIn("blocked 1", quiet.err, quiet)

@@ -1,8 +1,8 @@
 """A world of its own for the tests: namespace W, where sluice runs, and namespace O, the outside.
 
-W and O are joined by one veth pair, and O answers for every address there is: whatever leaves W is seen
-by O, logged, and goes no further. Nothing of it has a name on the machine; all of it ends with the
-process that made it.
+W and O are joined by one veth pair, and O answers for every address there is: whatever leaves W is
+seen by O, logged, and goes no further. Nothing of it has a name on the machine; all of it ends with
+the process that made it.
 
     W  25.10.0.1, 2a0e:1::1  --veth--  O  25.10.0.53 (DNS), 25.10.0.10-13, and every other address
 """
@@ -52,7 +52,7 @@ class Impossible(Exception):
     """This machine cannot make the world; the text is the kernel's fact."""
 
 
-# -- made from outside: the directory, the namespaces, pid 1 of W ---------------------------------------
+# -- made from outside: the directory, the namespaces, pid 1 of W --------------------------------
 
 
 def enter(arguments):
@@ -147,7 +147,7 @@ def _write(path, text):
 
 
 def _init(base, arguments, ordinary):
-    """W's pid 1: mounts, starts the tests, reaps. The kernel kills whatever is left when it ends."""
+    """W's pid 1: mounts, starts the tests, reaps. The kernel kills what is left when it ends."""
     kernel.die_with_parent()
     _mounts(base)
     environment = {
@@ -189,7 +189,7 @@ def _mounts(base):
         kernel.mount(f"{BASE}/{name}", target, "", kernel.MS_BIND)
 
 
-# -- made from inside W: the outside, and what it saw -----------------------------------------------------
+# -- made from inside W: the outside, and what it saw --------------------------------------------
 
 
 def _run(*command):

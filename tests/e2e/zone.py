@@ -1,4 +1,4 @@
-"""What the outer DNS server answers; RFC 1035 by hand, names without compression in what it sends."""
+"""What the outer DNS server answers; RFC 1035 by hand, no compression in what it sends."""
 
 import collections
 import socket

@@ -1,4 +1,4 @@
-"""Opens COUNT idle connections to the proxy, asks for a page among them, and again after closing them.
+"""Opens COUNT idle connections to the proxy, asks for a page among them, and again afterwards.
 
 Prints {"opened", "in_the_crowd": first line, "ms_in_the_crowd", "afterwards": first line}.
 """

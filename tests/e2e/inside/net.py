@@ -1,4 +1,4 @@
-"""Tries every way out that is not TCP to an allowed name; prints {NAME: {"result": …, "ms": …}}.
+"""Tries each way out that is not TCP to an allowed name; prints {NAME: {"result": …, "ms": …}}.
 
 `result` is an errno's name, "timeout" where nothing answered, or what came of the attempt.
 """

@@ -78,7 +78,8 @@ def pending():
 
 
 def main():
-    held, told = {"pipes": pipes, "epoll": epoll, "inotify": inotify, "pending": pending}[sys.argv[1]]()
+    quotas = {"pipes": pipes, "epoll": epoll, "inotify": inotify, "pending": pending}
+    held, told = quotas[sys.argv[1]]()
     print(json.dumps(told), flush=True)
     status = subprocess.run(sys.argv[2:], check=False).returncode
     del held

@@ -1,7 +1,7 @@
 """Calls what the filter must refuse; prints {NAME: ERRNO or "ok"}.
 
-The arguments are such that a kernel without the filter answers something else (mostly EFAULT or EINVAL,
-found before any permission is looked at), so that the same program outside the sandbox is the control.
+The arguments are such that a kernel without the filter answers something else (mostly EFAULT or
+EINVAL, found before any permission is looked at), so that the same program outside is the control.
 """
 
 import ctypes

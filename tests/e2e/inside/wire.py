@@ -2,11 +2,11 @@
 
     wire.py JOBS.json
 
-JOBS: {NAME: {"to": [HOST, PORT], "steps": [STEP...], "quiet": SECONDS}}. A step is a string (bytes as
-latin-1), or {"until": TEXT} (read until the reply has it), {"sleep": SECONDS}, {"bytewise": TEXT},
+JOBS: {NAME: {"to": [HOST, PORT], "steps": [STEP...], "quiet": SECONDS}}. A step is a string (bytes
+as latin-1), or {"until": TEXT} (read until it came), {"sleep": SECONDS}, {"bytewise": TEXT},
 {"eof": true}. Then it reads to the end, or until nothing has come for `quiet` seconds (1.5).
-Prints {NAME: {"reply": TEXT, "error": ERRNO or null, "closed": BOOL, "ms": MS}}; `ms` counts from the
-connect() to the first byte of the last reply, or to the error.
+Prints {NAME: {"reply": TEXT, "error": ERRNO or null, "closed": BOOL, "ms": MS}}; `ms` counts from
+the connect() to the first byte of the last reply, or to the error.
 """
 
 import concurrent.futures

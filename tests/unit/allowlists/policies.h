@@ -47,6 +47,11 @@ inline std::string coder(std::string_view lines) {
   return "version: 1\nagents:\n  coder-1:\n" + std::string(lines);
 }
 
+// An error of a rule that stands alone in coder-1's list; the rule's first key is at 5:9.
+inline std::string errors_of_rule(std::string_view rule, std::string_view list = "allow") {
+  return errors_of(coder("    " + std::string(list) + ":\n      - " + std::string(rule) + "\n"));
+}
+
 inline Target target(std::string_view authority) {
   const auto parsed = Target::parse(authority, 443);
   if (parsed) return *parsed;
@@ -63,6 +68,22 @@ inline IpAddress ip(std::string_view text) {
 inline std::string summary(const Decision& decision) {
   return std::string(verdict_name(decision.verdict)) + ' ' +
          std::string(reason_name(decision.reason)) + ' ' + std::string(decision.rule);
+}
+
+struct Case {
+  std::string target;
+  std::string expected;
+};
+
+inline void expect_decisions(const Policy& policy, const std::vector<Case>& cases) {
+  for (const auto& [where, expected] : cases) {
+    EXPECT_EQ(summary(policy.for_agent("coder-1").decide(target(where))), expected) << where;
+  }
+}
+
+inline std::string judged(const Policy& policy, std::string_view address, std::uint16_t port,
+                          OnThisMachine local = OnThisMachine::no) {
+  return summary(policy.for_agent("coder-1").judge_address(ip(address), port, local));
 }
 
 }  // namespace sluice::allowlists

@@ -1,0 +1,102 @@
+"""An agent on a terminal gets one of its own; the person's is never in its hands."""
+
+import fcntl
+import os
+import pty
+import select
+import struct
+import subprocess
+import termios
+import time
+
+from agent import Case
+
+
+class Terminal(Case):
+    def open_terminal(self, rows=33, columns=99):
+        """The person's terminal: its master side, and a way to become its session's leader."""
+        master, slave = pty.openpty()
+        self.resize(master, rows, columns)
+        self.addCleanup(os.close, master)
+        self.addCleanup(os.close, slave)
+        return master, slave
+
+    def resize(self, master, rows, columns):
+        fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+    def start_on(self, slave, *command):
+        def lead():
+            os.setsid()
+            fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
+
+        process = subprocess.Popen(
+            self.command(*self.run_line(*command)), cwd=self.workspace, env=self.environment,
+            stdin=slave, stdout=slave, stderr=slave, preexec_fn=lead,
+        )  # fmt: skip
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        return process
+
+    def read_until(self, master, text, seconds=15):
+        said = b""
+        end = time.monotonic() + seconds
+        while text.encode() not in said:
+            ready = select.select([master], [], [], max(0, end - time.monotonic()))[0]
+            self.assertTrue(ready, f"{text!r} never came: {said!r}")
+            said += os.read(master, 4096)
+        return said.decode(errors="replace")
+
+    def test_the_agent_has_a_terminal_of_its_own_and_of_the_same_size(self):
+        master, slave = self.open_terminal()
+        process = self.start_on(slave, "bash", "-c", "test -t 0 && tty; stty size; echo done")
+        said = self.read_until(master, "done")
+        self.assertIn("/dev/pts/", said)
+        self.assertIn("33 99", said)
+        self.assertEqual(process.wait(10), 0)
+
+    def test_a_resize_reaches_the_agent_and_control_c_interrupts_it(self):
+        master, slave = self.open_terminal()
+        script = """
+            trap 'stty size' WINCH
+            trap 'echo interrupted; exit 9' INT
+            echo ready
+            while :; do sleep 0.1; done
+            """
+        process = self.start_on(slave, "bash", "-c", script)
+        self.read_until(master, "ready")
+        self.resize(master, 44, 111)
+        self.read_until(master, "44 111")
+        os.write(master, b"\x03")
+        self.read_until(master, "interrupted")
+        self.assertEqual(process.wait(10), 9)
+
+    def test_the_terminal_is_as_it_was_after_every_end(self):
+        cases = {"exit 0": 0, "kill -KILL $$": 137, "stty raw -echo; exit 3": 3}
+        for script, status in cases.items():
+            with self.subTest(script):
+                master, slave = self.open_terminal()
+                before = termios.tcgetattr(slave)
+                process = self.start_on(slave, "bash", "-c", script)
+                self.assertEqual(process.wait(15), status)
+                self.assertEqual(termios.tcgetattr(slave), before)
+
+    def test_the_agent_cannot_type_into_the_persons_terminal(self):
+        """TIOCSTI on whatever it can open: what it injects never becomes the shell's input."""
+        master, slave = self.open_terminal()
+        script = (
+            "import fcntl, glob, os\n"
+            "for path in ['/dev/tty', *glob.glob('/dev/pts/*')] + [0, 1, 2]:\n"
+            "    try:\n"
+            "        fd = os.open(path, os.O_RDWR) if isinstance(path, str) else path\n"
+            "        fcntl.ioctl(fd, 0x5412, b'X')\n"
+            "        print('typed', path)\n"
+            "    except OSError: pass\n"
+            "print('done')"
+        )
+        process = self.start_on(slave, "python3", "-c", script)
+        said = self.read_until(master, "done")
+        process.wait(10)
+        self.assertNotIn("typed", said)
+        os.set_blocking(slave, False)
+        with self.assertRaises(BlockingIOError):
+            os.read(slave, 10)

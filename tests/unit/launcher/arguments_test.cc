@@ -1,0 +1,87 @@
+#include "launcher/arguments.h"
+
+#include <gtest/gtest.h>
+
+namespace sluice::launcher {
+namespace {
+
+TEST(RunArguments, EndAtTheFirstDoubleDash) {
+  const Command command = parse_arguments({"run", "--policy", "p.yaml", "--bind", "/a", "--bind",
+                                           "/b:rw", "--env", "K=V=W", "--timeout", "5s", "--quiet",
+                                           "--", "ls", "--all", "--", "--policy"});
+  const auto* const run = std::get_if<RunOptions>(&command);
+  ASSERT_NE(run, nullptr);
+  EXPECT_EQ(run->policy, "p.yaml");
+  ASSERT_EQ(run->binds.size(), 2U);
+  EXPECT_EQ(run->binds[1].access, Access::read_write);
+  EXPECT_EQ(run->environment.front().second, "V=W");
+  EXPECT_EQ(run->timeout, std::chrono::seconds(5));
+  EXPECT_TRUE(run->quiet);
+  EXPECT_FALSE(run->agent);
+  EXPECT_EQ(run->command, (std::vector<std::string>{"ls", "--all", "--", "--policy"}));
+}
+
+TEST(RunArguments, AreAUsageErrorWhenNotUnderstood) {
+  const std::vector<std::vector<std::string>> cases = {
+      {"run"},
+      {"run", "--"},
+      {"run", "--", ""},
+      {"run", "ls"},
+      {"run", "ls", "--", "ls"},
+      {"run", "--memory", "1G", "--", "ls"},
+      {"run", "--root", "host", "--", "ls"},
+      {"run", "--report", "--", "ls"},
+      {"run", "--policy", "a", "--policy", "b", "--", "ls"},
+      {"run", "--policy", "--", "ls"},
+      {"run", "--bind", "", "--", "ls"},
+      {"run", "--tmpfs", "x", "--", "ls"},
+      {"run", "--env", "K", "--", "ls"},
+      {"run", "--timeout", "0s", "--", "ls"},
+  };
+  for (const auto& words : cases) {
+    const Command command = parse_arguments(words);
+    const auto* const farewell = std::get_if<Farewell>(&command);
+    ASSERT_NE(farewell, nullptr) << words.back();
+    EXPECT_EQ(farewell->status, 125);
+    EXPECT_EQ(farewell->out, "");
+    EXPECT_NE(farewell->err, "");
+  }
+}
+
+TEST(RunArguments, SayHowToNameTheCommand) {
+  const Command command = parse_arguments({"run", "--quiet"});
+  EXPECT_EQ(std::get<Farewell>(command).err,
+            "sluice: error: no command to run\nhint: put it behind '--': sluice run [OPTIONS] -- "
+            "CMD...\n");
+}
+
+TEST(PolicyArguments, AreCheckAndExplain) {
+  const Command check = parse_arguments({"policy", "check", "a.yaml", "b.yaml"});
+  EXPECT_EQ(std::get<CheckOptions>(check).files, (std::vector<std::string>{"a.yaml", "b.yaml"}));
+  const Command explain =
+      parse_arguments({"policy", "explain", "p.yaml", "coder-1", "api.example.com", "--json"});
+  EXPECT_EQ(std::get<ExplainOptions>(explain).target, "api.example.com");
+  EXPECT_EQ(std::get<ExplainOptions>(explain).json, AsJson::yes);
+  for (const auto& words :
+       std::vector<std::vector<std::string>>{{"policy"},
+                                             {"policy", "check"},
+                                             {"policy", "explain", "p", "a"},
+                                             {"policy", "diff", "a", "b"},
+                                             {"policy", "explain", "p", "a", "t", "u"},
+                                             {},
+                                             {"prove"}}) {
+    const Command command = parse_arguments(words);
+    ASSERT_TRUE(std::holds_alternative<Farewell>(command));
+    EXPECT_EQ(std::get<Farewell>(command).status, 2);
+  }
+}
+
+TEST(TheVersion, IsOnStandardOutput) {
+  const Command command = parse_arguments({"--version"});
+  EXPECT_EQ(std::get<Farewell>(command).status, 0);
+  EXPECT_EQ(std::get<Farewell>(command).out.substr(0, 7), "sluice ");
+  EXPECT_EQ(std::get<Farewell>(command).err, "");
+}
+
+}  // namespace
+}  // namespace sluice::launcher

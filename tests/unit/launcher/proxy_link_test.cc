@@ -1,0 +1,156 @@
+#include "launcher/proxy_link.h"
+
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include "base/text.h"
+
+namespace sluice::launcher {
+namespace {
+
+// The other end of a registration: a sluiced that says what a test makes it say.
+class Link : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    for (Fd& listener : listeners_)
+      listener.reset(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  }
+
+  void connect() {
+    auto pair = netns::socket_pair();
+    ASSERT_TRUE(pair);
+    ASSERT_EQ(::fcntl(pair->first.get(), F_SETFL, O_NONBLOCK), 0);
+    proxy_ = std::move(pair->second);
+    ASSERT_TRUE(link_.register_over(std::move(pair->first), listeners_));
+  }
+
+  // The next request, and how many descriptors came with it.
+  std::pair<netns::Request, std::size_t> asked() {
+    auto packet = netns::receive_packet(proxy_.get());
+    EXPECT_TRUE(packet && *packet);
+    auto request = netns::decode_request((*packet)->bytes);
+    EXPECT_TRUE(request);
+    return {std::move(*request), (*packet)->fds.size()};
+  }
+
+  void say(const netns::Answer& answer) {
+    ASSERT_TRUE(netns::send_packet(proxy_.get(), netns::encode(answer)));
+  }
+
+  Listeners listeners_;
+  ProxyLink link_{"coder-1"};
+  Fd proxy_;
+};
+
+TEST_F(Link, RegistersTheFiveSockets) {
+  connect();
+  const auto [request, descriptors] = asked();
+  const auto& asked_for = std::get<netns::Register>(request);
+  EXPECT_EQ(asked_for.agent, "coder-1");
+  EXPECT_EQ(asked_for.sockets.size(), netns::role_count);
+  EXPECT_EQ(descriptors, netns::role_count);
+  say(netns::Registered{"id"});
+  const auto events = link_.receive();
+  ASSERT_EQ(events.size(), 1U);
+  EXPECT_TRUE(std::holds_alternative<netns::Registered>(events.front()));
+  EXPECT_TRUE(link_.is_registered());
+}
+
+TEST_F(Link, HearsDenialsBetweenARequestAndItsAnswer) {
+  connect();
+  (void)asked();
+  say(netns::Denied{"no"});
+  say(netns::Registered{"id"});
+  const auto events = link_.receive();
+  ASSERT_EQ(events.size(), 2U);
+  EXPECT_EQ(std::get<netns::Denied>(events[0]).sentence, "no");
+}
+
+TEST_F(Link, GivesTheNextProxyEveryNameThatWasGivenOut) {
+  connect();
+  (void)asked();
+  say(netns::Registered{"id"});
+  netns::Bindings bindings;
+  for (std::uint32_t index = 1; index <= 450; ++index) {
+    bindings.names.push_back({"n" + std::to_string(index) + ".test", index});
+    if (bindings.names.size() < 150) continue;
+    say(bindings);
+    bindings.names.clear();
+  }
+  say(netns::Bindings{{{"n1.test", 1}}});  // again: remembered once
+  (void)link_.receive();
+  connect();
+  std::size_t names = 0;
+  for (int packet = 0; packet < 2; ++packet) {
+    const auto [request, descriptors] = asked();
+    names += std::get<netns::Names>(request).names.size();
+    EXPECT_EQ(descriptors, 0U);
+    say(netns::Accepted{});
+    EXPECT_TRUE(link_.receive().empty());
+  }
+  const auto [request, descriptors] = asked();
+  names += std::get<netns::Register>(request).names.size();
+  EXPECT_EQ(names, 450U);
+  EXPECT_EQ(descriptors, netns::role_count);
+}
+
+TEST_F(Link, IsGoneWhenTheProxyIs) {
+  connect();
+  proxy_.reset();
+  const auto events = link_.receive();
+  ASSERT_EQ(events.size(), 1U);
+  EXPECT_EQ(std::get<ProxyLink::Gone>(events.front()).why, "it has ended");
+  EXPECT_EQ(link_.fd(), -1);
+}
+
+TEST_F(Link, BreaksOffWithAProxyThatAnswersWhatWasNotAsked) {
+  for (const netns::Answer& answer :
+       {netns::Answer(netns::Totals{}), netns::Answer(netns::Accepted{})}) {
+    connect();
+    (void)asked();
+    say(answer);
+    const auto events = link_.receive();
+    ASSERT_EQ(events.size(), 1U);
+    EXPECT_EQ(std::get<ProxyLink::Gone>(events.front()).why, "it answered what was not asked");
+    EXPECT_EQ(link_.fd(), -1);
+  }
+}
+
+TEST_F(Link, TellsTotalsAtTheEnd) {
+  connect();
+  (void)asked();
+  say(netns::Registered{"id"});
+  (void)link_.receive();
+  ASSERT_TRUE(link_.unregister());
+  EXPECT_TRUE(std::holds_alternative<netns::Unregister>(asked().first));
+  netns::Totals totals;
+  totals.allowed = 4;
+  say(totals);
+  const auto events = link_.receive();
+  ASSERT_EQ(events.size(), 1U);
+  EXPECT_EQ(std::get<netns::Totals>(events.front()).allowed, 4U);
+}
+
+TEST(ClosedListeners, RefuseConnectionsAlsoWhereADuplicateIsHeld) {
+  Listeners listeners;
+  listeners[0].reset(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  auto* const raw = reinterpret_cast<sockaddr*>(&address);
+  socklen_t size = sizeof(address);
+  ASSERT_EQ(::bind(listeners[0].get(), raw, size), 0);
+  ASSERT_EQ(::listen(listeners[0].get(), 1), 0);
+  ASSERT_EQ(::getsockname(listeners[0].get(), raw, &size), 0);
+  const Fd duplicate(::dup(listeners[0].get()));
+  close_listeners(listeners);
+  const Fd client(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  EXPECT_EQ(::connect(client.get(), raw, size), -1);
+  EXPECT_EQ(errno, ECONNREFUSED);
+}
+
+}  // namespace
+}  // namespace sluice::launcher
