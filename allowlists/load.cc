@@ -88,9 +88,9 @@ Result<std::vector<Source>> read_sources(const std::string& path) {
   for (const fs::path& file : files) {
     auto text = read_file(file.native(), max_bytes);
     if (!text) {
-      Error error = std::move(text.error());
-      if (error.hint.empty()) error.hint = "name a policy file that exists and that you may read";
-      return Failure(std::move(error));
+      Error unreadable = std::move(text.error());
+      if (unreadable.hint.empty()) unreadable.hint = "name a policy file that exists and that you may read";
+      return Failure(std::move(unreadable));
     }
     bytes += text->size();
     if (bytes > max_bytes) return Failure(too_large(path));

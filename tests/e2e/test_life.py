@@ -55,7 +55,7 @@ class ExitStatus(Case):
         self.assertEqual(process.returncode, 0, err)
         self.assertEqual(out, data)
 
-    def test_kill_9_of_sluice_leaves_no_process(self):
+    def test_kill_9_of_sluice_leaves_no_process_and_the_agents_name_is_free_again(self):
         before = set(world.processes())
         script = "trap '' TERM HUP; setsid sleep 300 & echo up; sleep 300"
         process = self.start_agent("bash", "-c", script)
@@ -64,6 +64,7 @@ class ExitStatus(Case):
         self.assertGreaterEqual(len(set(world.processes()) - before), 3)
         os.kill(self.pid_of_sluice(process), signal.SIGKILL)
         self.assert_gone(before)
+        self.run_agent(*curl("https://allowed.test/"))
 
     def test_kill_9_of_sluice_at_any_moment_of_its_start_leaves_no_process(self):
         before = set(world.processes())

@@ -7,9 +7,11 @@ the process that made it.
     W  25.10.0.1, 2a0e:1::1  --veth--  O  25.10.0.53 (DNS), 25.10.0.10-13, and every other address
 """
 
+import fcntl
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -28,6 +30,7 @@ SSH4 = "25.10.0.12"
 ROUTER4 = "25.10.0.2"
 ROUTER6 = "2a0e:1::2"
 
+PREFIX = "sluice-e2e-"
 BASE = "/mnt"  # the world's directory, as W sees it
 BIN = "/home/bin"  # the programs under test
 TESTS = "/home/tests"  # these sources
@@ -57,7 +60,10 @@ class Impossible(Exception):
 
 def enter(arguments):
     """Makes the world, runs this program again inside with `arguments`, answers its exit status."""
-    base = tempfile.mkdtemp(prefix="sluice-e2e-")
+    _remove_abandoned()
+    base = tempfile.mkdtemp(prefix=PREFIX)
+    held = _lock(base)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         _fill_directory(base)
         child = os.fork()
@@ -66,6 +72,34 @@ def enter(arguments):
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     finally:
         shutil.rmtree(base, ignore_errors=True)
+        os.close(held)
+
+
+def _lock(folder):
+    """A descriptor that holds `folder`'s lock; OSError when another process holds it."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _remove_abandoned():
+    """A run that was ended by SIGKILL could not remove its directory: the next one does."""
+    for name in os.listdir(tempfile.gettempdir()):
+        folder = os.path.join(tempfile.gettempdir(), name)
+        if not name.startswith(PREFIX):
+            continue
+        try:
+            descriptor = _lock(folder)
+        except OSError:
+            continue
+        found = os.fstat(descriptor)
+        if found.st_uid == os.geteuid() and time.time() - found.st_mtime > 60:  # made just now?
+            shutil.rmtree(folder, ignore_errors=True)
+        os.close(descriptor)
 
 
 def _guarded(function, *arguments):
