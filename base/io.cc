@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <fmt/core.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
@@ -29,8 +30,14 @@ Result<std::string> read_fd(int fd, std::string_view name, std::size_t limit) {
 }
 
 Result<std::string> read_file(const std::string& path, std::size_t limit) {
-  const Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  // O_NONBLOCK: opening a FIFO must not wait for a writer.
+  const Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (!fd) return fail_errno(Errc::unavailable, fmt::format("cannot open '{}'", path));
+  struct stat status {};
+  if (::fstat(fd.get(), &status) != 0) return fail_errno(Errc::unavailable, fmt::format("'{}'", path));
+  if (!S_ISREG(status.st_mode)) {
+    return fail(Errc::bad_config, fmt::format("'{}' is no regular file", path), "name a file");
+  }
   return read_fd(fd.get(), path, limit);
 }
 

@@ -7,6 +7,8 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <set>
+#include <system_error>
 
 #include "base/io.h"
 #include "launcher/paths.h"
@@ -15,6 +17,7 @@ namespace sluice::launcher {
 namespace {
 
 constexpr std::size_t largest_socket_table = std::size_t{16} * 1024 * 1024;
+constexpr std::size_t largest_mount_table = std::size_t{64} * 1024 * 1024;
 
 std::string parent(const std::string& path) {
   return std::filesystem::path(path).parent_path().string();
@@ -32,12 +35,35 @@ std::string real_location(const std::string& path) {
   return absolute(*directory + "/" + std::filesystem::path(path).filename().string());
 }
 
+// One table a network namespace: connect(2) to a path asks nobody in which one the socket was bound.
+// /proc/PID/net/unix has the same inode for every process of a namespace. Processes end meanwhile; a table
+// that cannot be read any more has no process of ours to protect.
+std::vector<std::string> socket_tables() {
+  std::vector<std::string> tables{"/proc/net/unix"};
+  std::set<ino_t> seen;
+  struct stat status {};
+  if (::stat("/proc/self/net/unix", &status) == 0) seen.insert(status.st_ino);
+  std::error_code ignored;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc", ignored)) {
+    const std::string name = entry.path().filename().string();
+    if (name.find_first_not_of("0123456789") != std::string::npos) continue;
+    const std::string table = entry.path().string() + "/net/unix";
+    if (::stat(table.c_str(), &status) == 0 && seen.insert(status.st_ino).second) {
+      tables.push_back(table);
+    }
+  }
+  return tables;
+}
+
 Result<std::vector<std::string>> survey_sockets() {
-  const auto table = read_file("/proc/net/unix", largest_socket_table);
-  if (!table) return Failure(table.error());
   std::vector<std::string> sockets;
-  for (const std::string& path : socket_paths(*table)) sockets.push_back(real_location(path));
-  // Engines' sockets that were bound in another network namespace are in no table of ours.
+  for (const std::string& name : socket_tables()) {
+    const auto table = read_file(name, largest_socket_table);
+    if (!table && name == "/proc/net/unix") return Failure(table.error());
+    if (!table) continue;
+    for (const std::string& path : socket_paths(*table)) sockets.push_back(real_location(path));
+  }
+  // Engines' sockets, whoever may read the tables of their namespaces.
   for (const char* path : {"/run/docker.sock", "/run/podman/podman.sock", "/run/crio/crio.sock",
                            "/run/containerd/containerd.sock"}) {
     sockets.emplace_back(path);
@@ -104,6 +130,9 @@ Result<Machine> survey_machine() {
   const auto program = real_path("/proc/self/exe");
   if (!program) return Failure(program.error());
   machine.program_directory = parent(*program);
+  const auto mounts = read_file("/proc/self/mountinfo", largest_mount_table);
+  if (!mounts) return Failure(mounts.error());
+  machine.mounts = parse_mountinfo(*mounts);
   auto sockets = survey_sockets();
   if (!sockets) return Failure(sockets.error());
   machine.sockets = std::move(*sockets);

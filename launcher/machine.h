@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "launcher/host_mounts.h"
 
 namespace sluice::launcher {
 
@@ -20,6 +21,7 @@ struct Machine {
   std::string program_directory;     // where the running sluice and its sluiced lie
   std::string runtime_directory;     // where runs of this user keep their admin sockets
   std::vector<std::string> sockets;  // bound Unix sockets that have a path, proc_net_unix
+  std::vector<HostMount> mounts;     // what is mounted where, for other names of what is hidden
   std::vector<std::string> environment;  // environ(7)
 
   bool is_root() const noexcept { return uid == 0; }

@@ -49,17 +49,19 @@ bool is_always_new(const std::string& path) {
 
 class Finder {
  public:
-  explicit Finder(const std::vector<Mount>& mounts) : mounts_(mounts) {}
+  Finder(const std::vector<Mount>& mounts, const std::vector<HostMount>& host)
+      : mounts_(mounts), host_(host) {}
 
-  // Wherever the agent would meet the host's `path`.
+  // Wherever the agent would meet what the host has at `path`, also by another mount of the same file
+  // system (a bind of /home, a btrfs top level).
   void hide(const std::string& path) {
-    if (deciding_mount(mounts_, path) == nullptr && !is_always_new(path)) masks_.push_back(path);
-    for (const Mount& mount : mounts_) {
-      if (mount.kind != Mount::Kind::bind || !is_at_or_below(path, mount.source)) continue;
-      const std::string shown =
-          absolute(mount.path + "/" + path.substr(mount.source == "/" ? 0 : mount.source.size()));
-      // What was bound by its own name was asked for.
-      if (path != mount.source && deciding_mount(mounts_, shown) == &mount) masks_.push_back(shown);
+    hide_name(path);
+    for (const std::string& other : other_paths(host_, path)) {
+      // What was bound by name was asked for: a cover above it would hide it as well.
+      const bool covers_a_bind = std::any_of(mounts_.begin(), mounts_.end(), [&](const Mount& mount) {
+        return mount.kind == Mount::Kind::bind && is_at_or_below(mount.path, other);
+      });
+      if (!covers_a_bind) hide_name(other);
     }
   }
 
@@ -72,7 +74,19 @@ class Finder {
   }
 
  private:
+  void hide_name(const std::string& path) {
+    if (deciding_mount(mounts_, path) == nullptr && !is_always_new(path)) masks_.push_back(path);
+    for (const Mount& mount : mounts_) {
+      if (mount.kind != Mount::Kind::bind || !is_at_or_below(path, mount.source)) continue;
+      const std::string shown =
+          absolute(mount.path + "/" + path.substr(mount.source == "/" ? 0 : mount.source.size()));
+      // What was bound by its own name was asked for.
+      if (path != mount.source && deciding_mount(mounts_, shown) == &mount) masks_.push_back(shown);
+    }
+  }
+
   const std::vector<Mount>& mounts_;
+  const std::vector<HostMount>& host_;
   std::vector<std::string> masks_;
 };
 
@@ -80,7 +94,7 @@ class Finder {
 
 std::vector<std::string> find_masks(const RunRequest& request, const Machine& machine,
                                     const std::vector<Mount>& mounts) {
-  Finder finder(mounts);
+  Finder finder(mounts, machine.mounts);
   for (const char* directory : own_directories) finder.hide(directory);
   for (const char* secret : secrets) finder.hide(machine.home + "/" + secret);
   for (const std::string& socket : machine.sockets) finder.hide(socket);

@@ -62,7 +62,7 @@ Result<void> drop_capabilities() {
   }
   if (auto emptied = empty_bounding_set(); !emptied) return emptied;
   constexpr unsigned long bits = SECBIT_NOROOT | SECBIT_NOROOT_LOCKED | SECBIT_NO_SETUID_FIXUP |
-                                 SECBIT_NO_SETUID_FIXUP_LOCKED | SECBIT_KEEP_CAPS_LOCKED |
+                                 SECBIT_NO_SETUID_FIXUP_LOCKED |
                                  SECBIT_NO_CAP_AMBIENT_RAISE | SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED;
   if (::prctl(PR_SET_SECUREBITS, bits, 0, 0, 0) != 0) {
     return fail_errno(Errc::not_permitted, "PR_SET_SECUREBITS");

@@ -80,7 +80,8 @@ class ExitStatus(Case):
         process = self.start_agent("bash", "-c", "echo up; sleep 300")
         self.assertEqual(process.stdout.readline(), b"up\n")
         running = world.processes()
-        agent = next(pid for pid in set(running) - before if running[pid].startswith("bash"))
+        mine = {pid: line for pid, line in running.items() if pid not in before}
+        agent = next(pid for pid, line in mine.items() if line.startswith(("bash", "sleep")))
         os.kill(self.parent(agent, before), signal.SIGKILL)
         run = self.finish(process, timeout=20)
         self.assertNotEqual(run.status, 0, run)
