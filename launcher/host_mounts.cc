@@ -25,7 +25,8 @@ std::string unescape(std::string_view word) {
       text += word[i];
       continue;
     }
-    text += static_cast<char>((word[i + 1] - '0') * 64 + (word[i + 2] - '0') * 8 + (word[i + 3] - '0'));
+    text +=
+        static_cast<char>((word[i + 1] - '0') * 64 + (word[i + 2] - '0') * 8 + (word[i + 3] - '0'));
     i += 3;
   }
   return text;
@@ -63,12 +64,14 @@ std::vector<HostMount> parse_mountinfo(std::string_view table) {
     mount.device = next_word(line);
     mount.root = unescape(next_word(line));
     mount.point = unescape(next_word(line));
-    if (mount.root.starts_with('/') && mount.point.starts_with('/')) mounts.push_back(std::move(mount));
+    if (mount.root.starts_with('/') && mount.point.starts_with('/'))
+      mounts.push_back(std::move(mount));
   }
   return mounts;
 }
 
-std::vector<std::string> other_paths(const std::vector<HostMount>& mounts, const std::string& path) {
+std::vector<std::string> other_paths(const std::vector<HostMount>& mounts,
+                                     const std::string& path) {
   const HostMount* const own = showing(mounts, path);
   if (own == nullptr) return {};
   const std::string inside = join(own->root, below(path, own->point));
@@ -81,7 +84,8 @@ std::vector<std::string> other_paths(const std::vector<HostMount>& mounts, const
     } else if (is_at_or_below(mount.root, inside)) {
       other = mount.point;
     }
-    if (!other.empty() && other != path && !is_at_or_below(other, path)) paths.push_back(std::move(other));
+    if (!other.empty() && other != path && !is_at_or_below(other, path))
+      paths.push_back(std::move(other));
   }
   std::sort(paths.begin(), paths.end());
   paths.erase(std::unique(paths.begin(), paths.end()), paths.end());

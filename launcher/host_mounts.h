@@ -17,8 +17,8 @@ struct HostMount {
 // In the order of the table. Octal escapes are undone; lines that are none are skipped.
 std::vector<HostMount> parse_mountinfo(std::string_view table);
 
-// Every other path that leads, or would lead if it existed, to what lies at `path`: through another mount
-// of the same file system. A mount of something below `path` counts as a whole.
+// Every other path that leads, or would lead if it existed, to what lies at `path`: through another
+// mount of the same file system. A mount of something below `path` counts as a whole.
 std::vector<std::string> other_paths(const std::vector<HostMount>& mounts, const std::string& path);
 
 }  // namespace sluice::launcher

@@ -35,9 +35,9 @@ std::string real_location(const std::string& path) {
   return absolute(*directory + "/" + std::filesystem::path(path).filename().string());
 }
 
-// One table a network namespace: connect(2) to a path asks nobody in which one the socket was bound.
-// /proc/PID/net/unix has the same inode for every process of a namespace. Processes end meanwhile; a table
-// that cannot be read any more has no process of ours to protect.
+// One table a network namespace: connect(2) to a path asks nobody in which one the socket was
+// bound. /proc/PID/net/unix has the same inode for every process of a namespace. Processes end
+// meanwhile; a table that cannot be read any more has no process of ours to protect.
 std::vector<std::string> socket_tables() {
   std::vector<std::string> tables{"/proc/net/unix"};
   std::set<ino_t> seen;

@@ -52,15 +52,16 @@ class Finder {
   Finder(const std::vector<Mount>& mounts, const std::vector<HostMount>& host)
       : mounts_(mounts), host_(host) {}
 
-  // Wherever the agent would meet what the host has at `path`, also by another mount of the same file
-  // system (a bind of /home, a btrfs top level).
+  // Wherever the agent would meet what the host has at `path`, also by another mount of the same
+  // file system (a bind of /home, a btrfs top level).
   void hide(const std::string& path) {
     hide_name(path);
     for (const std::string& other : other_paths(host_, path)) {
       // What was bound by name was asked for: a cover above it would hide it as well.
-      const bool covers_a_bind = std::any_of(mounts_.begin(), mounts_.end(), [&](const Mount& mount) {
-        return mount.kind == Mount::Kind::bind && is_at_or_below(mount.path, other);
-      });
+      const bool covers_a_bind =
+          std::any_of(mounts_.begin(), mounts_.end(), [&](const Mount& mount) {
+            return mount.kind == Mount::Kind::bind && is_at_or_below(mount.path, other);
+          });
       if (!covers_a_bind) hide_name(other);
     }
   }

@@ -11,6 +11,7 @@
 #include <algorithm>
 
 #include "launcher/control.h"
+#include "launcher/sandbox/command_line.h"
 #include "launcher/sandbox/init.h"
 #include "launcher/sandbox/namespaces.h"
 #include "launcher/sandbox/new_root.h"
@@ -55,6 +56,8 @@ Result<void> leave_host(Enclosure& enclosure) {
                                 .outside_uid = ::geteuid(),
                                 .outside_gid = ::getegid()});
 }
+
+Result<void> hide_command_line(Enclosure&) { return forget_command_line(); }
 
 // PR_SET_PDEATHSIG does not tell when the parent died before it: the socket does.
 Result<void> hang_on_supervisor(Enclosure& enclosure) {
@@ -121,6 +124,7 @@ Result<void> await_go(Enclosure& enclosure) {
 
 // In the process that the supervisor forked.
 constexpr Step outside[] = {{"descriptors", close_descriptors},
+                            {"command line", hide_command_line},
                             {"host id", become_agents_host_id},
                             {"namespaces", leave_host}};
 

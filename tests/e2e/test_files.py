@@ -210,6 +210,11 @@ class Files(Case):
         self.assertNotIn("sluiced", run.out)
         self.assertLess(int(run.out.split()[-1]), 12)
 
+    def test_how_the_agent_was_started_stands_in_no_command_line_it_can_read(self):
+        run = self.run_agent("cat", "/proc/1/cmdline", options=("--env", "TOKEN=of-the-person"))
+        self.assertNotIn("of-the-person", run.out)
+        self.assertNotIn("my.yaml", run.out)
+
     def test_no_descriptor_of_the_caller_is_inherited(self):
         secret = os.open(self.policy_file, os.O_RDONLY)
         os.set_inheritable(secret, True)
