@@ -24,8 +24,9 @@ using Clock = std::chrono::steady_clock;
 // Sessions never leave the io_context of their thread, so the executor's type is concrete.
 using Executor = asio::io_context::executor_type;
 
-// Two habits that GCC 12 asks for: no aggregate temporary among the arguments of an awaited call (it is
-// destroyed twice), and no co_await behind && in a loop's condition (it is evaluated first).
+// Habits that GCC 12 asks for: no aggregate temporary among the arguments of an awaited call (it is
+// destroyed twice), and no co_await behind && or || (in a loop's condition it is evaluated first, in others
+// the frame may be read wrongly): a statement of its own instead.
 //
 // A network error is an ordinary outcome here, so every operation returns [error_code, value].
 using Token = asio::as_tuple_t<asio::use_awaitable_t<Executor>>;

@@ -174,6 +174,7 @@ Result<std::shared_ptr<Registration>> Agents::add(Application application) {
 }
 
 void Agents::remove(const Registration& registration) {
+  if (ended_) return;
   for (const auto& thread : registration.threads) {
     asio::post(thread->worker.io, [thread, agent = registration.agent] {
       thread->close();

@@ -54,6 +54,12 @@ class Agents {
   // Stops accepting for all agents; sessions go on.
   void close_listeners();
 
+  // After the last thread has stopped: a later remove() has nothing left to do.
+  void end() noexcept {
+    ended_ = true;
+    live_.clear();
+  }
+
   std::size_t count() const noexcept { return live_.size(); }
   int sessions() const noexcept;
 
@@ -64,6 +70,7 @@ class Agents {
   Shared& shared_;
   std::shared_ptr<const allowlists::Policy> policy_;
   std::map<std::string, std::shared_ptr<Registration>> live_;
+  bool ended_ = false;
 };
 
 }  // namespace sluice::proxy

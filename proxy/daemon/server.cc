@@ -44,9 +44,10 @@ class Server {
                  .own_listeners = order_.own_listeners,
                  .loop_token = random_token(),
                  .registry = registry_};
+  // Outlives the workers: peers that are still connected go with worker 0 and say remove().
+  std::optional<Agents> agents_;
   Workers workers_;
   std::unique_ptr<metrics::AuditLog> audit_;
-  std::optional<Agents> agents_;
 };
 
 Result<void> Server::make_workers() {
@@ -160,6 +161,7 @@ Result<int> Server::run() {
     spawn(control, accept_peers(control, *agents_, std::move(order_.handover_listener)));
   }
   run_threads();
+  agents_->end();
   return 0;
 }
 

@@ -61,7 +61,8 @@ Task<Dialled> Dialer::dial(DialOrder order) {
   }
   const Clock::time_point until = Clock::now() + order.connect_timeout;
   bool judged_good = false;
-  for (const IpAddress& address : resolution.addresses) {
+  for (std::size_t i = 0; i < resolution.addresses.size(); ++i) {
+    const IpAddress& address = resolution.addresses[i];
     const allowlists::Decision judgement = judge(order, address);
     if (!judgement) {
       // The first refusal speaks for a name none of whose addresses may be dialled.
@@ -80,7 +81,10 @@ Task<Dialled> Dialer::dial(DialOrder order) {
     ErrorCode error;
     result.socket = Socket(io_);
     result.socket.open(to.protocol(), error);
-    if (!error) error = co_await connect(result.socket, to, until);
+    // Its share: one address that swallows packets must not use up the time of those that answer.
+    const Clock::time_point now = Clock::now();
+    const auto share = (until - now) / static_cast<int>(resolution.addresses.size() - i);
+    if (!error) error = co_await connect(result.socket, to, now + share);
     if (!error) {
       result.socket.set_option(Tcp::no_delay(true), error);
       result.connected = true;

@@ -42,45 +42,84 @@ Task<bool> have_origin(Session& session, Carry& what) {
     co_await refuse_in_kind(session, what.visit, dialled.reason, std::move(dialled.why));
     co_return false;
   }
+  if (session.broken_off) {
+    session.gate.close(what.visit);
+    co_return false;
+  }
   session.origin = std::move(dialled.socket);
   co_return true;
 }
 
-// False: refused and answered, or the agent went away.
-Task<bool> hello_is_right(Session& session, Carry& what) {
+// Why a ClientHello may not pass.
+struct Fault {
+  Reason reason = Reason::deadline;
+  std::string why;
+  bool gone = false;  // the agent left before it said what it wanted: allowed and unused
+};
+
+Task<std::optional<Fault>> hello_fault_of(Session& session, Carry& what) {
   session.deadline.arm(session.worker.shared.timeouts.first_byte);
   Heard heard = co_await hear_hello(session);
-  if (heard.gone) {
-    // It left before it said what it wanted: allowed and unused.
-    session.gate.close(what.visit);
-    co_return false;
-  }
-  if (!heard.hello) {
-    co_await refuse_in_kind(session, what.visit, heard.reason, std::move(heard.why));
-    co_return false;
-  }
+  if (!heard.hello) co_return Fault{heard.reason, std::move(heard.why), heard.gone};
   what.visit.line.sni = heard.hello->server_name.value_or("");
-  if (const auto fault = hello_fault(*heard.hello, what.target.host, what.visit.decision)) {
-    co_await refuse_in_kind(session, what.visit, *fault);
-    co_return false;
+  const auto fault = hello_fault(*heard.hello, what.target.host, what.visit.decision);
+  if (fault) co_return Fault{.reason = *fault};
+  co_return std::nullopt;
+}
+
+// False: refused and answered, or the agent went away.
+Task<bool> hello_is_right(Session& session, Carry& what) {
+  auto fault = co_await hello_fault_of(session, what);
+  if (!fault) co_return true;
+  if (fault->gone) {
+    session.gate.close(what.visit);
+  } else {
+    co_await refuse_in_kind(session, what.visit, fault->reason, std::move(fault->why));
   }
-  co_return true;
+  co_return false;
 }
 
 // For an agent that waits for the origin to speak first: its own first bytes are held until they are
-// known not to be TLS for somebody else.
-Task<Ended> check_then_carry_up(Session& session, Carry& what, std::uint64_t& moved) {
-  if (session.inbox.empty() && !co_await session.more()) {
-    ErrorCode ignored;
-    session.origin.shutdown(Socket::shutdown_send, ignored);
-    co_return session.deadline.expired() || session.broken_off ? Ended::agent_broke : Ended::done;
+// known not to be TLS for somebody else. A `fault` ends the tunnel without a word: the other direction is
+// writing to the agent, and an alert between its bytes would mean nothing.
+Task<Ended> check_then_carry_up(Session& session, Carry& what, std::uint64_t& moved,
+                                std::optional<Fault>& fault) {
+  if (session.inbox.empty()) {
+    const bool spoke = co_await session.more();
+    if (!spoke) {
+      ErrorCode ignored;
+      session.origin.shutdown(Socket::shutdown_send, ignored);
+      co_return session.deadline.expired() || session.broken_off ? Ended::agent_broke : Ended::done;
+    }
   }
-  const bool may_be_tls = session.inbox.view().front() == '\x16';
-  if (may_be_tls && !co_await hello_is_right(session, what)) {
-    session.break_off();
-    co_return Ended::agent_broke;
+  if (session.inbox.view().front() == '\x16') {
+    fault = co_await hello_fault_of(session, what);
+    if (fault) {
+      session.reset();
+      ErrorCode ignored;
+      session.origin.close(ignored);
+      co_return Ended::agent_broke;
+    }
+    session.deadline.arm(session.worker.shared.timeouts.idle);
   }
   co_return co_await carry_up(session, moved);
+}
+
+// The tunnel of check_then_carry_up(), with one line in the account: of its end, or of the denial.
+Task<void> relay_checked(Session& session, Carry& what) {
+  Traffic traffic;
+  std::optional<Fault> fault;
+  {
+    OpenTunnel tunnel(*session.agent->metrics);
+    tunnel.end = co_await relay(session, traffic, check_then_carry_up(session, what, traffic.up, fault));
+  }
+  what.visit.line.bytes_up = traffic.up;
+  what.visit.line.bytes_down = traffic.down;
+  if (fault && !fault->gone) {
+    session.gate.refuse(what.visit, fault->reason, std::move(fault->why));
+  } else {
+    session.gate.close(what.visit);
+  }
 }
 
 enum class FirstSpeaker : std::uint8_t { agent, origin, nobody };
@@ -104,8 +143,7 @@ Task<void> carry_matching(Session& session, Carry& what) {
       session.gate.close(what.visit);
       co_return;
     case FirstSpeaker::origin:
-      co_await relay_visit(session, what.visit, traffic,
-                           check_then_carry_up(session, what, traffic.up));
+      co_await relay_checked(session, what);
       co_return;
     case FirstSpeaker::agent:
       break;
@@ -138,8 +176,9 @@ Task<void> carry(Session& session, Carry what) {
     co_await carry_matching(session, what);
     co_return;
   }
-  const bool looked_at = what.visit.decision.tls == allowlists::TlsMode::require;
-  if (looked_at && !co_await hello_is_right(session, what)) co_return;
+  if (what.visit.decision.tls == allowlists::TlsMode::require) {
+    if (!co_await hello_is_right(session, what)) co_return;
+  }
   if (!co_await have_origin(session, what)) co_return;
   Traffic traffic;
   co_await relay_visit(session, what.visit, traffic, carry_up(session, traffic.up));

@@ -24,7 +24,10 @@ std::string answer_allowed(Agent& agent, const std::string& name, const wire::Dn
     return wire::dns_no_data(query, transport);
   }
   const auto given = agent.names.give(name);
-  if (!given || (given->is_new && !agent.lease.tell_binding({name, given->index}))) {
+  const bool told = given && (!given->is_new || agent.lease.tell_binding({name, given->index}));
+  if (!told) {
+    // Or the next question would be answered with an address of which the lease holder never heard.
+    if (given) agent.names.take_back(name);
     agent.metrics->dns(DnsOutcome::exhausted);
     return wire::dns_server_failure(query, "sluice: this agent has used up its names", transport);
   }

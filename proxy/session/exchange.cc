@@ -1,9 +1,12 @@
 #include "proxy/session/exchange.h"
 
+#include <sys/socket.h>
+
 #include <algorithm>
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/experimental/awaitable_operators.hpp>
 #include <boost/asio/write.hpp>
+#include <cerrno>
 #include <limits>
 
 #include "proxy/wire/forward.h"
@@ -13,11 +16,30 @@ namespace sluice::proxy {
 
 using namespace asio::experimental::awaitable_operators;
 
+namespace {
+
+// RFC 9110 9.2.2: a proxy must not send any other request a second time on its own.
+bool is_idempotent(std::string_view method) noexcept {
+  return method == "GET" || method == "HEAD" || method == "OPTIONS" || method == "PUT" ||
+         method == "DELETE";
+}
+
+}  // namespace
+
 void Exchange::drop_origin() noexcept {
   ErrorCode ignored;
   session_.origin.close(ignored);
   connected_to_.reset();
   from_origin_.release();
+}
+
+// Bytes that came unasked would be taken for the next response, and an end of file means that a request
+// would be lost: either way the kept connection is not used again.
+bool Exchange::origin_is_quiet() noexcept {
+  char byte = 0;
+  const ssize_t size =
+      ::recv(session_.origin.native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+  return size < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
 }
 
 Task<bool> Exchange::to_origin(std::string_view bytes, std::uint64_t& moved) {
@@ -47,7 +69,10 @@ Task<bool> Exchange::more_from_origin() {
 
 Task<Exchange::Upload> Exchange::send_length(std::uint64_t left, std::uint64_t& moved) {
   while (left > 0) {
-    if (session_.inbox.empty() && !co_await session_.more()) co_return Upload::agent_gone;
+    if (session_.inbox.empty()) {
+      if (download_ended_) co_return Upload::origin_gone;
+      if (!co_await session_.more()) co_return Upload::agent_gone;
+    }
     const std::string_view held = session_.inbox.view();
     const std::string_view part = held.substr(0, static_cast<std::size_t>(std::min<std::uint64_t>(left, held.size())));
     if (!co_await to_origin(part, moved)) co_return Upload::origin_gone;
@@ -77,6 +102,7 @@ Task<Exchange::Upload> Exchange::send_chunked(std::uint64_t& moved) {
         co_return co_await to_origin(wire::last_chunk, moved) ? Upload::sent : Upload::origin_gone;
       }
     }
+    if (download_ended_) co_return Upload::origin_gone;
     if (!co_await session_.more()) co_return Upload::agent_gone;
   }
 }
@@ -95,8 +121,11 @@ Task<Exchange::Upload> Exchange::send_body(const Order& order, std::uint64_t& mo
 }
 
 Task<Exchange::Upload> Exchange::upload(const Order& order, std::uint64_t& moved) {
-  const Upload result = co_await send_body(order, moved);
+  Upload result = co_await send_body(order, moved);
+  // Woken because the response is over: the agent is still there, it only did not send the rest.
+  if (download_ended_ && result == Upload::agent_gone) result = Upload::origin_gone;
   upload_ended_ = true;
+  upload_sent_ = result == Upload::sent;
   // An origin that stopped reading may still have an answer. An agent that is gone or unintelligible will
   // never complete the request, and no answer to half of it may be passed on.
   if (result == Upload::agent_gone || result == Upload::agent_broke_framing) {
@@ -119,7 +148,7 @@ Task<Exchange::Download> Exchange::pass_head(const Order& order, const wire::Res
   const wire::BodyPlan sent = dechunk_ ? wire::BodyPlan{wire::Framing::until_close, 0} : *body;
   origin_may_stay_ = head.keeps_alive() && body->framing != wire::Framing::until_close;
   // An answer that comes before the whole request did leaves bytes behind that are no request.
-  agent_may_stay_ = order.keep_alive && upload_ended_ && sent.framing != wire::Framing::until_close;
+  agent_may_stay_ = order.keep_alive && upload_sent_ && sent.framing != wire::Framing::until_close;
   const auto text = wire::forward_response_head({head, order.method, sent},
                                                 wire::KeepAlive(interim || agent_may_stay_));
   if (!text) {
@@ -148,7 +177,9 @@ Task<Exchange::Download> Exchange::pass_chunked(std::uint64_t& moved) {
       }
       from_origin_.consume(step->consumed);
       if (!step->done) continue;
-      if (!dechunk_ && !co_await to_agent(wire::last_chunk, moved)) co_return Download::cut_short;
+      if (!dechunk_) {
+        if (!co_await to_agent(wire::last_chunk, moved)) co_return Download::cut_short;
+      }
       co_return Download::done;
     }
     if (!co_await more_from_origin()) co_return Download::cut_short;
@@ -176,6 +207,19 @@ Task<Exchange::Download> Exchange::pass_body(std::uint64_t& moved) {
 }
 
 Task<Exchange::Download> Exchange::download(const Order& order, std::uint64_t& moved) {
+  const Download result = co_await hear_response(order, moved);
+  download_ended_ = true;
+  if (!upload_ended_) {
+    // Answered or broken without the rest of the request: nobody wants it any more, neither from an agent
+    // that waits with it (Expect: 100-continue) nor towards an origin that does not read it.
+    ErrorCode ignored;
+    session_.origin.close(ignored);
+    session_.socket.cancel(ignored);
+  }
+  co_return result;
+}
+
+Task<Exchange::Download> Exchange::hear_response(const Order& order, std::uint64_t& moved) {
   std::size_t scanned = 0;
   for (bool anything = false;;) {
     const auto head = wire::parse_response_head(from_origin_.view(), {}, scanned);
@@ -198,11 +242,6 @@ Task<Exchange::Download> Exchange::download(const Order& order, std::uint64_t& m
     if (interim) continue;
     const Download body = co_await pass_body(moved);
     response_ended_ = body == Download::done;
-    if (!upload_ended_) {
-      // The origin has answered without the rest of the request: nobody wants it any more.
-      ErrorCode ignored;
-      session_.socket.cancel(ignored);
-    }
     co_return body;
   }
 }
@@ -226,18 +265,22 @@ Task<std::optional<Exchange::Trouble>> Exchange::have_origin(Visit& visit,
   drop_origin();
   Dialled dialled = co_await session_.gate.dial(visit, target);
   if (!dialled.connected) co_return Trouble{dialled.reason, std::move(dialled.why)};
+  // Nothing more is sent for an agent that went while the origin was dialled.
+  if (session_.broken_off) co_return Trouble{Reason::unreachable, "the agent is gone"};
   session_.origin = std::move(dialled.socket);
   connected_to_ = target;
   co_return std::nullopt;
 }
 
 Task<bool> Exchange::converse(Visit& visit, const Order& order, const allowlists::Target& target) {
+  if (session_.origin.is_open() && !origin_is_quiet()) drop_origin();
   const bool reused = connected_to_ == target && session_.origin.is_open();
   if (auto trouble = co_await have_origin(visit, target)) {
     co_return co_await refuse(visit, order, std::move(*trouble));
   }
   why_.clear();
-  response_began_ = response_ended_ = upload_ended_ = agent_may_stay_ = origin_may_stay_ = false;
+  response_began_ = response_ended_ = upload_ended_ = upload_sent_ = download_ended_ = false;
+  agent_may_stay_ = origin_may_stay_ = false;
   session_.deadline.arm(session_.worker.shared.timeouts.idle);
   std::uint64_t up = 0;
   std::uint64_t down = 0;
@@ -256,7 +299,8 @@ Task<bool> Exchange::converse(Visit& visit, const Order& order, const allowlists
     co_return agent_may_stay_ && sent == Upload::sent;
   }
   const bool nobody_heard = got == Download::nothing_came && !response_began_;
-  if (reused && nobody_heard && order.body.framing == wire::Framing::none && !session_.broken_off &&
+  if (reused && nobody_heard && is_idempotent(order.method) &&
+      order.body.framing == wire::Framing::none && !session_.broken_off &&
       !session_.deadline.expired()) {
     // RFC 9112 9.3.1: a kept connection may have been closed as we wrote; once more on a fresh one.
     drop_origin();

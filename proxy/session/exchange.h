@@ -50,12 +50,14 @@ class Exchange {
   Task<Upload> send_chunked(std::uint64_t& moved);
   Task<Upload> upload(const Order& order, std::uint64_t& moved);
   Task<Download> download(const Order& order, std::uint64_t& moved);
+  Task<Download> hear_response(const Order& order, std::uint64_t& moved);
   Task<Download> pass_head(const Order& order, const wire::ResponseHead& head);
   Task<Download> pass_body(std::uint64_t& moved);
   Task<Download> pass_chunked(std::uint64_t& moved);
   Task<bool> to_origin(std::string_view bytes, std::uint64_t& moved);
   Task<bool> to_agent(std::string_view bytes, std::uint64_t& moved);
   Task<bool> more_from_origin();
+  bool origin_is_quiet() noexcept;
   void drop_origin() noexcept;
 
   Session& session_;
@@ -68,6 +70,8 @@ class Exchange {
   bool response_began_ = false;
   bool response_ended_ = false;
   bool upload_ended_ = false;
+  bool upload_sent_ = false;  // it ended whole
+  bool download_ended_ = false;
   bool agent_may_stay_ = false;
   bool origin_may_stay_ = false;
 };

@@ -45,6 +45,9 @@ Wanted wanted_by(const wire::RequestHead& head, const HttpMode& mode) {
 // Reads up to a whole request head. Its views live in the inbox until the next read.
 Task<std::optional<wire::RequestHead>> hear_request(Session& session, const HttpMode& mode, bool first) {
   std::size_t scanned = 0;
+  const auto& timeouts = session.worker.shared.timeouts;
+  bool begun = first || !session.inbox.empty();
+  session.deadline.arm(begun ? timeouts.headers : timeouts.idle);
   for (;;) {
     auto head = wire::parse_request_head(session.inbox.view(), {}, scanned);
     if (!head) {
@@ -54,11 +57,13 @@ Task<std::optional<wire::RequestHead>> hear_request(Session& session, const Http
       co_return std::nullopt;
     }
     if (*head) co_return std::move(**head);
-    const bool begun = first || !session.inbox.empty();
-    const auto& timeouts = session.worker.shared.timeouts;
-    session.deadline.arm(begun ? timeouts.headers : timeouts.idle);
-    if (!session.inbox.empty()) first = false;
-    if (co_await session.more()) continue;
+    const bool heard = co_await session.more();
+    if (heard) {
+      // Once for the whole head, not again for every byte of it (slowloris).
+      if (!begun) session.deadline.arm(timeouts.headers);
+      begun = true;
+      continue;
+    }
     if (session.deadline.expired() && begun) {
       Visit visit = session.gate.malformed(mode.via, "", Reason::deadline);
       const auto refusal = session.gate.refuse(visit, Reason::deadline, "no whole request head");
@@ -131,7 +136,11 @@ Task<void> serve_http(Session& session, HttpMode mode) {
       co_return;
     }
     session.worker.shared.registry.connection(mode.via);
-    if (!co_await serve_request(session, mode, *head, exchange)) co_return;
+    const bool stays = co_await serve_request(session, mode, *head, exchange);
+    if (stays) continue;
+    // Input that nobody read would turn the close into a reset and take the response with it.
+    if (session.socket.is_open() && !session.broken_off) co_await session.drain_and_close();
+    co_return;
   }
 }
 

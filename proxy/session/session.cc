@@ -69,6 +69,8 @@ Task<bool> Session::more() {
 }
 
 Task<bool> Session::say(std::string_view bytes) {
+  // An agent that does not read what it is told must not hold its connection for ever.
+  if (!deadline.is_linked()) deadline.arm(worker.shared.timeouts.idle);
   const auto [error, size] =
       co_await asio::async_write(socket, asio::buffer(bytes), Token());
   co_return !error;
@@ -76,10 +78,17 @@ Task<bool> Session::say(std::string_view bytes) {
 
 Task<void> Session::say_and_close(std::string_view bytes) {
   deadline.arm(drained_time);
-  if (bytes.empty() || !co_await say(bytes)) {
+  bool said = !bytes.empty();
+  if (said) said = co_await say(bytes);
+  if (!said) {
     reset();
     co_return;
   }
+  co_await drain_and_close();
+}
+
+Task<void> Session::drain_and_close() {
+  deadline.arm(drained_time);
   ErrorCode error;
   socket.shutdown(Socket::shutdown_send, error);
   std::array<char, 4096> dropped;

@@ -25,12 +25,14 @@ class Session : public boost::intrusive::list_base_hook<
 
   // Reads once into the inbox. False: the agent closed, broke off, or the deadline passed.
   Task<bool> more();
-  // Writes all of it. False: as above.
+  // Writes all of it, within what is left of the deadline or else timeouts.idle. False: as above.
   Task<bool> say(std::string_view bytes);
   // Says the last word and closes so that it arrives: a close() with unread input would reset the
   // connection and could destroy the reply on its way. Reads and drops what still comes, bounded in bytes
   // and time; nothing of it is looked at.
   Task<void> say_and_close(std::string_view bytes);
+  // The same when the last word was said already.
+  Task<void> drain_and_close();
   // Ends the connection with a reset (SO_LINGER 0): for protocols without a word for refusal.
   void reset() noexcept;
   // From outside: the agent is gone or sluiced ends. Whatever waits wakes with an error.

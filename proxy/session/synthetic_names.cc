@@ -23,9 +23,19 @@ std::optional<SyntheticNames::Given> SyntheticNames::give(const std::string& nam
   }
   if (index_of_.size() >= max_names) return std::nullopt;
   while (name_of_.contains(next_)) next_ = next_ == last_index ? first_index : next_ + 1;
-  name_of_.emplace(next_, name);
-  index_of_.emplace(name, next_);
-  return Given{next_, true};
+  const std::uint32_t index = next_;
+  name_of_.emplace(index, name);
+  index_of_.emplace(name, index);
+  next_ = index == last_index ? first_index : index + 1;
+  return Given{index, true};
+}
+
+void SyntheticNames::take_back(const std::string& name) {
+  const std::lock_guard lock(mutex_);
+  const auto found = index_of_.find(name);
+  if (found == index_of_.end()) return;
+  name_of_.erase(found->second);
+  index_of_.erase(found);
 }
 
 std::optional<std::string> SyntheticNames::find(std::uint32_t index) const {

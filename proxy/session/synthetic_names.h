@@ -30,6 +30,8 @@ class SyntheticNames {
   };
   // The index of a (canonical) name; nothing once max_names have one.
   std::optional<Given> give(const std::string& name);
+  // Forgets a name that give() called new and that nobody was told of. Its index is not the next one.
+  void take_back(const std::string& name);
   // The name an index stands for; nothing for one that was not given out.
   std::optional<std::string> find(std::uint32_t index) const;
   // Bindings of an earlier registration. False: one contradicts another, or is out of range.
