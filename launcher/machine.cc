@@ -73,12 +73,18 @@ Result<std::vector<std::string>> survey_sockets() {
   return sockets;
 }
 
+// "" unless it is a directory other than the root.
+std::string real_home(const std::string& named) {
+  if (!named.starts_with('/') || !is_directory(named)) return {};
+  const auto real = real_path(named);
+  return real && *real != "/" ? *real : std::string();
+}
+
+// Without $HOME (cron, services) it is passwd(5)'s, so that what is hidden there stays hidden.
 std::string survey_home(const Machine& machine) {
-  const std::string named = machine.variable("HOME");
-  if (named.starts_with('/') && is_directory(named)) {
-    if (auto real = real_path(named); real && *real != "/") return *real;
-  }
-  return "/home/agent";
+  std::string home = real_home(machine.variable("HOME"));
+  if (home.empty()) home = machine.known_home;
+  return home.empty() ? "/home/agent" : home;
 }
 
 std::string survey_runtime_directory(const Machine& machine) {
@@ -125,6 +131,7 @@ Result<Machine> survey_machine() {
   for (char** entry = environ; *entry != nullptr; ++entry) machine.environment.emplace_back(*entry);
   const passwd* const known = ::getpwuid(machine.uid);
   machine.user = known != nullptr ? known->pw_name : "user";
+  machine.known_home = known != nullptr ? real_home(known->pw_dir) : std::string();
   machine.home = survey_home(machine);
   machine.runtime_directory = survey_runtime_directory(machine);
   const auto program = real_path("/proc/self/exe");

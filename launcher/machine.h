@@ -18,6 +18,7 @@ struct Machine {
   mode_t umask = 022;
   std::string user;                  // from passwd(5); "user" where it knows none
   std::string home;                  // $HOME, resolved; "/home/agent" where it names no directory
+  std::string known_home;            // passwd(5)'s, resolved, wherever $HOME points; "" for none
   std::string program_directory;     // where the running sluice and its sluiced lie
   std::string runtime_directory;     // where runs of this user keep their admin sockets
   std::vector<std::string> sockets;  // bound Unix sockets that have a path, proc_net_unix

@@ -97,7 +97,10 @@ std::vector<std::string> find_masks(const RunRequest& request, const Machine& ma
                                     const std::vector<Mount>& mounts) {
   Finder finder(mounts, machine.mounts);
   for (const char* directory : own_directories) finder.hide(directory);
-  for (const char* secret : secrets) finder.hide(machine.home + "/" + secret);
+  for (const char* secret : secrets) {
+    finder.hide(machine.home + "/" + secret);
+    if (!machine.known_home.empty()) finder.hide(machine.known_home + "/" + secret);
+  }
   for (const std::string& socket : machine.sockets) finder.hide(socket);
   finder.hide(machine.runtime_directory);
   for (const std::string& mask : request.masks) {

@@ -32,6 +32,25 @@ Result<void> refuse_wide_bind(const RunRequest& request, const Bind& bind, const
                 fmt::format("{} is or contains the home directory {}", who, quoted(machine.home)),
                 narrower);
   }
+  if (!machine.known_home.empty() && is_at_or_below(machine.known_home, bind.source)) {
+    return fail(Errc::bad_config,
+                fmt::format("{} is or contains the home directory {}", who,
+                            quoted(machine.known_home)),
+                narrower);
+  }
+  // What lies there is run or obeyed by the machine itself; a directory above them holds them all.
+  constexpr std::array<std::string_view, 6> wholly{"/etc", "/boot", "/usr", "/lib", "/bin", "/sbin"};
+  constexpr std::array<std::string_view, 3> above{"/var", "/opt", "/run"};
+  for (const std::string_view system : wholly) {
+    // Container images have their projects in /usr/src/app.
+    const bool project = bind.source.starts_with("/usr/src/");
+    if (project || !is_at_or_below(bind.source, system)) continue;
+    return fail(Errc::bad_config, fmt::format("{} belongs to the system", who), narrower);
+  }
+  for (const std::string_view system : above) {
+    if (bind.source != system) continue;
+    return fail(Errc::bad_config, fmt::format("{} belongs to the system", who), narrower);
+  }
   if (is_at_or_below(machine.program_directory, bind.source)) {
     return fail(Errc::bad_config,
                 fmt::format("{} contains the running sluice programs in {}", who,
@@ -58,6 +77,17 @@ Result<void> refuse_guarded(const RunRequest& request, const Bind& bind) {
 // Its own size may be chosen, and what lies in it on the host may be shown.
 bool is_in_shared_memory(std::string_view what, std::string_view path) {
   return is_at_or_below(path, "/dev/shm") && (path != "/dev/shm" || what == "the tmpfs");
+}
+
+// The kernel's own file systems of the host, and sluice's: not to be seen from inside, not even read-only.
+Result<void> refuse_source(const Bind& bind) {
+  constexpr std::array<std::string_view, 4> hosts{"/proc", "/sys", "/dev", "/run/sluice"};
+  for (const std::string_view own : hosts) {
+    if (!is_at_or_below(bind.source, own) || is_at_or_below(bind.source, "/dev/shm")) continue;
+    return fail(Errc::bad_config, fmt::format("the bind {} would show the machine's own {}", quoted(bind.source), own),
+                "the sandbox has its own; leave the bind out");
+  }
+  return {};
 }
 
 // Mounting over these would replace what encloses the agent or what tells it about its denials.
@@ -106,6 +136,7 @@ Result<void> refuse_dangerous(const RunRequest& request, const Machine& machine)
       if (auto fine = refuse_wide_bind(request, bind, machine); !fine) return fine;
       if (auto fine = refuse_guarded(request, bind); !fine) return fine;
     }
+    if (auto fine = refuse_source(bind); !fine) return fine;
     if (auto fine = refuse_destination("the bind", bind.destination); !fine) return fine;
   }
   for (const TmpfsOption& tmpfs : request.tmpfs) {

@@ -3,6 +3,8 @@
 #include <fmt/core.h>
 #include <sys/stat.h>
 
+#include <cerrno>
+
 #include "base/text.h"
 #include "launcher/paths.h"
 
@@ -41,6 +43,18 @@ Result<Bind> resolve_bind(const BindOption& option) {
   return Bind{*real, option.destination, option.access};
 }
 
+// `path` is one of the sandbox: below a bind it lies in the bind's source.
+bool is_there(const RunRequest& request, const std::string& path) {
+  struct stat status {};
+  if (::lstat(path.c_str(), &status) == 0) return true;
+  for (const Bind& bind : request.binds) {
+    if (!is_at_or_below(path, bind.destination)) continue;
+    const std::string source = bind.source + path.substr(bind.destination.size());
+    if (::lstat(source.c_str(), &status) == 0) return true;
+  }
+  return errno == EACCES;
+}
+
 void guard(RunRequest& request, std::string what, const std::string& path) {
   request.guarded.push_back({std::move(what), touched_paths(path), is_directory(path)});
 }
@@ -63,6 +77,12 @@ Result<RunRequest> make_request(const RequestInput& input) {
   if (options.audit) guard(request, "the audit file", *options.audit);
   request.tmpfs = options.tmpfs;
   request.masks = options.masks;
+  for (const std::string& mask : request.masks) {
+    // An agent could have moved it away in an earlier run: hiding nothing in silence would help it.
+    if (is_there(request, mask)) continue;
+    return fail(Errc::bad_config, fmt::format("there is nothing to hide at '{}'", text::printable(mask)),
+                "was it moved? leave the mask out, or name where it is now");
+  }
   request.environment = options.environment;
   request.pass_environment = options.pass_environment;
   request.command = options.command;

@@ -16,6 +16,7 @@
 #include "base/io.h"
 #include "base/text.h"
 #include "launcher/sandbox/privileges.h"
+#include "launcher/sandbox/set_id_files.h"
 #include "launcher/sandbox/tree.h"
 
 namespace sluice::launcher {
@@ -135,6 +136,9 @@ Result<Fd> open_bind_as_root(const Mount& bind, uid_t host_id) {
   auto set = set_attributes(tree->get(), attributes_of(bind), Recursive::no);
   if (!set) return Failure(set.error());
   if (bind.access == Access::read_write) {
+    if (auto fine = refuse_set_id_files(source->get(), bind.source); !fine) {
+      return Failure(fine.error());
+    }
     if (auto mapped = map_owner(tree->get(), bind, host_id); !mapped) {
       return Failure(mapped.error());
     }

@@ -124,6 +124,25 @@ class BadInput(Case):
         self.assert_refused(self.attempt("--bind", f"{self.home}:/opt:rw"))
         self.assert_refused(self.attempt("--bind", "/:/opt:rw"))
 
+    def test_a_workspace_or_bind_that_belongs_to_the_system(self):
+        """/etc, /usr, /var, the host's /proc: also where a default workspace would be one of them."""
+        for options in (
+            ("--workspace", "/etc"),
+            ("--workspace", "/usr/lib"),
+            ("--workspace", "/var"),
+            ("--bind", "/etc:/etc:rw"),
+            ("--bind", "/proc:/opt"),
+            ("--bind", "/sys/fs:/opt"),
+        ):
+            with self.subTest(options=options):
+                run = self.run_agent("true", options=options, status=125)
+                self.assertIn("hint: ", run.err)
+
+    def test_a_mask_that_would_hide_nothing(self):
+        """An agent may have moved it away in an earlier run."""
+        run = self.run_agent("true", options=("--mask", f"{self.workspace}/gone"), status=125)
+        self.assertIn("there is nothing to hide at", run.err)
+
     def test_a_sluice_yaml_in_the_workspace_that_nobody_has_trusted(self):
         """It is named and not obeyed."""
         text = "version: 1\nagents: {'*': {allow: [{any: true}]}}\n"
