@@ -89,7 +89,8 @@ Result<std::vector<Source>> read_sources(const std::string& path) {
     auto text = read_file(file.native(), max_bytes);
     if (!text) {
       Error unreadable = std::move(text.error());
-      if (unreadable.hint.empty()) unreadable.hint = "name a policy file that exists and that you may read";
+      if (unreadable.hint.empty())
+        unreadable.hint = "name a policy file that exists and that you may read";
       return Failure(std::move(unreadable));
     }
     bytes += text->size();

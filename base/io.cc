@@ -34,7 +34,8 @@ Result<std::string> read_file(const std::string& path, std::size_t limit) {
   const Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (!fd) return fail_errno(Errc::unavailable, fmt::format("cannot open '{}'", path));
   struct stat status {};
-  if (::fstat(fd.get(), &status) != 0) return fail_errno(Errc::unavailable, fmt::format("'{}'", path));
+  if (::fstat(fd.get(), &status) != 0)
+    return fail_errno(Errc::unavailable, fmt::format("'{}'", path));
   if (!S_ISREG(status.st_mode)) {
     return fail(Errc::bad_config, fmt::format("'{}' is no regular file", path), "name a file");
   }
@@ -55,7 +56,8 @@ Result<void> write_all(int fd, std::string_view name, std::string_view bytes) {
 
 Result<void> write_file(const std::string& path, std::string_view bytes) {
   const Fd fd(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
-  if (!fd) return fail_errno(Errc::not_permitted, fmt::format("cannot open '{}' for writing", path));
+  if (!fd)
+    return fail_errno(Errc::not_permitted, fmt::format("cannot open '{}' for writing", path));
   return write_all(fd.get(), path, bytes);
 }
 
@@ -64,7 +66,8 @@ Result<Fd> sealed_memfd(const char* name, std::string_view bytes) {
   if (!fd) return fail_errno(Errc::unavailable, "memfd_create");
   if (auto written = write_all(fd.get(), name, bytes); !written) return Failure(written.error());
   constexpr int seals = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE;
-  if (::fcntl(fd.get(), F_ADD_SEALS, seals) != 0) return fail_errno(Errc::unavailable, "F_ADD_SEALS");
+  if (::fcntl(fd.get(), F_ADD_SEALS, seals) != 0)
+    return fail_errno(Errc::unavailable, "F_ADD_SEALS");
   if (::lseek(fd.get(), 0, SEEK_SET) != 0) return fail_errno(Errc::unavailable, "lseek");
   return fd;
 }

@@ -10,8 +10,8 @@
 
 namespace sluice {
 
-// Reads a regular file to its end; more than `limit` bytes is an error, and so is anything that is no
-// regular file, without waiting for it.
+// Reads a regular file to its end; more than `limit` bytes is an error, and so is anything that is
+// no regular file, without waiting for it.
 Result<std::string> read_file(const std::string& path, std::size_t limit);
 // The same for an open file, pipe or socket.
 Result<std::string> read_fd(int fd, std::string_view name, std::size_t limit);

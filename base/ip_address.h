@@ -20,8 +20,9 @@ class IpAddress {
   // Host byte order: v4(0x7f000001) is 127.0.0.1.
   static constexpr IpAddress v4(std::uint32_t value) noexcept {
     IpAddress address;
-    address.bytes_ = {static_cast<std::uint8_t>(value >> 24), static_cast<std::uint8_t>(value >> 16),
-                      static_cast<std::uint8_t>(value >> 8), static_cast<std::uint8_t>(value)};
+    address.bytes_ = {static_cast<std::uint8_t>(value >> 24),
+                      static_cast<std::uint8_t>(value >> 16), static_cast<std::uint8_t>(value >> 8),
+                      static_cast<std::uint8_t>(value)};
     return address;
   }
   static constexpr IpAddress v6(const Bytes& bytes) noexcept {

@@ -1,4 +1,5 @@
-// Why a connection was allowed, denied or failed: the one vocabulary of wire, audit, metric and explain.
+// Why a connection was allowed, denied or failed: the one vocabulary of wire, audit, metric and
+// explain.
 #pragma once
 
 #include <array>

@@ -10,14 +10,15 @@ namespace sluice::text {
 // bidi controls (UAX #9), line separators, and bytes that are not UTF-8. Backslash is doubled.
 std::string printable(std::string_view untrusted);
 
-// Appends `value` as the inside of a JSON string (RFC 8259): quotes, backslash and controls escaped,
-// bytes that are not UTF-8 replaced by U+FFFD, C1 and bidi controls as \uXXXX.
+// Appends `value` as the inside of a JSON string (RFC 8259): quotes, backslash and controls
+// escaped, bytes that are not UTF-8 replaced by U+FFFD, C1 and bidi controls as \uXXXX.
 void append_json(std::string& out, std::string_view value);
 
 // How many bytes of `bytes`, from its beginning, are UTF-8 (RFC 3629); bytes.size() when all are.
 std::size_t valid_utf8_prefix(std::string_view bytes);
 
-// The word of `known` nearest to `word` by edit distance, or "" when none is near enough to suggest.
+// The word of `known` nearest to `word` by edit distance, or "" when none is near enough to
+// suggest.
 template <class Range>
 std::string nearest(std::string_view word, const Range& known);
 

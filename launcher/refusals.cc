@@ -33,13 +33,14 @@ Result<void> refuse_wide_bind(const RunRequest& request, const Bind& bind, const
                 narrower);
   }
   if (!machine.known_home.empty() && is_at_or_below(machine.known_home, bind.source)) {
-    return fail(Errc::bad_config,
-                fmt::format("{} is or contains the home directory {}", who,
-                            quoted(machine.known_home)),
-                narrower);
+    return fail(
+        Errc::bad_config,
+        fmt::format("{} is or contains the home directory {}", who, quoted(machine.known_home)),
+        narrower);
   }
   // What lies there is run or obeyed by the machine itself; a directory above them holds them all.
-  constexpr std::array<std::string_view, 6> wholly{"/etc", "/boot", "/usr", "/lib", "/bin", "/sbin"};
+  constexpr std::array<std::string_view, 6> wholly{"/etc", "/boot", "/usr",
+                                                   "/lib", "/bin",  "/sbin"};
   constexpr std::array<std::string_view, 3> above{"/var", "/opt", "/run"};
   for (const std::string_view system : wholly) {
     // Container images have their projects in /usr/src/app.
@@ -79,13 +80,16 @@ bool is_in_shared_memory(std::string_view what, std::string_view path) {
   return is_at_or_below(path, "/dev/shm") && (path != "/dev/shm" || what == "the tmpfs");
 }
 
-// The kernel's own file systems of the host, and sluice's: not to be seen from inside, not even read-only.
+// The kernel's own file systems of the host, and sluice's: not to be seen from inside, not even
+// read-only.
 Result<void> refuse_source(const Bind& bind) {
   constexpr std::array<std::string_view, 4> hosts{"/proc", "/sys", "/dev", "/run/sluice"};
   for (const std::string_view own : hosts) {
     if (!is_at_or_below(bind.source, own) || is_at_or_below(bind.source, "/dev/shm")) continue;
-    return fail(Errc::bad_config, fmt::format("the bind {} would show the machine's own {}", quoted(bind.source), own),
-                "the sandbox has its own; leave the bind out");
+    return fail(
+        Errc::bad_config,
+        fmt::format("the bind {} would show the machine's own {}", quoted(bind.source), own),
+        "the sandbox has its own; leave the bind out");
   }
   return {};
 }

@@ -80,7 +80,8 @@ Result<RunRequest> make_request(const RequestInput& input) {
   for (const std::string& mask : request.masks) {
     // An agent could have moved it away in an earlier run: hiding nothing in silence would help it.
     if (is_there(request, mask)) continue;
-    return fail(Errc::bad_config, fmt::format("there is nothing to hide at '{}'", text::printable(mask)),
+    return fail(Errc::bad_config,
+                fmt::format("there is nothing to hide at '{}'", text::printable(mask)),
                 "was it moved? leave the mask out, or name where it is now");
   }
   request.environment = options.environment;

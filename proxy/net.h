@@ -1,4 +1,5 @@
-// Asio names with our defaults: one executor type, outcomes as values, nothing thrown on the data path.
+// Asio names with our defaults: one executor type, outcomes as values, nothing thrown on the data
+// path.
 #pragma once
 
 #include <boost/asio/as_tuple.hpp>
@@ -25,8 +26,8 @@ using Clock = std::chrono::steady_clock;
 using Executor = asio::io_context::executor_type;
 
 // Habits that GCC 12 asks for: no aggregate temporary among the arguments of an awaited call (it is
-// destroyed twice), and no co_await behind && or || (in a loop's condition it is evaluated first, in others
-// the frame may be read wrongly): a statement of its own instead.
+// destroyed twice), and no co_await behind && or || (in a loop's condition it is evaluated first,
+// in others the frame may be read wrongly): a statement of its own instead.
 //
 // A network error is an ordinary outcome here, so every operation returns [error_code, value].
 using Token = asio::as_tuple_t<asio::use_awaitable_t<Executor>>;
@@ -38,10 +39,11 @@ using TcpEndpoint = Tcp::endpoint;
 using Socket = Token::as_default_on_t<asio::basic_stream_socket<Tcp, Executor>>;
 using Acceptor = Token::as_default_on_t<asio::basic_socket_acceptor<Tcp, Executor>>;
 using UdpSocket = Token::as_default_on_t<asio::basic_datagram_socket<asio::ip::udp, Executor>>;
-using Timer = Token::as_default_on_t<
-    asio::basic_waitable_timer<Clock, asio::wait_traits<Clock>, Executor>>;
+using Timer =
+    Token::as_default_on_t<asio::basic_waitable_timer<Clock, asio::wait_traits<Clock>, Executor>>;
 
-// Conversions between Asio's addresses and ours; an IPv4-mapped address becomes the IPv4 address it is.
+// Conversions between Asio's addresses and ours; an IPv4-mapped address becomes the IPv4 address it
+// is.
 IpAddress from_asio(const asio::ip::address& address) noexcept;
 asio::ip::address to_asio(const IpAddress& address) noexcept;
 

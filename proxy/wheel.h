@@ -1,4 +1,5 @@
-// One coarse timer for all deadlines of a thread: arming one costs no system call and no allocation.
+// One coarse timer for all deadlines of a thread: arming one costs no system call and no
+// allocation.
 #pragma once
 
 #include <boost/intrusive/list.hpp>
@@ -14,8 +15,9 @@ class Wheel;
 class Deadline : public boost::intrusive::list_base_hook<
                      boost::intrusive::link_mode<boost::intrusive::auto_unlink>> {
  public:
-  // Sockets whose operations are cancelled when the time is over, again at every tick until the deadline
-  // is disarmed: an operation that begins after the first cancellation must not wait for ever.
+  // Sockets whose operations are cancelled when the time is over, again at every tick until the
+  // deadline is disarmed: an operation that begins after the first cancellation must not wait for
+  // ever.
   Deadline(Wheel& wheel, Socket& first) noexcept : wheel_(wheel), first_(&first) {}
   Deadline(const Deadline&) = delete;
   Deadline& operator=(const Deadline&) = delete;

@@ -34,7 +34,8 @@ class Worker {
                                                 std::shared_ptr<const ResolverSettings> settings);
   ~Worker();
 
-  // Breaks off every session of `agent` (null: of all agents) on this thread. They end by themselves.
+  // Breaks off every session of `agent` (null: of all agents) on this thread. They end by
+  // themselves.
   void break_off(const Agent* agent) noexcept;
 
   Shared& shared;

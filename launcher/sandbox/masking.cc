@@ -1,6 +1,5 @@
 #include "launcher/sandbox/masking.h"
 
-#include <fcntl.h>
 #include <fmt/core.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -8,6 +7,7 @@
 #include <cerrno>
 
 #include "base/text.h"
+#include "launcher/sandbox/mount_points.h"
 #include "launcher/sandbox/tree.h"
 
 namespace sluice::launcher {
@@ -25,21 +25,21 @@ Result<Fd> cover_for(mode_t type) {
   return empty;
 }
 
-bool is_out_of_reach(int error_number) {
-  return error_number == ENOENT || error_number == ENOTDIR || error_number == EACCES;
-}
-
 }  // namespace
 
 Result<void> hide(const std::string& path) {
-  const Fd target(::open(path.c_str(), O_PATH | O_CLOEXEC));
-  if (!target && is_out_of_reach(errno)) return {};
+  Place place = walk({.path = path});
+  if (place.error == ENOENT || place.error == ENOTDIR) return {};
   const std::string what = fmt::format("cannot hide '{}'", text::printable(path));
+  if (place.error == EACCES && !is_root_directory(place.directory.get())) {
+    place = {std::move(place.directory), Fd{}, {}, 0};
+  }
+  if (place.error != 0) return Failure(errno_error(Errc::not_permitted, what, place.error));
   struct stat status {};
-  if (!target || ::fstat(target.get(), &status) != 0) return fail_errno(Errc::not_permitted, what);
+  if (::fstat(place.found.get(), &status) != 0) return fail_errno(Errc::not_permitted, what);
   auto cover = cover_for(status.st_mode);
   if (!cover) return Failure(cover.error());
-  if (auto done = attach(cover->get(), target.get()); !done) {
+  if (auto done = attach(cover->get(), place.found.get()); !done) {
     return fail(Errc::not_permitted, fmt::format("{}: {}", what, done.error().what));
   }
   return {};

@@ -7,8 +7,9 @@
 
 namespace sluice::launcher {
 
-// Needs the new /dev. What does not exist, or lies where this id cannot look, is left alone: the
-// agent has the same id.
+// Needs the new /dev. What does not exist is left alone. Of what lies where this id cannot look,
+// the directory that is closed is covered: the agent has the same id, and opens its own with
+// chmod(1).
 Result<void> hide(const std::string& path);
 
 }  // namespace sluice::launcher

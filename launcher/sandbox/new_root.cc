@@ -56,9 +56,10 @@ Result<void> mount_one(const Mount& mount, MountPoints& points, Fd bind) {
   if (!point) return mount.required ? Failure(point.error()) : Result<void>{};
   switch (mount.kind) {
     case Mount::Kind::shadow:
-      return points.cover(mount.path, mount.mode);
+      return points.cover(point->get(), mount.mode);
     case Mount::Kind::bind:
-      return attach(bind.get(), point->get());
+      if (auto done = attach(bind.get(), point->get()); !done) return done;
+      return points.refuse_links_in(bind.get());
     case Mount::Kind::tmpfs:
       break;
   }

@@ -131,6 +131,21 @@ void refuse_set_id_bits(Rules& rules) {
   rules.refuse("openat2", {}, ENOSYS);
 }
 
+// The supervisor and the proxy may run under the agent's host id. Asking stays allowed.
+void refuse_limits_of_others(Rules& rules) {
+  const scmp_arg_cmp sets_new_limits{2, SCMP_CMP_NE, 0, 0};
+  for (unsigned bit = 0; bit < 32; ++bit) {
+    rules.refuse("prlimit64", {has_bits(0, std::uint64_t{1} << bit), sets_new_limits});
+  }
+}
+
+void refuse_device_nodes(Rules& rules) {
+  for (const std::uint64_t type : {std::uint64_t{S_IFCHR}, std::uint64_t{S_IFBLK}}) {
+    rules.refuse("mknod", {{1, SCMP_CMP_MASKED_EQ, S_IFMT, type}});
+    rules.refuse("mknodat", {{2, SCMP_CMP_MASKED_EQ, S_IFMT, type}});
+  }
+}
+
 void refuse_terminal_injection(Rules& rules) {
   for (const unsigned long request : {TIOCSTI, TIOCLINUX})
     rules.refuse("ioctl", {equals(1, request)});
@@ -194,6 +209,8 @@ Result<FilterProgram> compile_filter() {
   refuse_families(rules);
   refuse_namespaces(rules);
   refuse_set_id_bits(rules);
+  refuse_limits_of_others(rules);
+  refuse_device_nodes(rules);
   refuse_terminal_injection(rules);
   if (!rules.failure().empty()) return fail(Errc::bug, "seccomp " + rules.failure());
   return export_program(context.get());

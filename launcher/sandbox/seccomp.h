@@ -15,7 +15,8 @@ using FilterProgram = std::vector<sock_filter>;
 // an AF_VSOCK socket. Numbers newer than libseccomp knows, the x32 numbers and foreign
 // architectures (int 0x80) answer ENOSYS, so that libc's fallbacks work; what is denied answers
 // EPERM, but unknown address families EAFNOSUPPORT. Setuid and setgid bits cannot be given to a
-// file (systemd's RestrictSUIDSGID).
+// file (systemd's RestrictSUIDSGID), device nodes cannot be made, and limits be set only for pid 0,
+// the caller.
 Result<FilterProgram> compile_filter();
 
 // seccomp(2), SECCOMP_SET_MODE_FILTER, on the calling thread, which must have no_new_privs.

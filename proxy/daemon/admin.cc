@@ -43,7 +43,8 @@ Task<void> converse(Descriptor& connection, const metrics::Registry& registry) {
   for (;;) {
     const auto head = wire::parse_request_head(bytes, {.bytes = 8192, .fields = 64}, scanned);
     if (!head) {
-      const std::string reply = response("400 Bad Request", "text/plain", head.error().why + "\n", true);
+      const std::string reply =
+          response("400 Bad Request", "text/plain", head.error().why + "\n", true);
       co_await asio::async_write(connection, asio::buffer(reply), Token());
       co_return;
     }
@@ -78,12 +79,15 @@ std::string admin_response(std::string_view method, std::string_view target,
                            const metrics::Registry& registry) {
   const bool with_body = method != "HEAD";
   if (method != "GET" && method != "HEAD") {
-    return response("405 Method Not Allowed", "text/plain", "only GET and HEAD are answered here\n", true);
+    return response("405 Method Not Allowed", "text/plain", "only GET and HEAD are answered here\n",
+                    true);
   }
   const std::string_view path = target.substr(0, target.find('?'));
   if (path == "/metrics") return response("200 OK", metrics_type, registry.exposition(), with_body);
-  if (path == "/healthz" || path == "/readyz") return response("200 OK", "text/plain", "ok\n", with_body);
-  return response("404 Not Found", "text/plain", "there are /metrics, /healthz and /readyz\n", with_body);
+  if (path == "/healthz" || path == "/readyz")
+    return response("200 OK", "text/plain", "ok\n", with_body);
+  return response("404 Not Found", "text/plain", "there are /metrics, /healthz and /readyz\n",
+                  with_body);
 }
 
 Task<void> serve_admin(asio::io_context& io, const metrics::Registry& registry, Fd listener) {
@@ -99,7 +103,8 @@ Task<void> serve_admin(asio::io_context& io, const metrics::Registry& registry, 
     if (waiting) co_return;
     Fd connection;
     if (*open < most_at_once) {
-      connection.reset(::accept4(readable.native_handle(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+      connection.reset(
+          ::accept4(readable.native_handle(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
     }
     if (connection) {
       spawn(io, serve_one(io, registry, std::move(connection), open));
@@ -112,12 +117,14 @@ Task<void> serve_admin(asio::io_context& io, const metrics::Registry& registry, 
 
 Result<Fd> listen_admin(const IpAddress& address, std::uint16_t port) {
   const TcpEndpoint endpoint(to_asio(address), port);
-  Fd listener(::socket(endpoint.protocol().family(), SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  Fd listener(
+      ::socket(endpoint.protocol().family(), SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!listener) return fail_errno(Errc::unavailable, "socket");
   const int one = 1;
   ::setsockopt(listener.get(), SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
   if (::bind(listener.get(), endpoint.data(), static_cast<socklen_t>(endpoint.size())) != 0) {
-    return fail_errno(Errc::unavailable, fmt::format("cannot listen on {}:{}", address.to_string(), port),
+    return fail_errno(Errc::unavailable,
+                      fmt::format("cannot listen on {}:{}", address.to_string(), port),
                       "another sluiced may run; change admin.address");
   }
   if (::listen(listener.get(), SOMAXCONN) != 0) return fail_errno(Errc::unavailable, "listen");

@@ -39,8 +39,8 @@ bool is_closed(const ErrorCode& error) {
   return error == asio::error::operation_aborted || error == asio::error::bad_descriptor;
 }
 
-Task<void> accept_all(Worker& worker, std::shared_ptr<Agent> agent, std::shared_ptr<Acceptor> acceptor,
-                      netns::Role role) {
+Task<void> accept_all(Worker& worker, std::shared_ptr<Agent> agent,
+                      std::shared_ptr<Acceptor> acceptor, netns::Role role) {
   Timer pause(worker.io);
   while (acceptor->is_open()) {
     auto [error, socket] = co_await acceptor->async_accept();
@@ -75,17 +75,19 @@ Result<void> open_in(Registration::Thread& thread, const netns::RoleSocket& sock
     thread.acceptors.push_back(std::make_shared<Acceptor>(thread.worker.io));
     thread.acceptors.back()->assign(v4 ? Tcp::v4() : Tcp::v6(), copy->get(), error);
   }
-  if (error) return fail(Errc::unavailable, fmt::format("cannot watch a listener: {}", error.message()));
+  if (error)
+    return fail(Errc::unavailable, fmt::format("cannot watch a listener: {}", error.message()));
   (void)copy->release();
   return {};
 }
 
-void serve_in(const std::shared_ptr<Registration::Thread>& thread, const std::shared_ptr<Agent>& agent,
-              const std::vector<netns::Role>& roles) {
+void serve_in(const std::shared_ptr<Registration::Thread>& thread,
+              const std::shared_ptr<Agent>& agent, const std::vector<netns::Role>& roles) {
   Worker& worker = thread->worker;
   auto acceptor = thread->acceptors.begin();
   for (const netns::Role role : roles) {
-    if (role != netns::Role::dns_udp) spawn(worker.io, accept_all(worker, agent, *acceptor++, role));
+    if (role != netns::Role::dns_udp)
+      spawn(worker.io, accept_all(worker, agent, *acceptor++, role));
   }
   if (thread->dns) spawn(worker.io, serve_dns_udp(worker, agent, thread->dns));
 }
@@ -109,7 +111,8 @@ Result<std::uint64_t> Agents::verify(const Application& application) const {
                 "letters, digits, '.', '_' and '-', at most 63");
   }
   if (live_.contains(application.name)) {
-    return fail(Errc::unavailable, fmt::format("the agent name '{}' is taken", shown), "choose another name");
+    return fail(Errc::unavailable, fmt::format("the agent name '{}' is taken", shown),
+                "choose another name");
   }
   std::optional<std::uint64_t> cookie;
   std::array<int, netns::role_count> seen{};
@@ -132,7 +135,8 @@ Result<std::uint64_t> Agents::verify(const Application& application) const {
   }
   for (const auto& [name, registration] : live_) {
     if (registration->netns_cookie == *cookie) {
-      return fail(Errc::not_permitted, fmt::format("the network namespace is that of agent '{}'", name));
+      return fail(Errc::not_permitted,
+                  fmt::format("the network namespace is that of agent '{}'", name));
     }
   }
   return *cookie;
@@ -141,8 +145,8 @@ Result<std::uint64_t> Agents::verify(const Application& application) const {
 Result<std::shared_ptr<Registration>> Agents::add(Application application) {
   const auto cookie = verify(application);
   if (!cookie) return Failure(cookie.error());
-  auto agent = std::make_shared<Agent>(application.name, policy_, shared_.registry.agent(application.name),
-                                       application.peer);
+  auto agent = std::make_shared<Agent>(application.name, policy_,
+                                       shared_.registry.agent(application.name), application.peer);
   for (const netns::Binding& binding : application.names) {
     const auto host = allowlists::Host::parse(binding.name);
     if (!host || !host->is_name() || host->name() != binding.name) {

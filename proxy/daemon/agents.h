@@ -43,9 +43,9 @@ class Agents {
     std::vector<netns::Binding> names;
     std::shared_ptr<const Fd> peer;
   };
-  // Checks the name and every socket (netns::verify_socket), and begins to serve. Refused: a name that is
-  // no agent name or is taken, a socket that is not what its role says, roles missing or twice, sockets of
-  // different namespaces, of sluiced's own, or of another live agent's.
+  // Checks the name and every socket (netns::verify_socket), and begins to serve. Refused: a name
+  // that is no agent name or is taken, a socket that is not what its role says, roles missing or
+  // twice, sockets of different namespaces, of sluiced's own, or of another live agent's.
   Result<std::shared_ptr<Registration>> add(Application application);
 
   // Closes the listeners and breaks off the agent's sessions on every thread.

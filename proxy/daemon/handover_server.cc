@@ -42,7 +42,8 @@ class Peer {
     return netns::send_packet(socket_->get(), netns::encode(answer)).has_value();
   }
   bool refuse(const Error& error) {
-    const std::string text = error.hint.empty() ? error.what : fmt::format("{} ({})", error.what, error.hint);
+    const std::string text =
+        error.hint.empty() ? error.what : fmt::format("{} ({})", error.what, error.hint);
     log::warning("a registration was refused: {}", text);
     return say(netns::Refused{text});
   }
@@ -59,14 +60,16 @@ class Peer {
 
 bool Peer::remember(netns::Names request) {
   if (registration_ || names_.size() + request.names.size() > SyntheticNames::max_names) {
-    return refuse({Errc::bad_config, "names come before the registration, and at most 16384", "", {}});
+    return refuse(
+        {Errc::bad_config, "names come before the registration, and at most 16384", "", {}});
   }
   std::move(request.names.begin(), request.names.end(), std::back_inserter(names_));
   return say(netns::Accepted{});
 }
 
 bool Peer::enroll(netns::Register request, std::vector<Fd> fds) {
-  if (registration_) return refuse({Errc::bad_config, "this connection has a registration", "", {}});
+  if (registration_)
+    return refuse({Errc::bad_config, "this connection has a registration", "", {}});
   if (fds.size() != request.sockets.size()) {
     return refuse({Errc::bad_config, "not as many descriptors as sockets are named", "", {}});
   }
@@ -80,7 +83,8 @@ bool Peer::enroll(netns::Register request, std::vector<Fd> fds) {
   auto registration = agents_.add(std::move(application));
   if (!registration) return refuse(registration.error());
   registration_ = std::move(*registration);
-  return say(netns::Registered{fmt::format("{}-{:x}", registration_->agent->name, registration_->netns_cookie)});
+  return say(netns::Registered{
+      fmt::format("{}-{:x}", registration_->agent->name, registration_->netns_cookie)});
 }
 
 Task<bool> Peer::dismiss() {
@@ -97,7 +101,8 @@ Task<bool> Peer::dismiss() {
     co_await pause.async_wait();
   } while (registration->agent->sessions > 0 && Clock::now() < until);
   const metrics::Totals counted = registration->agent->metrics->totals();
-  netns::Totals totals{.allowed = counted.allowed, .bytes_up = counted.bytes_up, .bytes_down = counted.bytes_down};
+  netns::Totals totals{
+      .allowed = counted.allowed, .bytes_up = counted.bytes_up, .bytes_down = counted.bytes_down};
   for (std::size_t i = 0; i < reason_count; ++i) {
     const std::uint64_t count = counted.denied[i] + counted.dns_denied[i];
     if (count > 0) totals.denied[std::string(reason_name(static_cast<Reason>(i)))] = count;
@@ -175,8 +180,9 @@ Task<void> accept_peers(asio::io_context& io, Agents& agents, Fd listener) {
       continue;
     }
     log::warning("a peer that is neither root nor sluiced's user was turned away");
-    (void)netns::send_packet(peer.get(), netns::encode(netns::Answer(netns::Refused{
-                                             "only root and sluiced's own user may hand over agents"})));
+    (void)netns::send_packet(
+        peer.get(), netns::encode(netns::Answer(
+                        netns::Refused{"only root and sluiced's own user may hand over agents"})));
   }
 }
 

@@ -49,7 +49,8 @@ std::shared_ptr<const ResolverSettings> resolver_settings(const Config::Resolver
   auto settings = std::make_shared<ResolverSettings>();
   settings->hosts = HostsFile::parse(optional_file(config.hosts_file));
   settings->timeout = config.timeout;
-  for (const Endpoint& server : config.servers) settings->servers.push_back({server.address, server.port});
+  for (const Endpoint& server : config.servers)
+    settings->servers.push_back({server.address, server.port});
   if (settings->servers.empty()) {
     for (const IpAddress& server : parse_resolv_conf(optional_file("/etc/resolv.conf"))) {
       settings->servers.push_back({server, 53});
@@ -61,7 +62,8 @@ std::shared_ptr<const ResolverSettings> resolver_settings(const Config::Resolver
 // "N:NAME": a descriptor that the supervisor left open, and the file's name in rules and errors.
 Result<allowlists::Source> inherited_source(const std::string& argument) {
   const std::size_t colon = argument.find(':');
-  if (colon == std::string::npos) return fail(Errc::bad_config, fmt::format("--policy-fd '{}'", argument), "N:NAME");
+  if (colon == std::string::npos)
+    return fail(Errc::bad_config, fmt::format("--policy-fd '{}'", argument), "N:NAME");
   const Fd fd(std::atoi(argument.c_str()));
   auto text = read_fd(fd.get(), argument.substr(colon + 1), std::size_t{64} * 1024 * 1024);
   if (!text) return Failure(text.error());
@@ -81,7 +83,8 @@ int run(ServerOrder order) {
 int run_embedded(const Arguments& arguments) {
   log::init("sluiced", log::Level::warning);
   if (arguments.handover_fd < 0) {
-    return complain({Errc::bad_config, "--embedded needs --handover-fd", "'sluice run' starts it so", {}});
+    return complain(
+        {Errc::bad_config, "--embedded needs --handover-fd", "'sluice run' starts it so", {}});
   }
   ServerOrder order{.resolver = resolver_settings({})};
   order.handover_peer = inherited(arguments.handover_fd);
@@ -109,10 +112,12 @@ int run_embedded(const Arguments& arguments) {
 }
 
 Result<Fd> open_audit(const Config::Audit& audit) {
-  Fd fd(audit.to_stdout ? ::fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3)
-                        : ::open(audit.file.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640));
-  if (!fd) return fail_errno(Errc::unavailable, fmt::format("cannot open the audit file '{}'", audit.file),
-                             "create its directory, or change audit.file");
+  Fd fd(audit.to_stdout
+            ? ::fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3)
+            : ::open(audit.file.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640));
+  if (!fd)
+    return fail_errno(Errc::unavailable, fmt::format("cannot open the audit file '{}'", audit.file),
+                      "create its directory, or change audit.file");
   return fd;
 }
 
@@ -143,8 +148,9 @@ int run_shared(const Arguments& arguments) {
   if (!loaded) return complain(loaded.error());
   for (const Error& warning : loaded->warnings) log::warning("{}", to_string(warning));
   if (arguments.check) return 0;
-  ServerOrder order{.threads = config->threads != 0 ? config->threads
-                                                    : std::max(1U, std::thread::hardware_concurrency()),
+  ServerOrder order{.threads = config->threads != 0
+                                   ? config->threads
+                                   : std::max(1U, std::thread::hardware_concurrency()),
                     .resolver = resolver_settings(config->resolver),
                     .timeouts = config->timeouts,
                     .policy = std::move(loaded->policy)};
@@ -160,10 +166,14 @@ int main(int argc, char** argv) {
   Arguments arguments;
   CLI::App app("sluiced: the proxy through which sluice's agents reach what the policy allows");
   app.set_version_flag("--version", SLUICE_VERSION);
-  auto* config = app.add_option("--config", arguments.config, "configuration file of a shared sluiced");
-  app.add_flag("--check", arguments.check, "validate the configuration and its policy, then exit")->needs(config);
-  auto* embedded = app.add_flag("--embedded", arguments.embedded, "for 'sluice run': serve one supervisor");
-  app.add_option("--handover-fd", arguments.handover_fd, "connected handover socket")->needs(embedded);
+  auto* config =
+      app.add_option("--config", arguments.config, "configuration file of a shared sluiced");
+  app.add_flag("--check", arguments.check, "validate the configuration and its policy, then exit")
+      ->needs(config);
+  auto* embedded =
+      app.add_flag("--embedded", arguments.embedded, "for 'sluice run': serve one supervisor");
+  app.add_option("--handover-fd", arguments.handover_fd, "connected handover socket")
+      ->needs(embedded);
   app.add_option("--policy-fd", arguments.policy_fds, "N:NAME, a policy file")->needs(embedded);
   app.add_option("--audit-fd", arguments.audit_fd, "where audit lines go")->needs(embedded);
   app.add_option("--admin-fd", arguments.admin_fd, "listening admin socket")->needs(embedded);

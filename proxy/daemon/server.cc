@@ -138,8 +138,8 @@ Result<int> Server::run() {
     // The terminal's signals are for the agent; this process ends with its supervisor.
     for (const int number : {SIGINT, SIGHUP, SIGQUIT, SIGTSTP}) ::signal(number, SIG_IGN);
     if (auto closed = enclose(*order_.enclosure); !closed) return Failure(closed.error());
-    // After enclose(): a change of credentials clears it. The handover connection ends us as well; this is
-    // for a supervisor that dies while something holds its end.
+    // After enclose(): a change of credentials clears it. The handover connection ends us as well;
+    // this is for a supervisor that dies while something holds its end.
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   }
   ::signal(SIGPIPE, SIG_IGN);

@@ -19,13 +19,13 @@ struct ServerOrder {
   std::shared_ptr<const ResolverSettings> resolver;
   Config::Timeouts timeouts;
   std::shared_ptr<const allowlists::Policy> policy;
-  Fd audit;                             // none: no audit lines
+  Fd audit;  // none: no audit lines
   std::vector<Fd> admin_listeners;
   OwnListeners own_listeners;
-  Fd handover_peer;                     // embedded: the one supervisor; sluiced ends with it
-  Fd handover_listener;                 // shared: for many
-  std::optional<Enclosure> enclosure;   // embedded: entered before anything of an agent is read
-  std::string policy_path;              // shared: read again on SIGHUP
+  Fd handover_peer;                    // embedded: the one supervisor; sluiced ends with it
+  Fd handover_listener;                // shared: for many
+  std::optional<Enclosure> enclosure;  // embedded: entered before anything of an agent is read
+  std::string policy_path;             // shared: read again on SIGHUP
 };
 
 // Runs until SIGTERM, SIGINT or, embedded, until the supervisor is gone. Answers the exit status.

@@ -1,4 +1,5 @@
-// Starts a coroutine that nobody awaits. The only place that does; an exception ends that coroutine alone.
+// Starts a coroutine that nobody awaits. The only place that does; an exception ends that coroutine
+// alone.
 #pragma once
 
 #include <boost/asio/co_spawn.hpp>

@@ -26,10 +26,11 @@ Result<Fd> listen_unix(const std::string& path, int type, mode_t mode) {
                 "unix(7) allows 107 bytes");
   }
   std::memcpy(address.sun_path, path.c_str(), path.size());
-  struct stat status{};
+  struct stat status {};
   if (::lstat(path.c_str(), &status) == 0) {
     if (!S_ISSOCK(status.st_mode)) {
-      return fail(Errc::bad_config, fmt::format("'{}' exists and is no socket", path), "name another path");
+      return fail(Errc::bad_config, fmt::format("'{}' exists and is no socket", path),
+                  "name another path");
     }
     const Fd probe(::socket(AF_UNIX, type | SOCK_CLOEXEC, 0));
     if (!probe) return fail_errno(Errc::unavailable, "socket");
@@ -37,7 +38,8 @@ Result<Fd> listen_unix(const std::string& path, int type, mode_t mode) {
       return fail(Errc::unavailable, fmt::format("another sluiced answers at '{}'", path),
                   "stop it first, or name another path");
     }
-    if (errno != ECONNREFUSED) return fail_errno(Errc::unavailable, fmt::format("cannot ask '{}'", path));
+    if (errno != ECONNREFUSED)
+      return fail_errno(Errc::unavailable, fmt::format("cannot ask '{}'", path));
     ::unlink(path.c_str());
   }
   Fd listener(::socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
@@ -46,7 +48,8 @@ Result<Fd> listen_unix(const std::string& path, int type, mode_t mode) {
     return fail_errno(Errc::unavailable, fmt::format("cannot bind '{}'", path),
                       "the directory must exist and be writable");
   }
-  if (::chmod(path.c_str(), mode) != 0) return fail_errno(Errc::unavailable, fmt::format("chmod '{}'", path));
+  if (::chmod(path.c_str(), mode) != 0)
+    return fail_errno(Errc::unavailable, fmt::format("chmod '{}'", path));
   if (::listen(listener.get(), SOMAXCONN) != 0) return fail_errno(Errc::unavailable, "listen");
   return listener;
 }

@@ -10,8 +10,9 @@
 
 namespace sluice::proxy {
 
-// Binds and listens, non-blocking and close-on-exec. `type` is SOCK_STREAM or SOCK_SEQPACKET. Errors: a
-// path longer than unix(7) allows, a socket that answers there already, a path that is no socket.
+// Binds and listens, non-blocking and close-on-exec. `type` is SOCK_STREAM or SOCK_SEQPACKET.
+// Errors: a path longer than unix(7) allows, a socket that answers there already, a path that is no
+// socket.
 Result<Fd> listen_unix(const std::string& path, int type, mode_t mode);
 
 }  // namespace sluice::proxy

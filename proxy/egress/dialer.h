@@ -16,18 +16,18 @@ namespace sluice::proxy {
 using OwnListeners = std::vector<TcpEndpoint>;
 
 struct DialOrder {
-  allowlists::Target target;                 // a name, or a literal address that decide() allowed
-  const allowlists::AgentRules& rules;       // of the agent; outlive the dial
+  allowlists::Target target;            // a name, or a literal address that decide() allowed
+  const allowlists::AgentRules& rules;  // of the agent; outlive the dial
   std::chrono::milliseconds connect_timeout{10'000};  // for all addresses together
 };
 
 // An open connection, or why there is none.
 struct Dialled {
   Socket socket;
-  IpAddress address;  // the one that was connected, or the last one that was judged
-  Reason reason = Reason::internal;    // for !connected
-  std::string_view rule = "default";   // the cidr rule that refused the address
-  std::string why;                     // one sentence for the audit line; may be empty
+  IpAddress address;                  // the one that was connected, or the last one that was judged
+  Reason reason = Reason::internal;   // for !connected
+  std::string_view rule = "default";  // the cidr rule that refused the address
+  std::string why;                    // one sentence for the audit line; may be empty
   bool connected = false;
 };
 
@@ -36,8 +36,8 @@ class Dialer {
   Dialer(asio::io_context& io, Resolver& resolver, RouteQuery& routes, const OwnListeners& own)
       : io_(io), resolver_(resolver), routes_(routes), own_(own) {}
 
-  // Resolves once, judges each address by the agent's rules and the kernel's routes, and connects to
-  // the first survivor that answers: exactly the address that was judged.
+  // Resolves once, judges each address by the agent's rules and the kernel's routes, and connects
+  // to the first survivor that answers: exactly the address that was judged.
   Task<Dialled> dial(DialOrder order);
 
  private:

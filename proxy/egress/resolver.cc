@@ -8,16 +8,15 @@
 
 #include <algorithm>
 #include <boost/asio/any_completion_handler.hpp>
-#include <boost/asio/post.hpp>
 #include <boost/asio/posix/basic_stream_descriptor.hpp>
+#include <boost/asio/post.hpp>
 #include <map>
 #include <unordered_map>
 
 namespace sluice::proxy {
 namespace {
 
-using Descriptor =
-    Token::as_default_on_t<asio::posix::basic_stream_descriptor<Executor>>;
+using Descriptor = Token::as_default_on_t<asio::posix::basic_stream_descriptor<Executor>>;
 
 constexpr std::size_t max_cached_names = 4096;
 constexpr std::size_t max_addresses_per_name = 16;
@@ -37,8 +36,8 @@ ares_ssize_t receive(ares_socket_t socket, void* data, size_t size, int flags, s
 ares_ssize_t send_vector(ares_socket_t socket, const iovec* parts, int count, void*) {
   return ::writev(socket, parts, count);
 }
-constexpr ares_socket_functions socket_functions = {open_socket, close_socket, connect_socket, receive,
-                                                    send_vector};
+constexpr ares_socket_functions socket_functions = {open_socket, close_socket, connect_socket,
+                                                    receive, send_vector};
 
 IpAddress address_of(const sockaddr* address) {
   if (address->sa_family == AF_INET) {
@@ -50,7 +49,8 @@ IpAddress address_of(const sockaddr* address) {
 }
 
 // RFC 8305 4: families alternate, IPv6 first, each in the order of the answer.
-std::vector<IpAddress> interleave(const std::vector<IpAddress>& v6, const std::vector<IpAddress>& v4) {
+std::vector<IpAddress> interleave(const std::vector<IpAddress>& v6,
+                                  const std::vector<IpAddress>& v4) {
   std::vector<IpAddress> mixed;
   for (std::size_t i = 0; i < std::max(v6.size(), v4.size()); ++i) {
     if (i < v6.size()) mixed.push_back(v6[i]);
@@ -86,7 +86,8 @@ class Resolver::Engine {
     std::vector<IpAddress> addresses;
     Clock::time_point until;
   };
-  // c-ares's interest in one of its sockets. The descriptor is c-ares's: release it, never close it.
+  // c-ares's interest in one of its sockets. The descriptor is c-ares's: release it, never close
+  // it.
   struct Watch {
     explicit Watch(asio::io_context& io, int fd) : descriptor(io, fd) {}
     ~Watch() { (void)descriptor.release(); }
@@ -119,7 +120,8 @@ Result<void> Resolver::Engine::init() {
   ares_options options{};
   options.flags = ARES_FLAG_NOSEARCH | ARES_FLAG_NOALIASES;
   // c-ares asks every server once, then every server again with twice the patience.
-  const auto patience = settings_->timeout / (3 * std::max<std::size_t>(settings_->servers.size(), 1));
+  const auto patience =
+      settings_->timeout / (3 * std::max<std::size_t>(settings_->servers.size(), 1));
   options.tries = 2;
   options.timeout = std::max(100, static_cast<int>(patience.count()));
   options.lookups = const_cast<char*>("b");  // DNS only: the hosts file is ours
@@ -135,8 +137,10 @@ Result<void> Resolver::Engine::init() {
     servers += fmt::format(fmt::runtime(address.is_v4() ? "{}{}:{}" : "{}[{}]:{}"),
                            servers.empty() ? "" : ",", address.to_string(), port);
   }
-  if (const int status = ares_set_servers_ports_csv(channel_, servers.c_str()); status != ARES_SUCCESS) {
-    return fail(Errc::bad_config, fmt::format("name servers '{}': {}", servers, ares_strerror(status)));
+  if (const int status = ares_set_servers_ports_csv(channel_, servers.c_str());
+      status != ARES_SUCCESS) {
+    return fail(Errc::bad_config,
+                fmt::format("name servers '{}': {}", servers, ares_strerror(status)));
   }
   ares_set_socket_functions(channel_, &socket_functions, this);
   return {};
@@ -166,7 +170,8 @@ void Resolver::Engine::wait_for(const std::shared_ptr<Watch>& watch) {
   if (watch->wants_read && !watch->reading) {
     watch->reading = true;
     watch->descriptor.async_wait(
-        Descriptor::wait_read, [this, fd, still_watched, weak = std::weak_ptr(watch)](ErrorCode error) {
+        Descriptor::wait_read,
+        [this, fd, still_watched, weak = std::weak_ptr(watch)](ErrorCode error) {
           const auto held = still_watched(weak);
           if (!held) return;
           held->reading = false;
@@ -178,7 +183,8 @@ void Resolver::Engine::wait_for(const std::shared_ptr<Watch>& watch) {
   if (watch->wants_write && !watch->writing) {
     watch->writing = true;
     watch->descriptor.async_wait(
-        Descriptor::wait_write, [this, fd, still_watched, weak = std::weak_ptr(watch)](ErrorCode error) {
+        Descriptor::wait_write,
+        [this, fd, still_watched, weak = std::weak_ptr(watch)](ErrorCode error) {
           const auto held = still_watched(weak);
           if (!held) return;
           held->writing = false;
@@ -232,10 +238,10 @@ void Resolver::Engine::answered(void* query_pointer, int status, int, ares_addri
   if (!resolution.addresses.empty()) {
     query->engine.remember(query->name, resolution.addresses, ttl);
   }
-  asio::post(query->engine.io_, [handler = std::move(query->handler),
-                                 resolution = std::move(resolution)]() mutable {
-    std::move(handler)(std::move(resolution));
-  });
+  asio::post(query->engine.io_,
+             [handler = std::move(query->handler), resolution = std::move(resolution)]() mutable {
+               std::move(handler)(std::move(resolution));
+             });
 }
 
 void Resolver::Engine::start(std::string name, Handler handler) {
@@ -256,15 +262,17 @@ Task<Resolution> Resolver::Engine::resolve(std::string name) {
     co_return Resolution{cached->second.addresses, Reason::dns_failed};
   }
   co_return co_await asio::async_initiate<const asio::use_awaitable_t<Executor>&, void(Resolution)>(
-      [this](auto handler, std::string asked) { start(std::move(asked), Handler(std::move(handler))); },
+      [this](auto handler, std::string asked) {
+        start(std::move(asked), Handler(std::move(handler)));
+      },
       asio::use_awaitable_t<Executor>(), std::move(name));
 }
 
 Resolver::Resolver(std::unique_ptr<Engine> engine) : engine_(std::move(engine)) {}
 Resolver::~Resolver() = default;
 
-Result<std::unique_ptr<Resolver>> Resolver::create(asio::io_context& io,
-                                                   std::shared_ptr<const ResolverSettings> settings) {
+Result<std::unique_ptr<Resolver>> Resolver::create(
+    asio::io_context& io, std::shared_ptr<const ResolverSettings> settings) {
   auto engine = std::make_unique<Engine>(io, std::move(settings));
   if (auto ready = engine->init(); !ready) return Failure(ready.error());
   return std::unique_ptr<Resolver>(new Resolver(std::move(engine)));

@@ -1,4 +1,5 @@
-// Names to addresses, over c-ares: cached, bounded, and only ever for a name that is about to be dialled.
+// Names to addresses, over c-ares: cached, bounded, and only ever for a name that is about to be
+// dialled.
 #pragma once
 
 #include <chrono>
@@ -32,7 +33,8 @@ struct Resolution {
   Reason failure = Reason::dns_failed;
 };
 
-// One per thread. Construct before sluiced encloses itself: c-ares seeds its query ids from the system.
+// One per thread. Construct before sluiced encloses itself: c-ares seeds its query ids from the
+// system.
 class Resolver {
  public:
   static Result<std::unique_ptr<Resolver>> create(asio::io_context& io,
@@ -41,8 +43,8 @@ class Resolver {
   Resolver(const Resolver&) = delete;
   Resolver& operator=(const Resolver&) = delete;
 
-  // hosts file first, then A and AAAA together; CNAME chains are followed by c-ares, search domains are
-  // off. `name` is canonical. Answers live in the cache for their TTL, between 1 s and 300 s.
+  // hosts file first, then A and AAAA together; CNAME chains are followed by c-ares, search domains
+  // are off. `name` is canonical. Answers live in the cache for their TTL, between 1 s and 300 s.
   Task<Resolution> resolve(std::string name);
 
  private:

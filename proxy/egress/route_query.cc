@@ -37,7 +37,8 @@ Question question(const IpAddress& address, unsigned sequence) {
 
 Result<RouteQuery> RouteQuery::open() {
   Fd socket(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE));
-  if (!socket) return fail_errno(Errc::unavailable, "cannot open a netlink socket for route questions");
+  if (!socket)
+    return fail_errno(Errc::unavailable, "cannot open a netlink socket for route questions");
   return RouteQuery(std::move(socket));
 }
 
@@ -52,14 +53,16 @@ allowlists::OnThisMachine RouteQuery::is_local(const IpAddress& address) noexcep
     nlmsghdr header;
     std::memcpy(&header, answer.data(), sizeof header);
     if (header.nlmsg_seq != sequence_) continue;  // the rest of an earlier, broken-off exchange
-    if (header.nlmsg_type == NLMSG_ERROR && size >= static_cast<ssize_t>(NLMSG_LENGTH(sizeof(int)))) {
+    if (header.nlmsg_type == NLMSG_ERROR &&
+        size >= static_cast<ssize_t>(NLMSG_LENGTH(sizeof(int)))) {
       int error = 0;
       std::memcpy(&error, answer.data() + NLMSG_HDRLEN, sizeof error);
       // No route at all: connect() will say so itself, and cannot reach this machine.
       const bool no_route = error == -ENETUNREACH || error == -EHOSTUNREACH;
       return OnThisMachine(!no_route);
     }
-    if (header.nlmsg_type != RTM_NEWROUTE || size < static_cast<ssize_t>(NLMSG_LENGTH(sizeof(rtmsg)))) {
+    if (header.nlmsg_type != RTM_NEWROUTE ||
+        size < static_cast<ssize_t>(NLMSG_LENGTH(sizeof(rtmsg)))) {
       return OnThisMachine::yes;
     }
     rtmsg route;

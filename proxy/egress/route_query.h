@@ -8,14 +8,15 @@
 
 namespace sluice::proxy {
 
-// One netlink socket of a thread (rtnetlink(7)). The kernel answers within the send, so nothing waits.
+// One netlink socket of a thread (rtnetlink(7)). The kernel answers within the send, so nothing
+// waits.
 class RouteQuery {
  public:
   // Opens the socket. Opening needs no privilege.
   static Result<RouteQuery> open();
 
-  // Yes when the route to the address is of type local (RTM_GETROUTE), and also when the kernel's answer
-  // cannot be had: an address nobody could judge is treated as the machine's own.
+  // Yes when the route to the address is of type local (RTM_GETROUTE), and also when the kernel's
+  // answer cannot be had: an address nobody could judge is treated as the machine's own.
   allowlists::OnThisMachine is_local(const IpAddress& address) noexcept;
 
  private:

@@ -1,4 +1,5 @@
-// One registered agent: its name, its rules, its account, and the line back to whoever registered it.
+// One registered agent: its name, its rules, its account, and the line back to whoever registered
+// it.
 #pragma once
 
 #include <atomic>
@@ -17,8 +18,8 @@ class Lease {
  public:
   explicit Lease(std::shared_ptr<const Fd> socket) noexcept : socket_(std::move(socket)) {}
 
-  // Shows a denial to the agent: the same sentence at most once in two seconds, at most 20 a second;
-  // lost when the peer does not read.
+  // Shows a denial to the agent: the same sentence at most once in two seconds, at most 20 a
+  // second; lost when the peer does not read.
   void tell_denied(const std::string& sentence) noexcept;
   // False when the peer could not be told: the binding must then not be given out.
   bool tell_binding(const netns::Binding& binding) noexcept;

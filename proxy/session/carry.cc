@@ -79,9 +79,9 @@ Task<bool> hello_is_right(Session& session, Carry& what) {
   co_return false;
 }
 
-// For an agent that waits for the origin to speak first: its own first bytes are held until they are
-// known not to be TLS for somebody else. A `fault` ends the tunnel without a word: the other direction is
-// writing to the agent, and an alert between its bytes would mean nothing.
+// For an agent that waits for the origin to speak first: its own first bytes are held until they
+// are known not to be TLS for somebody else. A `fault` ends the tunnel without a word: the other
+// direction is writing to the agent, and an alert between its bytes would mean nothing.
 Task<Ended> check_then_carry_up(Session& session, Carry& what, std::uint64_t& moved,
                                 std::optional<Fault>& fault) {
   if (session.inbox.empty()) {
@@ -111,7 +111,8 @@ Task<void> relay_checked(Session& session, Carry& what) {
   std::optional<Fault> fault;
   {
     OpenTunnel tunnel(*session.agent->metrics);
-    tunnel.end = co_await relay(session, traffic, check_then_carry_up(session, what, traffic.up, fault));
+    tunnel.end =
+        co_await relay(session, traffic, check_then_carry_up(session, what, traffic.up, fault));
   }
   what.visit.line.bytes_up = traffic.up;
   what.visit.line.bytes_down = traffic.down;
@@ -134,7 +135,8 @@ Task<FirstSpeaker> first_speaker(Session& session) {
   co_return first.index() == 0 ? FirstSpeaker::agent : FirstSpeaker::origin;
 }
 
-// `tls: match`: any protocol, but TLS only for the host that was allowed, and HTTP request by request.
+// `tls: match`: any protocol, but TLS only for the host that was allowed, and HTTP request by
+// request.
 Task<void> carry_matching(Session& session, Carry& what) {
   if (!co_await have_origin(session, what)) co_return;
   Traffic traffic;
@@ -159,7 +161,8 @@ Task<void> carry_matching(Session& session, Carry& what) {
       co_return;
     case wire::Speech::unknown_yet:
       if (session.deadline.expired()) {
-        co_await refuse_in_kind(session, what.visit, Reason::deadline, "the first bytes came too slowly");
+        co_await refuse_in_kind(session, what.visit, Reason::deadline,
+                                "the first bytes came too slowly");
         co_return;
       }
       break;  // it closed its side: what it said is all there is

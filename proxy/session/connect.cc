@@ -1,4 +1,5 @@
-// CONNECT (RFC 9110 9.3.6): no 2xx before the origin is connected, nothing read as a request after a no.
+// CONNECT (RFC 9110 9.3.6): no 2xx before the origin is connected, nothing read as a request after
+// a no.
 #include "proxy/session/session.h"
 
 namespace sluice::proxy {
@@ -11,7 +12,8 @@ struct Asked {
   wire::AsJson as_json = wire::AsJson::no;
 };
 
-Task<void> refuse(Session& session, Visit& visit, Reason reason, Asked asked, std::string detail = {}) {
+Task<void> refuse(Session& session, Visit& visit, Reason reason, Asked asked,
+                  std::string detail = {}) {
   const wire::Refusal refusal = session.gate.refuse(visit, reason, std::move(detail));
   const std::string reply = wire::http_refusal(refusal, asked.as_json, wire::KeepAlive::no);
   co_await session.say_and_close(reply);

@@ -69,7 +69,8 @@ bool receive(int socket, Datagram& datagram) {
   return true;
 }
 
-// From the address that was asked: a resolver takes an answer from no other. Best effort, as UDP is.
+// From the address that was asked: a resolver takes an answer from no other. Best effort, as UDP
+// is.
 void reply(int socket, Datagram& datagram, const std::string& answer) {
   iovec part{const_cast<char*>(answer.data()), answer.size()};
   alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(in6_pktinfo))> control{};
@@ -104,7 +105,8 @@ std::string answer_dns(Worker& worker, const std::shared_ptr<Agent>& agent,
   if (!host || !host->is_name() || query->klass != wire::dns_class_in) {
     Visit visit = gate.malformed(metrics::Via::dns, query->name, Reason::bad_host);
     return wire::dns_refusal(
-        *query, gate.refuse(visit, Reason::bad_host, host ? "no name of the Internet" : host.error().why),
+        *query,
+        gate.refuse(visit, Reason::bad_host, host ? "no name of the Internet" : host.error().why),
         transport);
   }
   Visit visit = gate.ask_name(*host);
@@ -112,7 +114,8 @@ std::string answer_dns(Worker& worker, const std::shared_ptr<Agent>& agent,
   return answer_allowed(*agent, host->name(), *query, transport);
 }
 
-Task<void> serve_dns_udp(Worker& worker, std::shared_ptr<Agent> agent, std::shared_ptr<UdpSocket> socket) {
+Task<void> serve_dns_udp(Worker& worker, std::shared_ptr<Agent> agent,
+                         std::shared_ptr<UdpSocket> socket) {
   auto datagram = std::make_unique<Datagram>();
   for (;;) {
     const auto [error] = co_await socket->async_wait(UdpSocket::wait_read);
@@ -132,8 +135,8 @@ Task<void> serve_dns_tcp(Session& session) {
     const auto whole = [&]() -> std::optional<std::string_view> {
       const std::string_view held = session.inbox.view();
       if (held.size() < 2) return std::nullopt;
-      const std::size_t size = std::size_t{static_cast<std::uint8_t>(held[0])} << 8 |
-                               static_cast<std::uint8_t>(held[1]);
+      const std::size_t size =
+          std::size_t{static_cast<std::uint8_t>(held[0])} << 8 | static_cast<std::uint8_t>(held[1]);
       if (held.size() < 2 + size) return std::nullopt;
       return held.substr(2, size);
     };

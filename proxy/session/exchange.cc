@@ -33,12 +33,11 @@ void Exchange::drop_origin() noexcept {
   from_origin_.release();
 }
 
-// Bytes that came unasked would be taken for the next response, and an end of file means that a request
-// would be lost: either way the kept connection is not used again.
+// Bytes that came unasked would be taken for the next response, and an end of file means that a
+// request would be lost: either way the kept connection is not used again.
 bool Exchange::origin_is_quiet() noexcept {
   char byte = 0;
-  const ssize_t size =
-      ::recv(session_.origin.native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+  const ssize_t size = ::recv(session_.origin.native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
   return size < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
 }
 
@@ -65,7 +64,8 @@ Task<bool> Exchange::more_from_origin() {
   co_return !error;
 }
 
-// --- the request -----------------------------------------------------------------------------------------
+// --- the request
+// -----------------------------------------------------------------------------------------
 
 Task<Exchange::Upload> Exchange::send_length(std::uint64_t left, std::uint64_t& moved) {
   while (left > 0) {
@@ -74,7 +74,8 @@ Task<Exchange::Upload> Exchange::send_length(std::uint64_t left, std::uint64_t& 
       if (!co_await session_.more()) co_return Upload::agent_gone;
     }
     const std::string_view held = session_.inbox.view();
-    const std::string_view part = held.substr(0, static_cast<std::size_t>(std::min<std::uint64_t>(left, held.size())));
+    const std::string_view part =
+        held.substr(0, static_cast<std::size_t>(std::min<std::uint64_t>(left, held.size())));
     if (!co_await to_origin(part, moved)) co_return Upload::origin_gone;
     left -= part.size();
     session_.inbox.consume(part.size());
@@ -92,9 +93,8 @@ Task<Exchange::Upload> Exchange::send_chunked(std::uint64_t& moved) {
         co_return Upload::agent_broke_framing;
       }
       if (!step->payload.empty()) {
-        const std::string chunk = wire::chunk_header(step->payload.size())
-                                      .append(step->payload)
-                                      .append(wire::chunk_end);
+        const std::string chunk =
+            wire::chunk_header(step->payload.size()).append(step->payload).append(wire::chunk_end);
         if (!co_await to_origin(chunk, moved)) co_return Upload::origin_gone;
       }
       session_.inbox.consume(step->consumed);
@@ -126,8 +126,8 @@ Task<Exchange::Upload> Exchange::upload(const Order& order, std::uint64_t& moved
   if (download_ended_ && result == Upload::agent_gone) result = Upload::origin_gone;
   upload_ended_ = true;
   upload_sent_ = result == Upload::sent;
-  // An origin that stopped reading may still have an answer. An agent that is gone or unintelligible will
-  // never complete the request, and no answer to half of it may be passed on.
+  // An origin that stopped reading may still have an answer. An agent that is gone or
+  // unintelligible will never complete the request, and no answer to half of it may be passed on.
   if (result == Upload::agent_gone || result == Upload::agent_broke_framing) {
     ErrorCode ignored;
     session_.origin.close(ignored);
@@ -135,7 +135,8 @@ Task<Exchange::Upload> Exchange::upload(const Order& order, std::uint64_t& moved
   co_return result;
 }
 
-// --- the response ----------------------------------------------------------------------------------------
+// --- the response
+// ----------------------------------------------------------------------------------------
 
 Task<Exchange::Download> Exchange::pass_head(const Order& order, const wire::ResponseHead& head) {
   const bool interim = head.status < 200;
@@ -198,7 +199,8 @@ Task<Exchange::Download> Exchange::pass_body(std::uint64_t& moved) {
       if (error) co_return Download::cut_short;
     }
     const std::string_view held = from_origin_.view();
-    const std::string_view part = held.substr(0, static_cast<std::size_t>(std::min<std::uint64_t>(left, held.size())));
+    const std::string_view part =
+        held.substr(0, static_cast<std::size_t>(std::min<std::uint64_t>(left, held.size())));
     if (!co_await to_agent(part, moved)) co_return Download::cut_short;
     left -= part.size();
     from_origin_.consume(part.size());
@@ -210,8 +212,8 @@ Task<Exchange::Download> Exchange::download(const Order& order, std::uint64_t& m
   const Download result = co_await hear_response(order, moved);
   download_ended_ = true;
   if (!upload_ended_) {
-    // Answered or broken without the rest of the request: nobody wants it any more, neither from an agent
-    // that waits with it (Expect: 100-continue) nor towards an origin that does not read it.
+    // Answered or broken without the rest of the request: nobody wants it any more, neither from an
+    // agent that waits with it (Expect: 100-continue) nor towards an origin that does not read it.
     ErrorCode ignored;
     session_.origin.close(ignored);
     session_.socket.cancel(ignored);
@@ -229,7 +231,8 @@ Task<Exchange::Download> Exchange::hear_response(const Order& order, std::uint64
     }
     if (!*head) {
       if (!co_await more_from_origin()) {
-        co_return anything || !from_origin_.empty() ? Download::broken_head : Download::nothing_came;
+        co_return anything || !from_origin_.empty() ? Download::broken_head
+                                                    : Download::nothing_came;
       }
       continue;
     }
@@ -246,7 +249,8 @@ Task<Exchange::Download> Exchange::hear_response(const Order& order, std::uint64
   }
 }
 
-// --- both ------------------------------------------------------------------------------------------------
+// --- both
+// ------------------------------------------------------------------------------------------------
 
 Task<bool> Exchange::refuse(Visit& visit, const Order& order, Trouble trouble) {
   drop_origin();
@@ -296,7 +300,7 @@ Task<bool> Exchange::converse(Visit& visit, const Order& order, const allowlists
     session_.gate.close(visit);
     // Bytes behind the response answer nothing that was asked: not on this connection again.
     if (!origin_may_stay_ || sent != Upload::sent || !from_origin_.empty()) drop_origin();
-    co_return agent_may_stay_ && sent == Upload::sent;
+    co_return agent_may_stay_&& sent == Upload::sent;
   }
   const bool nobody_heard = got == Download::nothing_came && !response_began_;
   if (reused && nobody_heard && is_idempotent(order.method) &&
@@ -323,8 +327,8 @@ Task<bool> Exchange::converse(Visit& visit, const Order& order, const allowlists
   co_return co_await refuse(visit, order, std::move(trouble));
 }
 
-Task<bool> Exchange::run(Visit& visit, const wire::RequestHead& head, const allowlists::Target& target,
-                         std::string_view origin_form) {
+Task<bool> Exchange::run(Visit& visit, const wire::RequestHead& head,
+                         const allowlists::Target& target, std::string_view origin_form) {
   Order order{.method = std::string(head.method),
               .minor = head.minor,
               .keep_alive = head.keeps_alive(),

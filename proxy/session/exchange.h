@@ -10,7 +10,8 @@
 
 namespace sluice::proxy {
 
-// Belongs to one agent connection; keeps the connection to the last origin while both sides allow it.
+// Belongs to one agent connection; keeps the connection to the last origin while both sides allow
+// it.
 class Exchange {
  public:
   explicit Exchange(Session& session) : session_(session) {}
@@ -18,8 +19,8 @@ class Exchange {
   // session.origin is already connected to `target` and nothing was read from it.
   void adopt_origin(const allowlists::Target& target) { connected_to_ = target; }
 
-  // Sends an allowed request on and its response back; closes the visit. `head` views the inbox. True: the
-  // agent's connection may carry another request.
+  // Sends an allowed request on and its response back; closes the visit. `head` views the inbox.
+  // True: the agent's connection may carry another request.
   Task<bool> run(Visit& visit, const wire::RequestHead& head, const allowlists::Target& target,
                  std::string_view origin_form);
 

@@ -51,8 +51,8 @@ class Gate {
   // Writes the line of an allowed visit, at its end.
   void close(Visit& visit) const;
 
-  // Resolves, judges and connects for an allowed visit. Refused or failed: the visit says so, but is not
-  // in the account yet.
+  // Resolves, judges and connects for an allowed visit. Refused or failed: the visit says so, but
+  // is not in the account yet.
   Task<Dialled> dial(Visit& visit, const allowlists::Target& target) const;
 
   const Agent& agent() const noexcept { return *agent_; }

@@ -21,7 +21,8 @@ Wanted not_wanted(Reason reason, std::string_view shown, std::string why) {
   return {.reason = reason, .shown = std::string(shown), .why = std::move(why)};
 }
 
-Wanted wanted_by_authority(std::string_view authority, std::uint16_t default_port, std::string form) {
+Wanted wanted_by_authority(std::string_view authority, std::uint16_t default_port,
+                           std::string form) {
   auto target = allowlists::Target::parse(authority, default_port);
   if (!target) return not_wanted(Reason::bad_host, authority, target.error().why);
   return {.target = std::move(*target), .origin_form = std::move(form)};
@@ -43,7 +44,8 @@ Wanted wanted_by(const wire::RequestHead& head, const HttpMode& mode) {
 }
 
 // Reads up to a whole request head. Its views live in the inbox until the next read.
-Task<std::optional<wire::RequestHead>> hear_request(Session& session, const HttpMode& mode, bool first) {
+Task<std::optional<wire::RequestHead>> hear_request(Session& session, const HttpMode& mode,
+                                                    bool first) {
   std::size_t scanned = 0;
   const auto& timeouts = session.worker.shared.timeouts;
   bool begun = first || !session.inbox.empty();
@@ -53,7 +55,8 @@ Task<std::optional<wire::RequestHead>> hear_request(Session& session, const Http
     if (!head) {
       Visit visit = session.gate.malformed(mode.via, "", head.error().reason);
       const auto refusal = session.gate.refuse(visit, head.error().reason, head.error().why);
-      co_await session.say_and_close(wire::http_refusal(refusal, wire::AsJson::no, wire::KeepAlive::no));
+      co_await session.say_and_close(
+          wire::http_refusal(refusal, wire::AsJson::no, wire::KeepAlive::no));
       co_return std::nullopt;
     }
     if (*head) co_return std::move(**head);
@@ -67,7 +70,8 @@ Task<std::optional<wire::RequestHead>> hear_request(Session& session, const Http
     if (session.deadline.expired() && begun) {
       Visit visit = session.gate.malformed(mode.via, "", Reason::deadline);
       const auto refusal = session.gate.refuse(visit, Reason::deadline, "no whole request head");
-      co_await session.say_and_close(wire::http_refusal(refusal, wire::AsJson::no, wire::KeepAlive::no));
+      co_await session.say_and_close(
+          wire::http_refusal(refusal, wire::AsJson::no, wire::KeepAlive::no));
     }
     co_return std::nullopt;
   }

@@ -10,9 +10,7 @@ namespace sluice::proxy {
 
 class Inbox {
  public:
-  std::string_view view() const noexcept {
-    return std::string_view(bytes_).substr(begin_);
-  }
+  std::string_view view() const noexcept { return std::string_view(bytes_).substr(begin_); }
   bool empty() const noexcept { return begin_ == bytes_.size(); }
   // `size` bytes of view() are done with. Views of earlier calls stay valid until more().
   void consume(std::size_t size) noexcept { begin_ += size; }

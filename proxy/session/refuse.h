@@ -7,8 +7,8 @@
 
 namespace sluice::proxy {
 
-// Writes the account (Gate::refuse), then answers and ends the connection: HTTP with a sentence, TLS with
-// an alert, anything else, or an agent that has not spoken within a moment, with a reset.
+// Writes the account (Gate::refuse), then answers and ends the connection: HTTP with a sentence,
+// TLS with an alert, anything else, or an agent that has not spoken within a moment, with a reset.
 Task<void> refuse_in_kind(Session& session, Visit& visit, Reason reason, std::string detail = {});
 
 }  // namespace sluice::proxy

@@ -32,8 +32,8 @@ Ended break_both(Session& session, Ended how) {
   return how;
 }
 
-// An idle connection holds no buffer: it waits for bytes first. A full read doubles the next buffer, so
-// talk stays small and bulk becomes cheap.
+// An idle connection holds no buffer: it waits for bytes first. A full read doubles the next
+// buffer, so talk stays small and bulk becomes cheap.
 Task<Ended> pump(Direction way, std::uint64_t& moved) {
   Session& session = way.session;
   const auto idle = session.worker.shared.timeouts.idle;
@@ -90,11 +90,10 @@ Task<Ended> carry_up(Session& session, std::uint64_t& moved) {
 
 Task<metrics::TunnelEnd> relay(Session& session, Traffic& traffic, Task<Ended> up) {
   session.deadline.arm(session.worker.shared.timeouts.idle);
-  const auto [ended_up, ended_down] =
-      co_await (std::move(up) &&
-                pump({session, session.origin, session.socket, metrics::Direction::down,
-                      Ended::origin_broke, Ended::agent_broke},
-                     traffic.down));
+  const auto [ended_up, ended_down] = co_await (
+      std::move(up) && pump({session, session.origin, session.socket, metrics::Direction::down,
+                             Ended::origin_broke, Ended::agent_broke},
+                            traffic.down));
   session.deadline.disarm();
   using metrics::TunnelEnd;
   if (session.broken_off) co_return TunnelEnd::agent_gone;

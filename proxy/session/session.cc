@@ -51,8 +51,9 @@ Task<void> serve_proxy_port(Session& session) {
 Session::Session(Worker& its_worker, std::shared_ptr<Agent> its_agent, Socket connection)
     : worker(its_worker),
       agent(std::move(its_agent)),
-      gate(worker, agent,
-           fmt::format("{}-{}-{}", worker.shared.loop_token, worker.index, ++worker.sessions_begun)),
+      gate(
+          worker, agent,
+          fmt::format("{}-{}-{}", worker.shared.loop_token, worker.index, ++worker.sessions_begun)),
       socket(std::move(connection)),
       origin(worker.io),
       deadline(worker.wheel, socket) {
@@ -71,8 +72,7 @@ Task<bool> Session::more() {
 Task<bool> Session::say(std::string_view bytes) {
   // An agent that does not read what it is told must not hold its connection for ever.
   if (!deadline.is_linked()) deadline.arm(worker.shared.timeouts.idle);
-  const auto [error, size] =
-      co_await asio::async_write(socket, asio::buffer(bytes), Token());
+  const auto [error, size] = co_await asio::async_write(socket, asio::buffer(bytes), Token());
   co_return !error;
 }
 
@@ -115,7 +115,8 @@ void Session::break_off() noexcept {
   origin.close(ignored);
 }
 
-std::optional<allowlists::Target> resolve_synthetic(const Agent& agent, const allowlists::Target& target) {
+std::optional<allowlists::Target> resolve_synthetic(const Agent& agent,
+                                                    const allowlists::Target& target) {
   if (target.host.is_name() || !allowlists::is_synthetic(target.host.address())) return target;
   const auto index = allowlists::synthetic_index(target.host.address());
   const auto name = index ? agent.names.find(*index) : std::nullopt;

@@ -28,8 +28,8 @@ class Session : public boost::intrusive::list_base_hook<
   // Writes all of it, within what is left of the deadline or else timeouts.idle. False: as above.
   Task<bool> say(std::string_view bytes);
   // Says the last word and closes so that it arrives: a close() with unread input would reset the
-  // connection and could destroy the reply on its way. Reads and drops what still comes, bounded in bytes
-  // and time; nothing of it is looked at.
+  // connection and could destroy the reply on its way. Reads and drops what still comes, bounded in
+  // bytes and time; nothing of it is looked at.
   Task<void> say_and_close(std::string_view bytes);
   // The same when the last word was said already.
   Task<void> drain_and_close();
@@ -56,22 +56,24 @@ Task<void> serve_socks(Session& session);
 Task<void> serve_connect(Session& session, const wire::RequestHead& head);
 Task<void> serve_transparent(Session& session);
 
-// A target by synthetic address becomes the name that address was given to; other targets stay as they
-// are. Nothing: an address of the synthetic ranges that no answer to this agent gave out.
-std::optional<allowlists::Target> resolve_synthetic(const Agent& agent, const allowlists::Target& target);
+// A target by synthetic address becomes the name that address was given to; other targets stay as
+// they are. Nothing: an address of the synthetic ranges that no answer to this agent gave out.
+std::optional<allowlists::Target> resolve_synthetic(const Agent& agent,
+                                                    const allowlists::Target& target);
 
 // HTTP/1 requests, one after another, each judged anew. On the proxy port they name their target in
 // absolute form; in a tunnel whose target is known they are in origin form and must name it.
 struct HttpMode {
   metrics::Via via = metrics::Via::http;
-  // Where the connection was going: a name that every request must name, or a port for hosts by name.
+  // Where the connection was going: a name that every request must name, or a port for hosts by
+  // name.
   std::optional<allowlists::Target> fixed;
   std::optional<std::uint16_t> port;  // origin form is allowed when this is set
 };
 Task<void> serve_http(Session& session, HttpMode mode);
 
-// What the agent then says on a connection to an allowed target: checks it as the decision's tls mode asks,
-// dials unless `origin` is already connected, relays, and closes the visit.
+// What the agent then says on a connection to an allowed target: checks it as the decision's tls
+// mode asks, dials unless `origin` is already connected, relays, and closes the visit.
 struct Carry {
   Visit& visit;
   allowlists::Target target;

@@ -9,7 +9,8 @@ Task<void> refuse(Session& session, Visit& visit, Reason reason, std::string det
   co_await session.say_and_close(wire::socks_refusal(reason));
 }
 
-Task<void> refuse_malformed(Session& session, std::string_view shown, Reason reason, std::string why) {
+Task<void> refuse_malformed(Session& session, std::string_view shown, Reason reason,
+                            std::string why) {
   Visit visit = session.gate.malformed(metrics::Via::socks5, shown, reason);
   co_await refuse(session, visit, reason, std::move(why));
 }
@@ -52,7 +53,8 @@ Task<std::optional<wire::SocksRequest>> hear_request(Session& session) {
 }
 
 // Nothing: refused and answered.
-Task<std::optional<allowlists::Target>> target_of(Session& session, const wire::SocksRequest& request) {
+Task<std::optional<allowlists::Target>> target_of(Session& session,
+                                                  const wire::SocksRequest& request) {
   const auto* name = std::get_if<std::string>(&request.host);
   const auto* address = std::get_if<IpAddress>(&request.host);
   const std::string shown = name != nullptr ? *name : address->to_string();
@@ -66,7 +68,8 @@ Task<std::optional<allowlists::Target>> target_of(Session& session, const wire::
     co_await refuse_malformed(session, shown, Reason::bad_request, "port 0 cannot be connected");
     co_return std::nullopt;
   }
-  if (address != nullptr) co_return allowlists::Target{allowlists::Host::of(*address), request.port};
+  if (address != nullptr)
+    co_return allowlists::Target{allowlists::Host::of(*address), request.port};
   auto host = allowlists::Host::parse(*name);
   if (!host) {
     co_await refuse_malformed(session, shown, Reason::bad_host, host.error().why);

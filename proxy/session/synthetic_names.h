@@ -13,15 +13,15 @@
 
 namespace sluice::proxy {
 
-// Any thread. The lock covers a hash lookup, is never held across an await, and no byte of a connection
-// passes it: it is taken once a DNS answer and once a connection to a synthetic address.
+// Any thread. The lock covers a hash lookup, is never held across an await, and no byte of a
+// connection passes it: it is taken once a DNS answer and once a connection to a synthetic address.
 class SyntheticNames {
  public:
   // More would let one allowed wildcard fill memory.
   static constexpr std::size_t max_names = 16384;
 
-  // Starts at a random index, so that an address cached from an earlier life of sluiced is unknown here
-  // rather than someone else's name.
+  // Starts at a random index, so that an address cached from an earlier life of sluiced is unknown
+  // here rather than someone else's name.
   SyntheticNames();
 
   struct Given {
@@ -30,7 +30,8 @@ class SyntheticNames {
   };
   // The index of a (canonical) name; nothing once max_names have one.
   std::optional<Given> give(const std::string& name);
-  // Forgets a name that give() called new and that nobody was told of. Its index is not the next one.
+  // Forgets a name that give() called new and that nobody was told of. Its index is not the next
+  // one.
   void take_back(const std::string& name);
   // The name an index stands for; nothing for one that was not given out.
   std::optional<std::string> find(std::uint32_t index) const;

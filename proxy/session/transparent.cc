@@ -17,8 +17,8 @@ bool is_listener_itself(const allowlists::Target& asked) {
   return asked.port == capture_port && (address == capture_v4 || address == loopback6);
 }
 
-// A literal address that no cidr rule opens may still lead to a name that an allow rule names: then the
-// name is dialled, never the address the agent chose.
+// A literal address that no cidr rule opens may still lead to a name that an allow rule names: then
+// the name is dialled, never the address the agent chose.
 Task<void> serve_by_spoken_name(Session& session, const allowlists::Target& asked, Visit refused) {
   session.deadline.arm(session.worker.shared.timeouts.first_byte);
   const wire::Speech speech = co_await hear_speech(session);
@@ -55,7 +55,8 @@ Task<void> serve_transparent(Session& session) {
   ErrorCode error;
   const TcpEndpoint original = session.socket.local_endpoint(error);
   if (error) co_return;
-  const allowlists::Target asked{allowlists::Host::of(from_asio(original.address())), original.port()};
+  const allowlists::Target asked{allowlists::Host::of(from_asio(original.address())),
+                                 original.port()};
   if (is_listener_itself(asked)) {
     session.reset();
     co_return;
@@ -71,8 +72,8 @@ Task<void> serve_transparent(Session& session) {
     HttpMode http{.via = metrics::Via::transparent, .fixed = *target, .port = target->port};
     Carry what{visit, *target, std::move(http)};
     co_await carry(session, std::move(what));
-  } else if (!target->host.is_name() && (visit.reason() == Reason::not_listed ||
-                                         visit.reason() == Reason::address_private)) {
+  } else if (!target->host.is_name() &&
+             (visit.reason() == Reason::not_listed || visit.reason() == Reason::address_private)) {
     co_await serve_by_spoken_name(session, *target, std::move(visit));
   } else {
     co_await refuse_in_kind(session, visit, visit.reason());

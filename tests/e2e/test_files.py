@@ -210,6 +210,28 @@ class Files(Case):
         self.assertNotIn("sluiced", run.out)
         self.assertLess(int(run.out.split()[-1]), 12)
 
+    def test_a_setuid_program_is_not_given_to_a_root_callers_agent(self):
+        """Through a shared mapping it could be rewritten, and the bit would stay."""
+        if not is_root():
+            self.skipTest("an ordinary user's agent can give away no more than its own id")
+        path = self.write(f"{self.workspace}/tool", "#!/bin/sh\n")
+        os.chmod(path, 0o4755)
+        run = self.run_agent("true", status=125)
+        self.assertIn("'", run.err)
+        self.assertIn("tool' is setuid or setgid", run.err)
+        os.chmod(path, 0o755)
+        self.run_agent("true")
+
+    def test_without_home_the_home_directory_of_the_password_file_is_hidden(self):
+        """cron, services and CI have no $HOME."""
+        if not is_root():
+            self.skipTest("the ordinary user of these tests has no line in /etc/passwd")
+        os.makedirs("/root/.ssh", exist_ok=True)
+        self.write("/root/.ssh/id_test", "secret of the person")
+        del self.environment["HOME"]
+        run = self.run_agent("cat", "/root/.ssh/id_test", status=1)
+        self.assertNotIn("secret", run.out)
+
     def test_how_the_agent_was_started_stands_in_no_command_line_it_can_read(self):
         run = self.run_agent("cat", "/proc/1/cmdline", options=("--env", "TOKEN=of-the-person"))
         self.assertNotIn("of-the-person", run.out)
@@ -240,6 +262,39 @@ class Files(Case):
         self.assertNotIn("handover", run.out, run)
         self.assertNotIn("admin.sock", run.out, run)
         self.assertNotIn("coder-1.sock", run.out, run)
+
+    def test_a_mount_point_is_not_moved_by_a_symbolic_link_that_an_earlier_run_left(self):
+        source = f"{self.workspace}-source"
+        alias = f"/mnt/alias-{os.path.basename(self.workspace)}"
+        os.makedirs(source)
+        self.own(source)
+        os.symlink(self.workspace, alias)
+        self.addCleanup(os.unlink, alias)
+        os.symlink("/etc", f"{self.workspace}/data")
+        options = [["--tmpfs", f"{self.workspace}/data:1MiB"]]
+        for place in (f"{self.workspace}/data", f"{self.workspace}/data/new", f"{alias}/data"):
+            options.append(["--bind", f"{source}:{place}:rw"])
+        for option in options:
+            with self.subTest(option[1]):
+                run = self.run_agent("ls", "/etc", options=option, status=125)
+                self.assertIn("' leads through a symbolic link", run.err, run)
+                self.assertIn("name the real path", run.err, run)
+        options = ["--bind", f"{source}:{alias}/made/here:rw"]  # a link of the machine's own
+        self.shell("echo text > made/here/file", options=options)
+        self.assertEqual(os.listdir(source), ["file"])
+
+    def test_what_lies_in_a_closed_directory_stays_hidden_when_the_agent_opens_it(self):
+        folder = f"{self.workspace}/closed"
+        os.makedirs(folder)
+        secret = self.write(f"{folder}/key", "the key\n")
+        self.own(folder)
+        if os.environ["SLUICE_E2E_WORLD"] == "root":
+            os.chown(folder, -1, 7)  # by a group of the caller's that the sandbox does not have
+        os.chmod(folder, 0)
+        self.addCleanup(os.chmod, folder, 0o700)
+        script = "chmod 700 closed; ls closed; cat closed/key; true"
+        run = self.shell(script, options=["--mask", secret])
+        self.assertNotIn("the key", run.out, run)
 
 
 if is_root():

@@ -79,13 +79,20 @@ class ExitStatus(Case):
         before = set(world.processes())
         process = self.start_agent("bash", "-c", "echo up; sleep 300")
         self.assertEqual(process.stdout.readline(), b"up\n")
-        running = world.processes()
-        mine = {pid: line for pid, line in running.items() if pid not in before}
-        agent = next(pid for pid, line in mine.items() if line.startswith(("bash", "sleep")))
+        agent = self.pid_of_line(("bash", "sleep"), before)
         os.kill(self.parent(agent, before), signal.SIGKILL)
         run = self.finish(process, timeout=20)
         self.assertNotEqual(run.status, 0, run)
         self.assert_gone(before)
+
+    def pid_of_line(self, beginnings, before):
+        """The first new process whose command line begins so; it has none while it execs."""
+        for _ in range(200):
+            for pid, line in world.processes().items():
+                if pid not in before and line.startswith(beginnings):
+                    return pid
+            time.sleep(0.02)
+        self.fail(f"no process {beginnings}: {world.processes()}")
 
     def parent(self, pid, before):
         """The ancestor of `pid` that is pid 1 of its own namespace."""

@@ -31,13 +31,15 @@ std::string allow_on(std::uint16_t port) {
 }
 
 struct Attack : Bench {
-  explicit Attack(AnswerTo answer, bool closes = false) : Attack(free_port(), std::move(answer), closes) {}
+  explicit Attack(AnswerTo answer, bool closes = false)
+      : Attack(free_port(), std::move(answer), closes) {}
   Attack(std::uint16_t open, AnswerTo answer, bool closes) : Bench(allow_on(open)), port(open) {
     origin_on(open, std::move(answer), closes);
   }
   std::string head(std::string_view method, std::string_view more = "") const {
-    return fmt::format("{0} http://allowed.test:{1}/x HTTP/1.1\r\nHost: allowed.test:{1}\r\n{2}\r\n", method, port,
-                       more);
+    return fmt::format(
+        "{0} http://allowed.test:{1}/x HTTP/1.1\r\nHost: allowed.test:{1}\r\n{2}\r\n", method, port,
+        more);
   }
   std::string connect() const {
     return fmt::format("CONNECT allowed.test:{} HTTP/1.1\r\nHost: a.test\r\n\r\n", port);
@@ -56,12 +58,13 @@ Bench::AnswerTo ok() {
 
 // RFC 9112 2.2 and 3: origins skip empty lines, and some take any white space for the spaces.
 TEST(Attack, HttpBehindEmptyLinesOrTabsIsStillJudgedAsHttp) {
-  for (const std::string_view line : {"\r\nGET /secret HTTP/1.1", "\nGET /secret HTTP/1.1", "\r\n\r\nGET /secret HTTP/1.1",
-                                      "GET\t/secret HTTP/1.1", "GET /secret\tHTTP/1.1", "GET /secret http/1.1",
-                                      " GET /secret HTTP/1.1", "QUERY /secret HTTP/1.1"}) {
+  for (const std::string_view line :
+       {"\r\nGET /secret HTTP/1.1", "\nGET /secret HTTP/1.1", "\r\n\r\nGET /secret HTTP/1.1",
+        "GET\t/secret HTTP/1.1", "GET /secret\tHTTP/1.1", "GET /secret http/1.1",
+        " GET /secret HTTP/1.1", "QUERY /secret HTTP/1.1"}) {
     Attack bench(ok());
-    const std::string heard =
-        bench.talk(Role::proxy, bench.connect() + std::string(line) + "\r\nHost: other.test\r\n\r\n");
+    const std::string heard = bench.talk(
+        Role::proxy, bench.connect() + std::string(line) + "\r\nHost: other.test\r\n\r\n");
     EXPECT_THAT(heard, HasSubstr("\r\n\r\nHTTP/1.1 40")) << line;
     EXPECT_EQ(bench.origin_heard(), "") << line;
   }
@@ -74,13 +77,15 @@ TEST(Attack, AHeadThatComesByteByByteHasOneDeadline) {
   Acceptor listener(bench.worker->io, TcpEndpoint(asio::ip::address_v4::loopback(), 0));
   Socket client(bench.worker->io);
   client.connect(listener.local_endpoint());
-  asio::co_spawn(bench.worker->io, serve(*bench.worker, bench.agent, Socket(listener.accept()), Role::proxy),
+  asio::co_spawn(bench.worker->io,
+                 serve(*bench.worker, bench.agent, Socket(listener.accept()), Role::proxy),
                  [](std::exception_ptr) {});
   bench.worker->io.poll();
   const std::string head = bench.head("GET", "X-Slow: " + std::string(200, 'x') + "\r\n");
   const auto began = Clock::now();
   std::size_t sent = 0;
-  for (auto next = began; bench.agent->sessions > 0 && sent < head.size() && Clock::now() < began + 5s;) {
+  for (auto next = began;
+       bench.agent->sessions > 0 && sent < head.size() && Clock::now() < began + 5s;) {
     ErrorCode error;
     if (Clock::now() >= next) {
       asio::write(client, asio::buffer(head.data() + sent++, 1), error);
@@ -100,11 +105,13 @@ TEST(Attack, AnAgentThatReadsNoRefusalDoesNotStayForEver) {
   Acceptor listener(bench.worker->io, TcpEndpoint(asio::ip::address_v4::loopback(), 0));
   Socket client(bench.worker->io);
   client.connect(listener.local_endpoint());
-  asio::co_spawn(bench.worker->io, serve(*bench.worker, bench.agent, Socket(listener.accept()), Role::proxy),
+  asio::co_spawn(bench.worker->io,
+                 serve(*bench.worker, bench.agent, Socket(listener.accept()), Role::proxy),
                  [](std::exception_ptr) {});
   bench.worker->io.poll();
   std::string requests;
-  for (int i = 0; i < 1000; ++i) requests += "GET http://other.test/ HTTP/1.1\r\nHost: other.test\r\n\r\n";
+  for (int i = 0; i < 1000; ++i)
+    requests += "GET http://other.test/ HTTP/1.1\r\nHost: other.test\r\n\r\n";
   client.non_blocking(true);
   const auto until = Clock::now() + 8s;
   std::size_t at = 0;
@@ -121,12 +128,11 @@ TEST(Attack, AnAgentThatReadsNoRefusalDoesNotStayForEver) {
 
 TEST(Attack, ARequestThatMayNotBeRepeatedIsSentOnce) {
   int asked = 0;
-  Attack bench(
-      [&asked](const std::string& so_far) -> std::optional<std::string> {
-        if (!is_whole(so_far)) return std::nullopt;
-        // The second request on the connection is heard, acted upon, and not answered.
-        return ++asked == 2 ? "" : "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
-      });
+  Attack bench([&asked](const std::string& so_far) -> std::optional<std::string> {
+    if (!is_whole(so_far)) return std::nullopt;
+    // The second request on the connection is heard, acted upon, and not answered.
+    return ++asked == 2 ? "" : "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+  });
   bench.shared.timeouts.idle = 300ms;
   const std::string heard = bench.talk(Role::proxy, bench.head("GET") + bench.head("POST"));
   EXPECT_THAT(heard, HasSubstr("HTTP/1.1 50"));
@@ -138,16 +144,21 @@ TEST(Attack, BytesBehindAResponseAreNotTheNextOne) {
   Attack bench([&late](const std::string& so_far) -> std::optional<std::string> {
     if (!is_whole(so_far)) return std::nullopt;
     if (std::exchange(late, true)) return "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ntrue";
-    return "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfake";
+    return "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\nContent-Length: "
+           "4\r\n\r\nfake";
   });
-  const std::string heard = bench.talk(Role::proxy, bench.head("GET") + bench.head("GET", "Connection: close\r\n"));
+  const std::string heard =
+      bench.talk(Role::proxy, bench.head("GET") + bench.head("GET", "Connection: close\r\n"));
   EXPECT_THAT(heard, HasSubstr("true"));
   EXPECT_THAT(heard, Not(HasSubstr("fake")));
 }
 
 TEST(Attack, AnAgentThatWaitsWithItsBodyLearnsThatTheOriginIsGone) {
-  Attack bench([](const std::string& so_far) { return is_whole(so_far) ? std::optional<std::string>("") : std::nullopt; },
-               /*closes=*/true);
+  Attack bench(
+      [](const std::string& so_far) {
+        return is_whole(so_far) ? std::optional<std::string>("") : std::nullopt;
+      },
+      /*closes=*/true);
   bench.shared.timeouts.idle = 15s;
   const auto began = Clock::now();
   const std::string heard =
@@ -170,12 +181,14 @@ TEST(Attack, AnEarlyAnswerArrivesThoughTheBodyWasNotRead) {
 
 TEST(Attack, ForeignTlsBehindAnOriginThatSpokeFirstIsDenied) {
   Attack bench([greeted = false](const std::string&) mutable -> std::optional<std::string> {
-    return std::exchange(greeted, true) ? std::nullopt : std::optional<std::string>("hello agent\r\n");
+    return std::exchange(greeted, true) ? std::nullopt
+                                        : std::optional<std::string>("hello agent\r\n");
   });
   Acceptor listener(bench.worker->io, TcpEndpoint(asio::ip::address_v4::loopback(), 0));
   Socket client(bench.worker->io);
   client.connect(listener.local_endpoint());
-  asio::co_spawn(bench.worker->io, serve(*bench.worker, bench.agent, Socket(listener.accept()), Role::proxy),
+  asio::co_spawn(bench.worker->io,
+                 serve(*bench.worker, bench.agent, Socket(listener.accept()), Role::proxy),
                  [](std::exception_ptr) {});
   bench.worker->io.poll();
   asio::write(client, asio::buffer(bench.connect()));
@@ -190,7 +203,8 @@ TEST(Attack, ForeignTlsBehindAnOriginThatSpokeFirstIsDenied) {
     heard.append(chunk.data(), client.read_some(asio::buffer(chunk), error));
     if (!spoke && heard.find("hello agent") != std::string::npos) {
       spoke = true;
-      asio::write(client, asio::buffer(std::string_view("\x16\x03\x01\x00\x04\x01\x00\x00\x00", 9)), error);
+      asio::write(client, asio::buffer(std::string_view("\x16\x03\x01\x00\x04\x01\x00\x00\x00", 9)),
+                  error);
     }
   }
   EXPECT_TRUE(spoke);

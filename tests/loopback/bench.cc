@@ -71,7 +71,8 @@ std::uint16_t Bench::origin_on(std::uint16_t wanted, AnswerTo answer, bool close
   return port;
 }
 
-std::string Bench::talk(netns::Role role, std::string_view bytes, std::size_t piece, Enough enough) {
+std::string Bench::talk(netns::Role role, std::string_view bytes, std::size_t piece,
+                        Enough enough) {
   Acceptor listener(worker->io, TcpEndpoint(asio::ip::address_v4::loopback(), 0));
   std::string heard;
   bool over = false;

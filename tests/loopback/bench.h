@@ -1,4 +1,5 @@
-// A worker with an agent and an origin on loopback: what a session sees, without a namespace or a process.
+// A worker with an agent and an origin on loopback: what a session sees, without a namespace or a
+// process.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -17,16 +18,19 @@ namespace sluice::proxy {
 class Bench {
  public:
   // The policy's `allow:` list for the agent "coder-1"; names resolve by `hosts`.
-  explicit Bench(std::string_view allow, std::string_view hosts = "127.0.0.1 allowed.test other.test\n");
+  explicit Bench(std::string_view allow,
+                 std::string_view hosts = "127.0.0.1 allowed.test other.test\n");
 
-  // An origin on 127.0.0.1 that answers each connection by what `answer` makes of all bytes so far: nothing
-  // while it wants more. Closes after the answer when `closes`. Answers its port.
+  // An origin on 127.0.0.1 that answers each connection by what `answer` makes of all bytes so far:
+  // nothing while it wants more. Closes after the answer when `closes`. Answers its port.
   using AnswerTo = std::function<std::optional<std::string>(const std::string& so_far)>;
-  std::uint16_t origin(AnswerTo answer, bool closes = false) { return origin_on(0, std::move(answer), closes); }
+  std::uint16_t origin(AnswerTo answer, bool closes = false) {
+    return origin_on(0, std::move(answer), closes);
+  }
   std::uint16_t origin_on(std::uint16_t port, AnswerTo answer, bool closes);
 
-  // Sends `bytes` in pieces of `piece` to a listener of `role` and reads until sluice closes, or until
-  // `enough` holds for what came.
+  // Sends `bytes` in pieces of `piece` to a listener of `role` and reads until sluice closes, or
+  // until `enough` holds for what came.
   using Enough = std::function<bool(const std::string& so_far)>;
   std::string talk(netns::Role role, std::string_view bytes, std::size_t piece = SIZE_MAX,
                    Enough enough = nullptr);

@@ -34,7 +34,8 @@ Bench::AnswerTo http_ok(std::string body) {
 }
 
 std::string get(std::string_view host, std::uint16_t port, std::string_view more = "") {
-  return fmt::format("GET http://{}:{}/x HTTP/1.1\r\nHost: {}:{}\r\n{}\r\n", host, port, host, port, more);
+  return fmt::format("GET http://{}:{}/x HTTP/1.1\r\nHost: {}:{}\r\n{}\r\n", host, port, host, port,
+                     more);
 }
 
 constexpr std::string_view nothing_allowed = "      - {host: elsewhere.test}\n";
@@ -57,11 +58,13 @@ class OnePort : public Bench {
 
 TEST(Http, CarriesAnAllowedRequestAndItsResponse) {
   OnePort bench(http_ok("hello"));
-  const std::string heard = bench.talk(Role::proxy, get("allowed.test", bench.port, "Connection: close\r\n"));
+  const std::string heard =
+      bench.talk(Role::proxy, get("allowed.test", bench.port, "Connection: close\r\n"));
   EXPECT_THAT(heard, StartsWith("HTTP/1.1 200 OK\r\n"));
   EXPECT_THAT(heard, HasSubstr("\r\n\r\nhello"));
   EXPECT_THAT(bench.origin_heard(), StartsWith("GET /x HTTP/1.1\r\n"));
-  EXPECT_THAT(bench.origin_heard(), HasSubstr(fmt::format("Host: allowed.test:{}\r\n", bench.port)));
+  EXPECT_THAT(bench.origin_heard(),
+              HasSubstr(fmt::format("Host: allowed.test:{}\r\n", bench.port)));
   EXPECT_EQ(bench.totals().allowed, 1U);
 }
 
@@ -88,8 +91,9 @@ TEST(Http, KeepsOneConnectionToTheOriginForSeveralRequests) {
 
 TEST(Http, TriesOnceMoreWhenAKeptOriginConnectionHadBeenClosed) {
   OnePort bench(http_ok("hello"), /*closes=*/true);
-  const std::string heard = bench.talk(Role::proxy, get("allowed.test", bench.port) +
-                                                        get("allowed.test", bench.port, "Connection: close\r\n"));
+  const std::string heard =
+      bench.talk(Role::proxy, get("allowed.test", bench.port) +
+                                  get("allowed.test", bench.port, "Connection: close\r\n"));
   EXPECT_EQ(bench.origin_connections(), 2);
   EXPECT_EQ(bench.totals().allowed, 2U) << heard;
 }
@@ -112,9 +116,10 @@ TEST(Http, RefusesABodyWhoseChunksAreBrokenAndSendsNoHalfAnswer) {
   Bench::AnswerTo silent = [](const std::string&) { return std::nullopt; };
   OnePort quiet(silent);
   const std::string heard = quiet.talk(
-      Role::proxy, fmt::format("POST http://allowed.test:{0}/up HTTP/1.1\r\nHost: allowed.test:{0}\r\n"
-                               "Transfer-Encoding: chunked\r\n\r\nzz\r\n",
-                               quiet.port));
+      Role::proxy,
+      fmt::format("POST http://allowed.test:{0}/up HTTP/1.1\r\nHost: allowed.test:{0}\r\n"
+                  "Transfer-Encoding: chunked\r\n\r\nzz\r\n",
+                  quiet.port));
   EXPECT_THAT(heard, StartsWith("HTTP/1.1 400 Bad Request\r\n"));
 }
 
@@ -136,21 +141,24 @@ TEST(Http, SaysThatAnOriginSentNoResponse) {
         return "nonsense\r\n\r\n";
       },
       /*closes=*/true);
-  const std::string heard = bench.talk(Role::proxy, get("allowed.test", bench.port, "Connection: close\r\n"));
+  const std::string heard =
+      bench.talk(Role::proxy, get("allowed.test", bench.port, "Connection: close\r\n"));
   EXPECT_THAT(heard, StartsWith("HTTP/1.1 502 Bad Gateway\r\n"));
   EXPECT_THAT(heard, HasSubstr("details=\"unreachable\""));
 }
 
 TEST(Http, RefusesPlainHttpWhereTlsIsRequired) {
   OnePort bench(http_ok("hello"), false, "require");
-  const std::string heard = bench.talk(Role::proxy, get("allowed.test", bench.port, "Connection: close\r\n"));
+  const std::string heard =
+      bench.talk(Role::proxy, get("allowed.test", bench.port, "Connection: close\r\n"));
   EXPECT_THAT(heard, HasSubstr("details=\"not_tls\""));
   EXPECT_EQ(bench.origin_connections(), 0);
 }
 
 TEST(Connect, SaysTwoHundredOnlyWhenTheOriginIsConnected) {
   Bench bench(allow_on(1));  // nobody listens there
-  const std::string heard = bench.talk(Role::proxy, "CONNECT allowed.test:1 HTTP/1.1\r\nHost: allowed.test:1\r\n\r\n");
+  const std::string heard =
+      bench.talk(Role::proxy, "CONNECT allowed.test:1 HTTP/1.1\r\nHost: allowed.test:1\r\n\r\n");
   EXPECT_THAT(heard, StartsWith("HTTP/1.1 502 Bad Gateway\r\n"));
   EXPECT_THAT(heard, HasSubstr("details=\"connect_refused\""));
 }
@@ -171,18 +179,18 @@ TEST(Connect, RefusesWhatIsNoHostAndPort) {
        {"allowed.test", "allowed.test:", "allowed.test:0", "allowed.test:65536", "allowed.test:+80",
         "allowed.test:080", "allowed.test:80x", "allowed.test:80:443", "allowed.test@evil.test:443",
         "[allowed.test]:443", "0x7f.1:80", "127.1:80", "2130706433:80", "[::1%eth0]:80"}) {
-    const std::string heard =
-        bench.talk(Role::proxy, fmt::format("CONNECT {0} HTTP/1.1\r\nHost: x.test\r\n\r\n", target));
+    const std::string heard = bench.talk(
+        Role::proxy, fmt::format("CONNECT {0} HTTP/1.1\r\nHost: x.test\r\n\r\n", target));
     EXPECT_THAT(heard, StartsWith("HTTP/1.1 400 Bad Request\r\n")) << target;
   }
 }
 
 TEST(Connect, RefusesPlainBytesOnPort443AndTheOriginHearsNothing) {
   OnePort bench(http_ok("hello"), false, "require");
-  const std::string heard =
-      bench.talk(Role::proxy, fmt::format("CONNECT allowed.test:{0} HTTP/1.1\r\nHost: a.test\r\n\r\n"
-                                          "GET / HTTP/1.1\r\nHost: allowed.test\r\n\r\n",
-                                          bench.port));
+  const std::string heard = bench.talk(
+      Role::proxy, fmt::format("CONNECT allowed.test:{0} HTTP/1.1\r\nHost: a.test\r\n\r\n"
+                               "GET / HTTP/1.1\r\nHost: allowed.test\r\n\r\n",
+                               bench.port));
   EXPECT_THAT(heard, StartsWith("HTTP/1.1 200 "));
   EXPECT_THAT(heard, HasSubstr("details=\"not_tls\""));
   EXPECT_EQ(bench.origin_heard(), "");
@@ -191,36 +199,39 @@ TEST(Connect, RefusesPlainBytesOnPort443AndTheOriginHearsNothing) {
 TEST(Connect, JudgesPlainHttpInsideATunnelRequestByRequest) {
   OnePort bench(http_ok("hello"));
   const std::string heard = bench.talk(
-      Role::proxy,
-      fmt::format("CONNECT allowed.test:{0} HTTP/1.1\r\nHost: a.test\r\n\r\n"
-                  "GET /1 HTTP/1.1\r\nHost: allowed.test:{0}\r\n\r\n"
-                  "GET /2 HTTP/1.1\r\nHost: other.test:{0}\r\n\r\n",
-                  bench.port));
+      Role::proxy, fmt::format("CONNECT allowed.test:{0} HTTP/1.1\r\nHost: a.test\r\n\r\n"
+                               "GET /1 HTTP/1.1\r\nHost: allowed.test:{0}\r\n\r\n"
+                               "GET /2 HTTP/1.1\r\nHost: other.test:{0}\r\n\r\n",
+                               bench.port));
   EXPECT_THAT(heard, HasSubstr("hello"));
   EXPECT_THAT(heard, HasSubstr("details=\"host_mismatch\""));
   EXPECT_THAT(bench.origin_heard(), Not(HasSubstr("/2")));
 }
 
 TEST(Connect, RelaysAnOriginThatSpeaksFirst) {
-  OnePort bench(
-      [](const std::string& so_far) -> std::optional<std::string> {
-        if (so_far.empty()) return "SSH-2.0-origin\r\n";
-        return so_far == "SSH-2.0-agent\r\n" ? std::optional<std::string>("ok") : std::nullopt;
-      });
+  OnePort bench([](const std::string& so_far) -> std::optional<std::string> {
+    if (so_far.empty()) return "SSH-2.0-origin\r\n";
+    return so_far == "SSH-2.0-agent\r\n" ? std::optional<std::string>("ok") : std::nullopt;
+  });
   const std::string heard = bench.talk(
-      Role::proxy, fmt::format("CONNECT allowed.test:{0} HTTP/1.1\r\nHost: a.test\r\n\r\n", bench.port),
-      SIZE_MAX, [](const std::string& so_far) { return so_far.find("SSH-2.0-origin") != std::string::npos; });
+      Role::proxy,
+      fmt::format("CONNECT allowed.test:{0} HTTP/1.1\r\nHost: a.test\r\n\r\n", bench.port),
+      SIZE_MAX,
+      [](const std::string& so_far) { return so_far.find("SSH-2.0-origin") != std::string::npos; });
   EXPECT_THAT(heard, HasSubstr("SSH-2.0-origin\r\n"));
 }
 
 // A ClientHello with this SNI and nothing else of interest.
 std::string client_hello(std::string_view name) {
-  const auto u16 = [](std::size_t n) { return std::string{static_cast<char>(n >> 8), static_cast<char>(n)}; };
+  const auto u16 = [](std::size_t n) {
+    return std::string{static_cast<char>(n >> 8), static_cast<char>(n)};
+  };
   const std::string entry = std::string(1, '\0') + u16(name.size()) + std::string(name);
   const std::string list = u16(entry.size()) + entry;
   const std::string extension = u16(0) + u16(list.size()) + list;
-  const std::string body = "\x03\x03" + std::string(32, 'r') + std::string(1, '\0') + u16(2) + "\x13\x01" +
-                           std::string("\x01\x00", 2) + u16(extension.size()) + extension;
+  const std::string body = "\x03\x03" + std::string(32, 'r') + std::string(1, '\0') + u16(2) +
+                           "\x13\x01" + std::string("\x01\x00", 2) + u16(extension.size()) +
+                           extension;
   const std::string message = std::string("\x01\x00", 2) + u16(body.size()) + body;
   return "\x16\x03\x01" + u16(message.size()) + message;
 }
@@ -238,10 +249,12 @@ TEST(Tunnel, GoesOnlyToTheNameThatItsClientHelloSays) {
                   HasSubstr("server hello"));
       OnePort wrong(origin, true, tls);
       const std::string heard = wrong.talk(
-          Role::proxy, fmt::format("CONNECT allowed.test:{} HTTP/1.1\r\nHost: a.test\r\n\r\n", wrong.port) +
-                           client_hello("evil.test"),
+          Role::proxy,
+          fmt::format("CONNECT allowed.test:{} HTTP/1.1\r\nHost: a.test\r\n\r\n", wrong.port) +
+              client_hello("evil.test"),
           piece);
-      EXPECT_THAT(heard, HasSubstr(std::string("\x15\x03\x03\x00\x02\x02\x31", 7))) << "a fatal access_denied";
+      EXPECT_THAT(heard, HasSubstr(std::string("\x15\x03\x03\x00\x02\x02\x31", 7)))
+          << "a fatal access_denied";
       EXPECT_EQ(wrong.origin_heard(), "") << tls;
     }
   }
@@ -259,8 +272,10 @@ TEST(Socks, ConnectsByNameAndRefusesOtherNamesCommandsAndVersions) {
   const std::string granted = bench.talk(Role::proxy, request("allowed.test") + http, 1);
   EXPECT_THAT(granted, StartsWith(std::string("\x05\x00\x05\x00", 4)));
   EXPECT_THAT(granted, HasSubstr("hello"));
-  EXPECT_THAT(bench.talk(Role::proxy, request("other.test")), StartsWith(std::string("\x05\x00\x05\x02", 4)));
-  EXPECT_THAT(bench.talk(Role::proxy, request("allowed.test", 3)), StartsWith(std::string("\x05\x00\x05\x07", 4)));
+  EXPECT_THAT(bench.talk(Role::proxy, request("other.test")),
+              StartsWith(std::string("\x05\x00\x05\x02", 4)));
+  EXPECT_THAT(bench.talk(Role::proxy, request("allowed.test", 3)),
+              StartsWith(std::string("\x05\x00\x05\x07", 4)));
   EXPECT_THAT(bench.talk(Role::proxy, request(std::string_view("a\0allowed.test", 14))),
               StartsWith(std::string("\x05\x00\x05\x02", 4)));
   EXPECT_EQ(bench.talk(Role::proxy, std::string("\x05\x01\x02", 3)), "\x05\xff");
@@ -286,8 +301,10 @@ TEST(Dial, RefusesThePortOnWhichSluiceItselfListens) {
 
 TEST(Resolver, TellsASilentNameServerFromAName) {
   Bench bench("      - {host: nowhere.test}\n", "");
-  const std::string heard = bench.talk(Role::proxy, get("nowhere.test", 80, "Connection: close\r\n"));
-  EXPECT_THAT(heard, testing::AnyOf(HasSubstr("details=\"dns_failed\""), HasSubstr("details=\"dns_timeout\"")));
+  const std::string heard =
+      bench.talk(Role::proxy, get("nowhere.test", 80, "Connection: close\r\n"));
+  EXPECT_THAT(heard, testing::AnyOf(HasSubstr("details=\"dns_failed\""),
+                                    HasSubstr("details=\"dns_timeout\"")));
 }
 
 }  // namespace

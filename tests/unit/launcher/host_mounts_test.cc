@@ -27,11 +27,13 @@ TEST(HostMounts, AreReadWithTheirEscapesUndone) {
 
 TEST(HostMounts, ShowTheSameFileUnderOtherPaths) {
   const auto mounts = parse_mountinfo(table);
-  EXPECT_THAT(other_paths(mounts, "/home/me/.ssh"), ElementsAre("/data/home/me/.ssh", "/mnt/home/me/.ssh"));
+  EXPECT_THAT(other_paths(mounts, "/home/me/.ssh"),
+              ElementsAre("/data/home/me/.ssh", "/mnt/home/me/.ssh"));
   EXPECT_THAT(other_paths(mounts, "/home/me/with space"),
               ElementsAre("/data/home/me/with space", "/mnt/home/me/with space", "/srv/part"));
-  EXPECT_THAT(other_paths(mounts, "/home/me/with space/key"),
-              ElementsAre("/data/home/me/with space/key", "/mnt/home/me/with space/key", "/srv/part/key"));
+  EXPECT_THAT(
+      other_paths(mounts, "/home/me/with space/key"),
+      ElementsAre("/data/home/me/with space/key", "/mnt/home/me/with space/key", "/srv/part/key"));
   EXPECT_THAT(other_paths(mounts, "/other/key"), IsEmpty());
   EXPECT_THAT(other_paths({}, "/home/me"), IsEmpty());
 }

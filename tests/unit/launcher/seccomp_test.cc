@@ -5,7 +5,9 @@
 #include <linux/filter.h>
 #include <sched.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -171,6 +173,34 @@ TEST(TheFilter, LetsNobodyMakeSetuidFiles) {
   EXPECT_EQ(errno_of(SYS_open, {path, O_CREAT | O_WRONLY, 0644}), ENOENT);
   // Without O_CREAT the third argument is no mode, and may be anything.
   EXPECT_EQ(errno_of(SYS_open, {path, O_RDONLY, 04755}), ENOENT);
+}
+
+TEST(TheFilter, LetsAProcessSetOnlyItsOwnLimits) {
+  const rlimit64 none{0, 0};
+  const auto limit = reinterpret_cast<unsigned long>(&none);
+  const auto own = static_cast<unsigned long>(::getpid());
+  for (const unsigned long pid : {own, 1UL, 1UL << 22, 1UL << 31, own | high_bit}) {
+    EXPECT_EQ(errno_of(SYS_prlimit64, {pid, RLIMIT_CORE, limit, 0}), EPERM) << pid;
+  }
+  EXPECT_EQ(errno_of(SYS_prlimit64, {own, RLIMIT_CORE, 1UL << 40, 0}), EPERM);
+  EXPECT_EQ(errno_of(SYS_prlimit64, {own, RLIMIT_CORE, 0, 0}), 0);
+  for (const unsigned long caller : {0UL, high_bit}) {
+    EXPECT_EQ(errno_of(SYS_prlimit64, {caller, RLIMIT_CORE, limit, 0}), 0) << caller;
+  }
+}
+
+TEST(TheFilter, LetsNobodyMakeDeviceNodes) {
+  const auto path = reinterpret_cast<unsigned long>("/nonexistent/x");
+  for (const unsigned long type : {S_IFCHR, S_IFBLK}) {
+    for (const unsigned long mode : {type, type | 0666UL, type | high_bit, type | 1UL << 16}) {
+      EXPECT_EQ(errno_of(SYS_mknod, {path, mode, 0}), EPERM) << mode;
+      EXPECT_EQ(errno_of(SYS_mknodat, {1000, path, mode, 0}), EPERM) << mode;
+    }
+  }
+  for (const unsigned long type : {0, S_IFREG, S_IFIFO, S_IFSOCK}) {
+    EXPECT_EQ(errno_of(SYS_mknod, {path, type | 0644UL, 0}), ENOENT) << type;
+    EXPECT_EQ(errno_of(SYS_mknodat, {0, path, type | 0644UL, 0}), ENOENT) << type;
+  }
 }
 
 }  // namespace

@@ -42,7 +42,8 @@ TEST(FirstBytes, OfAnEndlessRequestLineAreHttp) {
 
 // A classification that is final must not depend on how the bytes were cut.
 TEST(FirstBytes, AreJudgedAlikeHoweverTheyAreCut) {
-  for (const std::string whole : {"GET /x HTTP/1.1\r\n", "GETX y\r\n", "OPTIONS * HTTP/1.1\r\n", "GET a b c\r\n"}) {
+  for (const std::string whole :
+       {"GET /x HTTP/1.1\r\n", "GETX y\r\n", "OPTIONS * HTTP/1.1\r\n", "GET a b c\r\n"}) {
     const Speech last = classify(whole);
     for (std::size_t size = 0; size < whole.size(); ++size) {
       const Speech so_far = classify(std::string_view(whole).substr(0, size));

@@ -34,7 +34,8 @@ TEST(ClientHello, MustNameTheHostThatWasAllowed) {
            {"allowed.test", false, address, any, Reason::sni_mismatch},
        }) {
     const wire::ClientHello hello{test.sni, test.ech};
-    EXPECT_EQ(hello_fault(hello, test.target, test.decision), test.fault) << test.sni.value_or("no SNI");
+    EXPECT_EQ(hello_fault(hello, test.target, test.decision), test.fault)
+        << test.sni.value_or("no SNI");
   }
 }
 

@@ -39,7 +39,8 @@ TEST(SyntheticNames, OfAnEarlierLifeAreHonouredUnlessTheyContradictOneAnother) {
   EXPECT_EQ(names.find(7), "one.test");
   EXPECT_EQ(names.give("one.test")->index, 7U);
   EXPECT_EQ(names.give("new.test")->index, 1U) << "behind the last, from the beginning";
-  for (const netns::Binding& bad : {netns::Binding{"two.test", 7}, {"one.test", 8}, {"x.test", 0}, {"y.test", 131071}}) {
+  for (const netns::Binding& bad :
+       {netns::Binding{"two.test", 7}, {"one.test", 8}, {"x.test", 0}, {"y.test", 131071}}) {
     EXPECT_FALSE(names.restore(std::vector{bad})) << bad.name;
   }
 }
