@@ -161,6 +161,22 @@ AddressClass classify(const IpAddress& address) noexcept {
   return strictest;
 }
 
+std::vector<Cidr> classified_ranges() {
+  std::vector<Cidr> ranges;
+  for (const RangeV4& range : ranges_v4) {
+    ranges.push_back({IpAddress::v4(range.network), static_cast<std::uint8_t>(range.length)});
+  }
+  for (const RangeV6& range : ranges_v6) {
+    IpAddress::Bytes bytes{};
+    for (unsigned i = 0; i < 8; ++i) {
+      bytes[i] = static_cast<std::uint8_t>(range.high >> (56 - 8 * i));
+      bytes[8 + i] = static_cast<std::uint8_t>(range.low >> (56 - 8 * i));
+    }
+    ranges.push_back({IpAddress::v6(bytes), static_cast<std::uint8_t>(range.length)});
+  }
+  return ranges;
+}
+
 bool is_synthetic(const IpAddress& address) noexcept {
   if (address.is_v4()) {
     return (address.v4_value() ^ synthetic_v4_network) >> (32 - synthetic_v4_length) == 0;

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <vector>
 
 #include "base/ip_address.h"
 
@@ -26,6 +27,9 @@ AddressClass classify(const IpAddress& address) noexcept;
 
 // By the address itself alone, without what is embedded in it.
 AddressClass own_class(const IpAddress& address) noexcept;
+
+// Every range that own_class() tells apart from what is around it.
+std::vector<Cidr> classified_ranges();
 
 // The IPv4 addresses embedded in an IPv6 address by any transition mechanism; empty for most.
 struct Embedded {

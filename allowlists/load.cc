@@ -51,7 +51,7 @@ Result<std::vector<fs::path>> policy_files(const fs::path& directory) {
 
 }  // namespace
 
-tl::expected<Loaded, std::vector<Error>> load(std::span<const Source> sources) {
+tl::expected<ReadText, std::vector<Error>> read_text(std::span<const Source> sources) {
   if (sources.empty()) {
     return tl::unexpected(std::vector{
         Error{Errc::bad_config, "there is no policy file to load", "name one", std::nullopt}});
@@ -72,7 +72,13 @@ tl::expected<Loaded, std::vector<Error>> load(std::span<const Source> sources) {
                           "add 'agents:' with an entry for each agent or pattern",
                           Mark{sources.front().name, 1, 1}});
   }
-  return Loaded{compile(reader.take()), warnings.take()};
+  return ReadText{reader.take(), warnings.take()};
+}
+
+tl::expected<Loaded, std::vector<Error>> load(std::span<const Source> sources) {
+  auto read = read_text(sources);
+  if (!read) return tl::unexpected(std::move(read.error()));
+  return Loaded{compile(read->text), std::move(read->warnings)};
 }
 
 Result<std::vector<Source>> read_sources(const std::string& path) {

@@ -6,7 +6,9 @@
 #include <string>
 #include <vector>
 
+#include "allowlists/compile.h"
 #include "allowlists/policy.h"
+#include "allowlists/policy_text.h"
 #include "base/error.h"
 
 namespace sluice::allowlists {
@@ -17,12 +19,20 @@ struct Source {
   std::string text;
 };
 
+struct ReadText {
+  PolicyText text;
+  std::vector<Error> warnings;
+};
+
+// All errors at once, in file order, each with its place and a hint. Never partly read.
+tl::expected<ReadText, std::vector<Error>> read_text(std::span<const Source> sources);
+
 struct Loaded {
   std::shared_ptr<const Policy> policy;
   std::vector<Error> warnings;
 };
 
-// All errors at once, in file order, each with its place and a hint. Never partly applied.
+// read_text() and compile().
 tl::expected<Loaded, std::vector<Error>> load(std::span<const Source> sources);
 
 // A file, or every *.yaml and *.yml of a directory in name order. Names are relative to the

@@ -10,6 +10,7 @@
 #include "allowlists/address_guard.h"
 #include "allowlists/agent_pattern.h"
 #include "allowlists/compile.h"
+#include "allowlists/regex_index.h"
 #include "allowlists/rule_index.h"
 
 namespace sluice::allowlists {
@@ -23,6 +24,9 @@ constexpr std::array own_loopback = {
 constexpr std::uint16_t no_port = 0;
 
 constexpr Decision deny(Reason reason) noexcept { return {.reason = reason}; }
+
+// Whether a name led to an address, or the address itself was asked for.
+using ByName = YesNo<struct ByNameTag>;
 
 // An address and the IPv4 addresses inside it: what is refused of one is refused of all.
 class Parts {
@@ -40,15 +44,57 @@ class Parts {
 };
 
 struct RuleSet {
-  explicit RuleSet(std::span<const Rule> rules) : hosts(rules), ranges(rules) {}
+  explicit RuleSet(std::span<const Rule> rules) : hosts(rules), regexes(rules), ranges(rules) {}
+
+  // The most specific level that matches the name decides.
+  Outcome find(const Suffixes& name, std::uint16_t port) const noexcept {
+    const Outcome named = find_named(name, port);
+    return named.kind == Kind::none ? hosts.find_any(port) : named;
+  }
+  // As find(), without the any rules.
+  Outcome find_named(const Suffixes& name, std::uint16_t port) const noexcept {
+    const Outcome outcome = hosts.find_named(name, port);
+    return outcome.kind == Kind::none ? regexes.find(name.name(), port) : outcome;
+  }
+
   HostIndex hosts;
+  RegexIndex regexes;
   CidrIndex ranges;
+};
+
+// Where rules stand, and what the operator says of those that deny.
+struct RuleTexts {
+  explicit RuleTexts(const PolicyText& text) : places(text.places) {
+    add(text.never);
+    for (const AgentEntry& entry : text.agents) add(entry.rules);
+  }
+  std::string_view why(std::uint32_t id) const noexcept {
+    const auto found = whys.find(id);
+    return found == whys.end() ? std::string_view() : found->second;
+  }
+
+  RulePlaces places;
+  std::unordered_map<std::uint32_t, std::string> whys;
+
+ private:
+  void add(std::span<const Rule> rules) {
+    for (const Rule& rule : rules) {
+      if (rule.effect == Effect::deny && !rule.why.empty()) whys.emplace(rule.id, rule.why);
+    }
+  }
 };
 
 class RulesOfAgent final : public AgentRules {
  public:
-  RulesOfAgent(const RuleSet& never, std::span<const Rule> rules, const RulePlaces& places)
-      : never_(never), rules_(rules), places_(places) {}
+  RulesOfAgent(const RuleSet& never, const AgentEntry& entry, const RuleTexts& texts)
+      : never_(never),
+        rules_(entry.rules),
+        mode_(entry.mode),
+        limits_(entry.limits),
+        texts_(texts) {}
+
+  Mode mode() const noexcept override { return mode_; }
+  const Limits& limits() const noexcept override { return limits_; }
 
   Decision decide(const Target& target) const noexcept override {
     if (!target.host.is_name()) return decide_address(target.host.address(), target.port);
@@ -63,9 +109,7 @@ class RulesOfAgent final : public AgentRules {
     }
     const Suffixes name(host.name());
     const auto decide_port = [&](std::uint16_t port) { return decide_name(name, port); };
-    if (host.name() != own_loopback_name) {
-      return first_allowed(rules_.hosts.candidate_ports(name), decide_port);
-    }
+    if (host.name() != own_loopback_name) return decide_some_port(name);
     Decision decision;
     for (const IpAddress& address : own_loopback) {
       decision = first_allowed(rules_.ranges.candidate_ports(address), decide_port);
@@ -74,11 +118,14 @@ class RulesOfAgent final : public AgentRules {
     return decision;
   }
 
-  Decision judge_address(const IpAddress& address, std::uint16_t port,
+  Decision judge_address(const Target& asked, const IpAddress& address,
                          OnThisMachine local) const noexcept override {
     if (classify(address) == AddressClass::forbidden) return deny(Reason::address_forbidden);
     const Parts parts(address);
-    if (const Decision refused = refuse(parts, port); refused.reason != Reason::not_listed) {
+    const std::uint16_t port = asked.port;
+    const bool named = asked.host.is_name() && asked.host.name() != own_loopback_name;
+    if (const Decision refused = refuse(parts, port, ByName(named));
+        refused.reason != Reason::not_listed) {
       return refused;
     }
     if (!covered(parts, port, local)) return deny(Reason::address_private);
@@ -99,29 +146,32 @@ class RulesOfAgent final : public AgentRules {
         break;
       case Kind::deny:
         made.reason = Reason::denied;
+        made.why = texts_.why(outcome.rule);
         break;
       case Kind::wrong_port:
         made.reason = Reason::port_not_allowed;
         break;
     }
-    made.rule = places_[outcome.rule];
+    made.rule = texts_.places[outcome.rule];
     return made;
   }
 
   Decision never(const Outcome& outcome) const noexcept {
-    return {.reason = Reason::never, .rule = places_[outcome.rule]};
+    return {.reason = Reason::never,
+            .rule = texts_.places[outcome.rule],
+            .why = texts_.why(outcome.rule)};
   }
 
   Decision decide_name(const Suffixes& name, std::uint16_t port) const noexcept {
-    const Outcome floor = never_.hosts.find(name, port);
+    const Outcome floor = never_.find(name, port);
     if (floor.kind == Kind::deny) return never(floor);
     if (name.name() == own_loopback_name) return decide_own_loopback(name, port);
-    return decision(rules_.hosts.find(name, port), Reason::listed);
+    return reported(decision(rules_.find(name, port), Reason::listed), port);
   }
 
   // A deny rule may name this name; to allow it takes a cidr rule.
   Decision decide_own_loopback(const Suffixes& name, std::uint16_t port) const noexcept {
-    const Outcome named = rules_.hosts.find_named(name, port);
+    const Outcome named = rules_.find_named(name, port);
     if (named.kind == Kind::deny) return decision(named, Reason::listed);
     const Decision first = decide_address(own_loopback[0], port);
     if (first) return first;
@@ -133,17 +183,20 @@ class RulesOfAgent final : public AgentRules {
     const AddressClass is = classify(address);
     if (is == AddressClass::forbidden) return deny(Reason::address_forbidden);
     const Parts parts(address);
-    const Decision refused = refuse(parts, port);
+    const Decision refused = refuse(parts, port, ByName::no);
     if (refused.reason == Reason::never) return refused;
     const Outcome outcome = rules_.ranges.find(address, port, OtherPorts::decide);
-    if (outcome.kind == Kind::wrong_port) return decision(outcome, Reason::listed_cidr);
+    // Report mode lets another port pass only where the guard will.
+    if (outcome.kind == Kind::wrong_port && mode_ == Mode::enforce) {
+      return decision(outcome, Reason::listed_cidr);
+    }
     if (refused.reason == Reason::denied) return refused;
     if (!covered(parts, port, OnThisMachine::no)) return deny(Reason::address_private);
-    return decision(outcome, Reason::listed_cidr);
+    return reported(decision(outcome, Reason::listed_cidr), port);
   }
 
   // never, denied, or not_listed for an address of which no rule says so.
-  Decision refuse(const Parts& parts, std::uint16_t port) const noexcept {
+  Decision refuse(const Parts& parts, std::uint16_t port, ByName by_name) const noexcept {
     const Outcome floor = never_.hosts.find_any(port);
     if (floor.kind == Kind::deny) return never(floor);
     for (const IpAddress& part : parts) {
@@ -151,7 +204,8 @@ class RulesOfAgent final : public AgentRules {
       if (outcome.kind == Kind::deny) return never(outcome);
     }
     for (const IpAddress& part : parts) {
-      const Outcome outcome = rules_.ranges.find(part, port, OtherPorts::are_no_match);
+      const Outcome outcome = by_name ? rules_.ranges.find_deny(part, port)
+                                      : rules_.ranges.find(part, port, OtherPorts::are_no_match);
       if (outcome.kind == Kind::deny) return decision(outcome, Reason::listed_cidr);
     }
     return {};
@@ -166,6 +220,35 @@ class RulesOfAgent final : public AgentRules {
     });
   }
 
+  // Where exact and suffix rules do not decide, every port that a regex or any rule lists is tried.
+  Decision decide_some_port(const Suffixes& name) const noexcept {
+    const auto decide_port = [&](std::uint16_t port) { return decide_name(name, port); };
+    const auto named = rules_.hosts.candidate_ports(name);
+    Decision decision = first_allowed(named ? *named : rules_.hosts.any_ports(), decide_port);
+    if (!decision && !named) {
+      for (const std::uint16_t port : rules_.regexes.ports()) {
+        const Decision other = decide_port(port);
+        if (other) return other;
+        if (decision.reason == Reason::not_listed) decision = other;
+      }
+    }
+    // In report mode a port that no rule lists passes, unless a rule denies all of them.
+    if (!decision && mode_ == Mode::report) return decide_port(no_port);
+    return decision;
+  }
+
+  // What report mode makes of a decision.
+  Decision reported(Decision made, std::uint16_t port) const noexcept {
+    const bool relaxed =
+        made.reason == Reason::not_listed || made.reason == Reason::port_not_allowed;
+    if (mode_ == Mode::enforce || !relaxed) return made;
+    made.would_deny = made.reason;
+    made.verdict = Verdict::report;
+    made.reason = Reason::reported;
+    made.tls = port == 443 ? TlsMode::require : TlsMode::match;
+    return made;
+  }
+
   // The first port that is allowed; else what the first one is answered, or a port nobody lists.
   template <class Decide>
   static Decision first_allowed(std::span<const LevelShapes::OnPort> ports,
@@ -178,7 +261,9 @@ class RulesOfAgent final : public AgentRules {
 
   const RuleSet& never_;
   RuleSet rules_;
-  const RulePlaces& places_;
+  Mode mode_;
+  Limits limits_;
+  const RuleTexts& texts_;
 };
 
 // Denies everything for one reason.
@@ -187,10 +272,10 @@ class NoRules final : public AgentRules {
   explicit NoRules(Reason reason) noexcept : reason_(reason) {}
   Decision decide(const Target& target) const noexcept override {
     if (reason_ == Reason::unknown_agent || target.host.is_name()) return deny(reason_);
-    return judge_address(target.host.address(), target.port, OnThisMachine::no);
+    return judge_address(target, target.host.address(), OnThisMachine::no);
   }
   Decision decide_any_port(const Host&) const noexcept override { return deny(reason_); }
-  Decision judge_address(const IpAddress& address, std::uint16_t,
+  Decision judge_address(const Target&, const IpAddress& address,
                          OnThisMachine local) const noexcept override {
     if (reason_ == Reason::unknown_agent) return deny(reason_);
     const AddressClass is = classify(address);
@@ -198,9 +283,12 @@ class NoRules final : public AgentRules {
     const bool open = is == AddressClass::open && !local;
     return deny(open ? reason_ : Reason::address_private);
   }
+  Mode mode() const noexcept override { return Mode::enforce; }
+  const Limits& limits() const noexcept override { return limits_; }
 
  private:
   Reason reason_;
+  Limits limits_;
 };
 
 struct TextHash {
@@ -212,14 +300,14 @@ struct TextHash {
 
 class CompiledPolicy final : public Policy {
  public:
-  explicit CompiledPolicy(PolicyText text) : places_(std::move(text.places)), never_(text.never) {
-    for (AgentEntry& entry : text.agents) {
-      auto rules = std::make_unique<RulesOfAgent>(never_, entry.rules, places_);
+  explicit CompiledPolicy(const PolicyText& text) : texts_(text), never_(text.never) {
+    for (const AgentEntry& entry : text.agents) {
+      auto rules = std::make_unique<RulesOfAgent>(never_, entry, texts_);
       if (is_agent_name(entry.pattern)) {
         exact_agents_.push_back(entry.pattern);
-        exact_.emplace(std::move(entry.pattern), std::move(rules));
+        exact_.emplace(entry.pattern, std::move(rules));
       } else {
-        globs_.emplace_back(std::move(entry.pattern), std::move(rules));
+        globs_.emplace_back(entry.pattern, std::move(rules));
       }
     }
     std::sort(globs_.begin(), globs_.end(),
@@ -232,7 +320,7 @@ class CompiledPolicy final : public Policy {
   }
   bool knows(std::string_view agent) const noexcept override { return find(agent) != nullptr; }
   const std::vector<std::string>& exact_agents() const noexcept override { return exact_agents_; }
-  std::size_t rule_count() const noexcept override { return places_.size(); }
+  std::size_t rule_count() const noexcept override { return texts_.places.size(); }
 
  private:
   const AgentRules* find(std::string_view agent) const noexcept {
@@ -245,7 +333,7 @@ class CompiledPolicy final : public Policy {
   }
 
   using Rules = std::unique_ptr<const RulesOfAgent>;
-  RulePlaces places_;
+  RuleTexts texts_;
   RuleSet never_;
   std::unordered_map<std::string, Rules, TextHash, std::equal_to<>> exact_;
   std::vector<std::pair<std::string, Rules>> globs_;  // the first that matches is the entry
@@ -267,21 +355,8 @@ class EmptyPolicy final : public Policy {
 
 }  // namespace
 
-std::uint32_t RulePlaces::add(std::string_view file, int line) {
-  text_ += file;
-  text_ += ':';
-  text_ += std::to_string(line);
-  ends_.push_back(static_cast<std::uint32_t>(text_.size()));
-  return static_cast<std::uint32_t>(ends_.size() - 1);
-}
-
-std::string_view RulePlaces::operator[](std::uint32_t id) const noexcept {
-  const std::size_t begin = id == 0 ? 0 : ends_[id - 1];
-  return std::string_view(text_).substr(begin, ends_[id] - begin);
-}
-
-std::shared_ptr<const Policy> compile(PolicyText text) {
-  return std::make_shared<const CompiledPolicy>(std::move(text));
+std::shared_ptr<const Policy> compile(const PolicyText& text) {
+  return std::make_shared<const CompiledPolicy>(text);
 }
 
 std::shared_ptr<const Policy> empty_policy() { return std::make_shared<const EmptyPolicy>(); }

@@ -4,11 +4,13 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "allowlists/host.h"
+#include "allowlists/limits.h"
 #include "base/reason.h"
 #include "base/strong.h"
 
@@ -21,13 +23,21 @@ enum class TlsMode : std::uint8_t {
   off,      // not looked at
 };
 
+// What becomes of a target that no rule opens (policy language, `mode:`).
+enum class Mode : std::uint8_t {
+  enforce,
+  report,  // not_listed and port_not_allowed pass, and are logged and counted as what they are
+};
+
 // Every decision can explain itself. Default-constructed: denied.
 struct Decision {
   Verdict verdict = Verdict::deny;
   Reason reason = Reason::not_listed;
   TlsMode tls = TlsMode::require;
   bool refuse_ech = false;            // `ech: deny` on the rule
+  std::optional<Reason> would_deny;   // for Verdict::report: what enforcement would have said
   std::string_view rule = "default";  // "policy.yaml:31"; lives as long as the policy that made it
+  std::string_view why;  // for denied and never: what the operator says of the rule; may be empty
 
   explicit operator bool() const noexcept { return verdict != Verdict::deny; }
 };
@@ -48,11 +58,15 @@ class AgentRules {
   // For the agent's DNS: allowed when decide() would allow the name on at least one port.
   virtual Decision decide_any_port(const Host& name) const noexcept = 0;
 
-  // The address guard, for an address that an allowed name resolved to or that was asked for
-  // literally, just before it is dialled: address_forbidden, address_private, denied or never; else
-  // allowed.
-  virtual Decision judge_address(const IpAddress& address, std::uint16_t port,
+  // The address guard, for `address` just before it is dialled for the allowed target `asked`:
+  // address_forbidden, address_private, denied or never; else allowed. Where a name led to it, any
+  // deny range that covers it refuses; for a literal address, and for host.sluice.internal, the
+  // longest prefix decides.
+  virtual Decision judge_address(const Target& asked, const IpAddress& address,
                                  OnThisMachine local) const noexcept = 0;
+
+  virtual Mode mode() const noexcept = 0;
+  virtual const Limits& limits() const noexcept = 0;
 };
 
 // An immutable snapshot of a whole policy.

@@ -9,15 +9,18 @@
 
 #include "allowlists/address_guard.h"
 #include "allowlists/host.h"
+#include "allowlists/language.h"
 #include "allowlists/public_suffix.h"
+#include "allowlists/regex_index.h"
 #include "allowlists/unbuilt_keys.h"
+#include "base/text.h"
 
 namespace sluice::allowlists {
 namespace {
 
-enum Key : std::size_t { host, cidr, any, ports, tls, ech, why, public_suffix };
-constexpr std::array<std::string_view, 8> keys = {"host", "cidr", "any", "ports",
-                                                  "tls",  "ech",  "why", "public_suffix"};
+enum Key : std::size_t { host, host_regex, cidr, any, ports, tls, ech, why, public_suffix };
+constexpr auto keys = keys_of(rule_words);
+static_assert(keys[public_suffix] == "public_suffix" && keys.size() == public_suffix + 1);
 
 using Fields = std::vector<std::optional<Field>>;
 
@@ -61,17 +64,18 @@ class RuleReader {
   }
 
   void read_subject() {
-    const std::array subjects = {host, cidr, any};
+    const std::array subjects = {host, host_regex, cidr, any};
     const auto given = [&](Key key) { return fields_[key].has_value(); };
     const auto count = std::count_if(subjects.begin(), subjects.end(), given);
     if (count != 1) {
       fail(value_,
-           count == 0 ? "a rule without 'host', 'cidr' or 'any'"
-                      : "a rule with more than one of 'host', 'cidr' and 'any'",
+           count == 0 ? "a rule without 'host', 'host_regex', 'cidr' or 'any'"
+                      : "a rule with more than one of 'host', 'host_regex', 'cidr' and 'any'",
            count == 0 ? "add one, for example host: api.example.com"
                       : "make a rule of each of them");
     }
     if (fields_[host]) read_host(*fields_[host]);
+    if (fields_[host_regex]) read_host_regex(*fields_[host_regex]);
     if (fields_[cidr]) read_cidr(*fields_[cidr]);
     if (fields_[any]) read_any(*fields_[any]);
     if (fields_[public_suffix] && !fields_[host]) {
@@ -139,6 +143,35 @@ class RuleReader {
     if (rule_.effect == Effect::allow && !wildcard && rule_.name == own_loopback_name) {
       fail(field, fmt::format("'{}' is this machine's loopback, which no name opens", rule_.name),
            "write cidr: 127.0.0.1/32 with its ports");
+    }
+  }
+
+  void read_host_regex(const Field& field) {
+    rule_.scope = Scope::regex;
+    constexpr std::string_view shape =
+        "write an RE2 regex for the whole name: \"build-[0-9]+\\\\.example\\\\.com\"";
+    const auto regex = text_of(field, shape);
+    if (!regex) return;
+    rule_.name = *regex;
+    const auto is_ascii = [](char c) { return c >= 0x20 && c < 0x7f; };
+    if (regex->empty() || regex->size() > longest_regex) {
+      fail(field,
+           fmt::format(
+               "{} is {}", quoted(*regex),
+               regex->empty() ? "no regex" : fmt::format("longer than {} bytes", longest_regex)),
+           std::string(shape));
+    } else if (!std::all_of(regex->begin(), regex->end(), is_ascii)) {
+      fail(field, fmt::format("{} fits no name: names are ASCII here", quoted(*regex)),
+           "write the A-label of an international name: xn--...");
+    } else if (const RE2 compiled(rule_.name, regex_options()); !compiled.ok()) {
+      fail(field,
+           fmt::format("{} is no regex: {}", quoted(*regex), text::printable(compiled.error())),
+           "see RE2's syntax; it has no look-around and no back-references");
+    } else if (compiled.ProgramSize() > largest_regex_program) {
+      fail(field,
+           fmt::format("{} is too large a regex once its repetitions are written out",
+                       quoted(*regex)),
+           "write smaller repetitions, or several rules");
     }
   }
 
@@ -287,8 +320,10 @@ class RuleReader {
     }
   }
 
-  // For whoever reads the file: nothing is made of it.
-  void read_why(const Field& field) { text_of(field, "write a sentence"); }
+  // For whoever reads the file or asks why: it decides nothing.
+  void read_why(const Field& field) {
+    if (const auto why = text_of(field, "write a sentence")) rule_.why = *why;
+  }
 
   const YamlValue value_;
   Reporter& report_;

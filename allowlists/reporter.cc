@@ -35,6 +35,10 @@ Error problem(Mark mark, std::string what, std::string hint) {
 }  // namespace
 
 void Problems::add(std::size_t source, Error error) {
+  if (found_.size() == most) {
+    if (left_out_++ == 0) first_left_out_ = {source, std::move(error)};
+    return;
+  }
   found_.emplace_back(source, std::move(error));
 }
 
@@ -50,7 +54,14 @@ std::vector<Error> Problems::take() {
         !errors.empty() && errors.back().where == error.where && errors.back().what == error.what;
     if (!repeated) errors.push_back(std::move(error));
   }
+  if (left_out_ > 0) {
+    Error& more = first_left_out_.second;
+    more.what =
+        fmt::format("{} more of these were left out, this one first: {}", left_out_, more.what);
+    errors.push_back(std::move(more));
+  }
   found_.clear();
+  left_out_ = 0;
   return errors;
 }
 

@@ -23,7 +23,12 @@ class Problems {
   std::vector<Error> take();
 
  private:
+  // What is beyond is counted: a file of 50 MB can be wrong a million times.
+  static constexpr std::size_t most = 1000;
+
   std::vector<std::pair<std::size_t, Error>> found_;
+  std::size_t left_out_ = 0;
+  std::pair<std::size_t, Error> first_left_out_;
 };
 
 // A key of a mapping with what stands behind it.

@@ -61,7 +61,7 @@ HostIndex::HostIndex(std::span<const Rule> rules) {
   placed.reserve(rules.size());
   for (const Rule& rule : rules) {
     if (rule.scope == Scope::any) any.push_back(&rule);
-    if (rule.scope == Scope::any || rule.scope == Scope::cidr) continue;
+    if (rule.scope > Scope::tree) continue;
     const std::uint32_t entry = entry_of(rule.name);
     if (rule.scope == Scope::exact) {
       placed.push_back({entry, Slot::exact, &rule});
@@ -135,22 +135,18 @@ Outcome HostIndex::find_any(std::uint16_t port) const noexcept {
   return any_ ? levels_.find(any_, port) : Outcome{};
 }
 
-Outcome HostIndex::find(const Suffixes& name, std::uint16_t port) const noexcept {
-  const Outcome outcome = find_named(name, port);
-  return outcome.kind == Outcome::Kind::none ? find_any(port) : outcome;
+std::optional<std::span<const LevelShapes::OnPort>> HostIndex::candidate_ports(
+    const Suffixes& name) const noexcept {
+  std::optional<std::span<const LevelShapes::OnPort>> ports;
+  walk(name, [&](Level level) {
+    if (levels_.has_allow(level)) ports = levels_.ports(level);
+    return ports.has_value();
+  });
+  return ports;
 }
 
-std::span<const LevelShapes::OnPort> HostIndex::candidate_ports(
-    const Suffixes& name) const noexcept {
-  std::span<const LevelShapes::OnPort> ports;
-  bool found = false;
-  walk(name, [&](Level level) {
-    found = levels_.has_allow(level);
-    if (found) ports = levels_.ports(level);
-    return found;
-  });
-  if (!found && any_) ports = levels_.ports(any_);
-  return ports;
+std::span<const LevelShapes::OnPort> HostIndex::any_ports() const noexcept {
+  return any_ ? levels_.ports(any_) : std::span<const LevelShapes::OnPort>();
 }
 
 CidrIndex::CidrIndex(std::span<const Rule> rules) {
@@ -205,6 +201,15 @@ Outcome CidrIndex::find(const IpAddress& address, std::uint16_t port,
     return outcome.kind != Outcome::Kind::none;
   });
   return outcome;
+}
+
+Outcome CidrIndex::find_deny(const IpAddress& address, std::uint16_t port) const noexcept {
+  Outcome outcome;
+  walk(address, [&](Level level) {
+    outcome = levels_.find(level, port);
+    return outcome.kind == Outcome::Kind::deny;
+  });
+  return outcome.kind == Outcome::Kind::deny ? outcome : Outcome{};
 }
 
 std::span<const LevelShapes::OnPort> CidrIndex::candidate_ports(

@@ -135,13 +135,14 @@ class HostIndex {
  public:
   explicit HostIndex(std::span<const Rule> rules);
 
-  // The most specific level that matches the host decides. A deny rule matches where its port does.
-  Outcome find(const Suffixes& name, std::uint16_t port) const noexcept;
-  // As find(), without the any rules.
+  // The most specific level of exact, below and tree rules that matches the host decides. A deny
+  // rule matches where its port does.
   Outcome find_named(const Suffixes& name, std::uint16_t port) const noexcept;
   Outcome find_any(std::uint16_t port) const noexcept;
-  // The ports that find() might allow.
-  std::span<const LevelShapes::OnPort> candidate_ports(const Suffixes& name) const noexcept;
+  // The ports that find_named() might allow; nothing where no level of the name allows one.
+  std::optional<std::span<const LevelShapes::OnPort>> candidate_ports(
+      const Suffixes& name) const noexcept;
+  std::span<const LevelShapes::OnPort> any_ports() const noexcept;
 
  private:
   enum Slot : std::size_t { exact, apex, below, slot_count };
@@ -177,6 +178,8 @@ class CidrIndex {
 
   // The longest prefix that matches decides.
   Outcome find(const IpAddress& address, std::uint16_t port, OtherPorts others) const noexcept;
+  // The longest prefix that denies, whatever longer ones allow.
+  Outcome find_deny(const IpAddress& address, std::uint16_t port) const noexcept;
   std::span<const LevelShapes::OnPort> candidate_ports(const IpAddress& address) const noexcept;
 
  private:

@@ -15,13 +15,6 @@ struct UnbuiltKey {
 };
 
 inline constexpr std::array unbuilt_keys = {
-    UnbuiltKey{"groups", "rules cannot be shared by name", "write the rules under each agent"},
-    UnbuiltKey{"use", "an agent has its own rules only",
-               "write the rules under 'allow' and 'deny'"},
-    UnbuiltKey{"host_regex", "hosts are matched exactly or by suffix",
-               "use host: \"*.example.com\""},
-    UnbuiltKey{"mode", "every rule is enforced", "remove it"},
-    UnbuiltKey{"limits", "nothing counts connections or bytes against a limit", "remove it"},
     UnbuiltKey{"sandbox", "the sandbox is set by the options of 'sluice run'", "remove it"},
     UnbuiltKey{"requests", "what is said inside TLS is not inspected", "remove it"},
     UnbuiltKey{"inject", "what is said inside TLS is not changed", "remove it"},

@@ -13,7 +13,6 @@ namespace sluice::launcher {
 namespace {
 
 constexpr int run_usage_status = 125;
-constexpr int usage_status = 2;
 
 constexpr const char* run_examples =
     "Examples:\n"
@@ -25,7 +24,8 @@ constexpr const char* run_examples =
 // The options as they are typed; the small languages in them are read afterwards.
 struct Typed {
   std::string policy, agent, workspace, proxy, audit, timeout;
-  std::vector<std::string> tmpfs, binds, masks, environment, pass_environment;
+  std::vector<std::string> tmpfs, binds, masks, environment, pass_environment, allow;
+  bool report = false;
   bool quiet = false;
   bool dry_run = false;
 };
@@ -41,6 +41,7 @@ void add_many(CLI::App& app, const std::string& names, std::vector<std::string>&
               const std::string& help) {
   app.add_option(names, values, help)
       ->expected(1)
+      ->allow_extra_args(false)  // else a value in brackets would be taken for a list
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
 }
 
@@ -59,6 +60,8 @@ CLI::App* add_run(CLI::App& app, Typed& typed) {
   add_many(*run, "--mask", typed.masks, "PATH that is hidden");
   add_many(*run, "--env", typed.environment, "K=V for the agent's environment");
   add_many(*run, "--pass-env", typed.pass_environment, "K of your own environment to hand on");
+  add_many(*run, "--allow", typed.allow, "HOST[:PORT] to allow besides, for this run");
+  run->add_flag("--report", typed.report, "Let pass and count what the policy would block");
   run->add_flag("--quiet", typed.quiet, "No notices and no line at the end");
   run->add_flag("--dry-run", typed.dry_run, "Print the steps and stop");
   return run;
@@ -94,6 +97,8 @@ Result<RunOptions> read_run(const CLI::App& app, const Typed& typed) {
   set_if_given(app, "--workspace", typed.workspace, options.workspace);
   set_if_given(app, "--proxy", typed.proxy, options.proxy);
   set_if_given(app, "--audit", typed.audit, options.audit);
+  options.allow = typed.allow;
+  options.report = typed.report;
   options.quiet = typed.quiet;
   options.dry_run = typed.dry_run;
   for (const auto& error :
@@ -138,25 +143,22 @@ struct Grammar {
     run = add_run(app, typed);
     CLI::App* policy = app.add_subcommand("policy", "Reads policies without running anything");
     policy->require_subcommand(1);
-    check_command = policy->add_subcommand("check", "All errors and warnings of policy files");
-    check_command->add_option("FILE", check.files, "Policy files or directories")->required();
-    explain_command =
-        policy->add_subcommand("explain", "Whether an agent may reach a target, and why");
-    explain_command->add_option("FILE", explain.file, "Policy file or directory")->required();
-    explain_command->add_option("AGENT", explain.agent, "The agent's name")->required();
-    explain_command->add_option("TARGET", explain.target, "HOST (port 443), HOST:PORT or a URL")
-        ->required();
-    explain_command->add_flag("--json", json, "One JSON object");
+    add_policy_check(*policy, action.run);
+    add_policy_diff(*policy, action.run);
+    add_policy_discover(*policy, action.run);
+    add_policy_explain(*policy, action.run);
+    add_policy_presets(*policy, action.run);
+    add_policy_replay(*policy, action.run);
+    add_policy_schema(*policy, action.run);
+    add_policy_suggest(*policy, action.run);
+    add_policy_test(*policy, action.run);
+    add_policy_trust(*policy, action.run);
   }
 
   CLI::App app;
   CLI::App* run = nullptr;
-  CLI::App* check_command = nullptr;
-  CLI::App* explain_command = nullptr;
   Typed typed;
-  CheckOptions check;
-  ExplainOptions explain;
-  bool json = false;
+  PolicyAction action;
 };
 
 }  // namespace
@@ -174,11 +176,7 @@ Command parse_arguments(const std::vector<std::string>& words) {
   } catch (const CLI::ParseError& error) {
     return from_cli(grammar.app, error, status);
   }
-  if (grammar.check_command->parsed()) return std::move(grammar.check);
-  if (grammar.explain_command->parsed()) {
-    grammar.explain.json = AsJson(grammar.json);
-    return std::move(grammar.explain);
-  }
+  if (grammar.action.run) return std::move(grammar.action);
   auto options = read_run(*grammar.run, grammar.typed);
   if (!options) return usage(options.error(), status);
   if (dashes != words.end()) options->command.assign(dashes + 1, words.end());

@@ -5,13 +5,14 @@
 #include <variant>
 #include <vector>
 
-#include "launcher/commands/policy.h"
+#include "launcher/commands/policy_command.h"
 #include "launcher/options.h"
 
 namespace sluice::launcher {
 
-struct CheckOptions {
-  std::vector<std::string> files;
+// A subcommand of `sluice policy`, ready to run.
+struct PolicyAction {
+  Action run;
 };
 // Something to print (help, version) and the status to exit with; usage errors go to stderr.
 struct Farewell {
@@ -20,7 +21,7 @@ struct Farewell {
   int status = 0;
 };
 
-using Command = std::variant<RunOptions, CheckOptions, ExplainOptions, Farewell>;
+using Command = std::variant<RunOptions, PolicyAction, Farewell>;
 
 // `words` without the program's name. Everything behind the first "--" is the agent's command. A
 // usage error of `run` is 125 (nothing was run), of the others 2.

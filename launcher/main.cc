@@ -6,7 +6,6 @@
 #include <exception>
 
 #include "launcher/arguments.h"
-#include "launcher/commands/policy.h"
 #include "launcher/commands/run.h"
 
 namespace {
@@ -15,8 +14,7 @@ using namespace sluice::launcher;
 
 struct Execute {
   int operator()(const RunOptions& options) const { return run(options); }
-  int operator()(const CheckOptions& options) const { return check_policies(options.files); }
-  int operator()(const ExplainOptions& options) const { return explain_policy(options); }
+  int operator()(const PolicyAction& action) const { return action.run(); }
   int operator()(const Farewell& farewell) const {
     fmt::print("{}", farewell.out);
     fmt::print(stderr, "{}", farewell.err);

@@ -38,6 +38,8 @@ struct RunOptions {
   std::vector<std::string> masks;
   std::vector<std::pair<std::string, std::string>> environment;
   std::vector<std::string> pass_environment;
+  std::vector<std::string> allow;  // HOST[:PORT] each, for this run
+  bool report = false;             // what the policy would block passes, and is counted
   std::optional<std::chrono::milliseconds> timeout;
   bool quiet = false;
   bool dry_run = false;

@@ -30,6 +30,13 @@ Inheritance inheritance(const ProxyStart& start, int handover, const std::vector
                                                                           start.policy[i].name)});
     all.fds.push_back(policy[i].get());
   }
+  if (!start.amendment.empty()) {
+    all.arguments.push_back("--agent=" + start.amendment.agent);
+    for (const std::string& allow : start.amendment.allow) {
+      all.arguments.push_back("--allow=" + allow);
+    }
+    if (start.amendment.mode == allowlists::Mode::report) all.arguments.push_back("--report");
+  }
   const auto add = [&](const char* option, int fd) {
     if (fd < 0) return;
     all.arguments.insert(all.arguments.end(), {option, fmt::format("{}", fd)});

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "allowlists/amend.h"
 #include "allowlists/load.h"
 #include "base/error.h"
 #include "base/fd.h"
@@ -16,6 +17,7 @@ namespace sluice::launcher {
 struct ProxyStart {
   std::string program;
   std::vector<allowlists::Source> policy;
+  allowlists::Amendment amendment;
   int admin = -1;  // listening socket
   int audit = -1;
   std::optional<uid_t> as_uid;  // for a root caller

@@ -11,21 +11,9 @@
 namespace sluice::launcher {
 namespace {
 
-constexpr const char* workspace_policy = ".sluice.yaml";
-
 bool is_directory(const std::string& path) {
   struct stat status {};
   return ::stat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode);
-}
-
-Result<std::string> resolve_workspace(const RunOptions& options) {
-  auto real = real_path(options.workspace.value_or("."));
-  if (real && !is_directory(*real)) {
-    return fail(Errc::bad_config,
-                fmt::format("the workspace '{}' is not a directory", text::printable(*real)),
-                "name the project's directory: --workspace DIR");
-  }
-  return real;
 }
 
 Result<Bind> resolve_bind(const BindOption& option) {
@@ -61,6 +49,16 @@ void guard(RunRequest& request, std::string what, const std::string& path) {
 
 }  // namespace
 
+Result<std::string> resolve_workspace(const RunOptions& options) {
+  auto real = real_path(options.workspace.value_or("."));
+  if (real && !is_directory(*real)) {
+    return fail(Errc::bad_config,
+                fmt::format("the workspace '{}' is not a directory", text::printable(*real)),
+                "name the project's directory: --workspace DIR");
+  }
+  return real;
+}
+
 Result<RunRequest> make_request(const RequestInput& input) {
   const RunOptions& options = input.options;
   RunRequest request;
@@ -75,6 +73,13 @@ Result<RunRequest> make_request(const RequestInput& input) {
   }
   if (!input.policy_path.empty()) guard(request, "the policy", input.policy_path);
   if (options.audit) guard(request, "the audit file", *options.audit);
+  // What an agent would put there is obeyed by the next run.
+  for (const std::string& path : input.policy_search_path) {
+    guard(request, "the place of the policy", path);
+  }
+  if (!input.trust_directory.empty()) {
+    request.guarded.push_back({"the store of trust", touched_paths(input.trust_directory), true});
+  }
   request.tmpfs = options.tmpfs;
   request.masks = options.masks;
   for (const std::string& mask : request.masks) {
@@ -88,18 +93,6 @@ Result<RunRequest> make_request(const RequestInput& input) {
   request.pass_environment = options.pass_environment;
   request.command = options.command;
   return request;
-}
-
-Result<std::string> judge_workspace_policy(const std::string& workspace,
-                                           const RunOptions& options) {
-  const std::string path = workspace + "/" + workspace_policy;
-  struct stat status {};
-  if (::lstat(path.c_str(), &status) != 0) return std::string();
-  const std::string name = text::printable(path);
-  if (options.policy) return fmt::format("'{}' is not obeyed: it is not trusted", name);
-  return fail(Errc::bad_config,
-              fmt::format("'{}' is not trusted: an agent could have written it", name),
-              "read it, copy it out of the workspace and pass the copy: --policy FILE");
 }
 
 }  // namespace sluice::launcher

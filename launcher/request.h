@@ -10,16 +10,16 @@ namespace sluice::launcher {
 struct RequestInput {
   const RunOptions& options;
   std::string agent;
-  std::string policy_path;  // "" for none
+  std::string policy_path;           // "" for none
+  std::string trust_directory = {};  // "" for none
+  std::vector<std::string> policy_search_path = {};
 };
+
+// The directory the agent works in, without symbolic links.
+Result<std::string> resolve_workspace(const RunOptions& options);
 
 // Resolves symbolic links; refuses a workspace that is no directory and bind sources that are
 // neither a directory nor a regular file (a socket or FIFO leads out of the sandbox).
 Result<RunRequest> make_request(const RequestInput& input);
-
-// A policy that a workspace brings along is named and not obeyed: whoever wrote the workspace wrote
-// it. An error when the run has no --policy of its own, else a sentence to tell ("" when there is
-// none).
-Result<std::string> judge_workspace_policy(const std::string& workspace, const RunOptions& options);
 
 }  // namespace sluice::launcher

@@ -361,15 +361,19 @@ void Supervisor::on_proxy(std::vector<ProxyKeeper::Event> events) {
 }  // namespace
 
 std::string summary(const std::string& agent, const netns::Totals& totals) {
-  std::uint64_t blocked = 0;
-  std::string reasons;
-  for (const auto& [reason, count] : totals.denied) {
-    blocked += count;
-    reasons += fmt::format("{}{} {}", reasons.empty() ? "" : ", ", reason, count);
-  }
-  std::string line = fmt::format("{}: allowed {}, blocked {}", agent, totals.allowed, blocked);
-  if (!reasons.empty()) line += fmt::format(" ({})", reasons);
-  return line;
+  // "3 (not_listed 2, port_not_allowed 1)"
+  const auto by_reason = [](const std::map<std::string, std::uint64_t>& counts) {
+    std::uint64_t sum = 0;
+    std::string reasons;
+    for (const auto& [reason, count] : counts) {
+      sum += count;
+      reasons += fmt::format("{}{} {}", reasons.empty() ? "" : ", ", reason, count);
+    }
+    return reasons.empty() ? fmt::format("{}", sum) : fmt::format("{} ({})", sum, reasons);
+  };
+  std::string line = fmt::format("{}: allowed {}, ", agent, totals.allowed);
+  if (!totals.reported.empty()) line += fmt::format("reported {}, ", by_reason(totals.reported));
+  return line + fmt::format("blocked {}", by_reason(totals.denied));
 }
 
 int supervise(SupervisorOrder order) {

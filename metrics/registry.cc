@@ -97,10 +97,13 @@ AgentMetrics::AgentMetrics(std::shared_ptr<AgentSeries> series) : series_(std::m
 
 AgentMetrics::~AgentMetrics() { series_->leave(); }
 
-void AgentMetrics::decided(Verdict verdict, Reason reason) noexcept {
+void AgentMetrics::decided(Verdict verdict, Reason reason,
+                           std::optional<Reason> would_deny) noexcept {
   add(series_->decisions[index(verdict)][index(reason)]);
   if (verdict == Verdict::deny || is_failure(reason)) {
     add(denied_[index(reason)]);
+  } else if (would_deny) {
+    add(reported_[index(*would_deny)]);
   } else {
     add(allowed_);
   }
@@ -132,6 +135,7 @@ Totals AgentMetrics::totals() const noexcept {
   totals.allowed = get(allowed_);
   std::transform(denied_.begin(), denied_.end(), totals.denied.begin(), get);
   std::transform(dns_denied_.begin(), dns_denied_.end(), totals.dns_denied.begin(), get);
+  std::transform(reported_.begin(), reported_.end(), totals.reported.begin(), get);
   totals.bytes_up = get(bytes_[index(Direction::up)]);
   totals.bytes_down = get(bytes_[index(Direction::down)]);
   return totals;
@@ -236,6 +240,28 @@ void add_agents(Page& page, const AllSeries& all) {
   }
 }
 
+struct PolicyNumbers {
+  std::uint64_t rules = 0;
+  std::uint64_t failed = 0;
+  std::uint64_t succeeded = 0;
+  bool current = false;
+  double loaded_at = 0;
+};
+
+void add_policy(Page& page, const PolicyNumbers& policy) {
+  page.gauge({"sluice_policy_rules", "Rules of the policy in force."}, policy.rules);
+  page.begin(MetricType::Counter,
+             {"sluice_policy_reloads_total", "Attempts to take a changed policy, by result."});
+  page.value(policy.succeeded, {{"result", "success"}});
+  page.value(policy.failed, {{"result", "failure"}});
+  page.gauge({"sluice_policy_last_reload_successful",
+              "1 while the policy in force is what its files said when they were last read."},
+             policy.current ? 1 : 0);
+  page.gauge({"sluice_policy_last_reload_success_timestamp_seconds",
+              "When the files were last read and found good, since the epoch in seconds."},
+             policy.loaded_at);
+}
+
 void add_process(Page& page, const ProcessUse& use) {
   page.begin(MetricType::Counter,
              {"process_cpu_seconds_total", "User and system CPU time spent in seconds."});
@@ -280,6 +306,18 @@ void Registry::set_policy_rules(std::size_t rules) noexcept {
   policy_rules_.store(rules, std::memory_order_relaxed);
 }
 
+void Registry::policy_loaded(std::chrono::system_clock::time_point at) noexcept {
+  policy_current_.store(true, std::memory_order_relaxed);
+  policy_loaded_at_.store(std::chrono::duration<double>(at.time_since_epoch()).count(),
+                          std::memory_order_relaxed);
+}
+
+void Registry::policy_reloaded(Succeeded ok, std::chrono::system_clock::time_point at) noexcept {
+  add(policy_reloads_[ok ? 1 : 0]);
+  policy_current_.store(bool(ok), std::memory_order_relaxed);
+  if (ok) policy_loaded(at);
+}
+
 // Under mutex_, as agent() is: a series is never taken up again while it is being forgotten.
 void Registry::forget_gone() const {
   std::erase_if(series_, [&](const auto& entry) { return entry.second->gone_for(options_.grace); });
@@ -310,7 +348,11 @@ std::string Registry::exposition() const {
 
   page.begin(MetricType::Counter, {"sluice_tunnel_ends_total", "Tunnels that ended, by why."});
   page.values("end", tunnel_end_names, all_->tunnel_ends);
-  page.gauge({"sluice_policy_rules", "Rules of the policy in force."}, get(policy_rules_));
+  add_policy(page, {.rules = get(policy_rules_),
+                    .failed = get(policy_reloads_[0]),
+                    .succeeded = get(policy_reloads_[1]),
+                    .current = policy_current_.load(std::memory_order_relaxed),
+                    .loaded_at = policy_loaded_at_.load(std::memory_order_relaxed)});
   page.counter({"sluice_audit_lines_total", "Audit lines written."}, get(audit_->lines));
   page.counter({"sluice_audit_dropped_total",
                 "Audit lines lost because the queue was full or the file refused them."},

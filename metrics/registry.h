@@ -10,10 +10,12 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 
 #include "base/reason.h"
+#include "base/strong.h"
 #include "metrics/audit.h"
 #include "metrics/process.h"
 #include "metrics/via.h"
@@ -51,9 +53,10 @@ using ReasonCounts = std::array<std::uint64_t, reason_count>;  // by Reason
 
 // What one run of an agent came to.
 struct Totals {
-  std::uint64_t allowed = 0;  // decisions that were not denied and did not fail
+  std::uint64_t allowed = 0;  // decisions neither denied nor reported, that did not fail
   ReasonCounts denied{};      // decisions denied, and those that failed afterwards
   ReasonCounts dns_denied{};  // names refused by DNS; in no other count
+  ReasonCounts reported{};    // decisions that only report mode let pass, by what they would be
   std::uint64_t bytes_up = 0;
   std::uint64_t bytes_down = 0;
 };
@@ -70,7 +73,8 @@ class AgentMetrics {
   AgentMetrics(const AgentMetrics&) = delete;
   AgentMetrics& operator=(const AgentMetrics&) = delete;
 
-  void decided(Verdict verdict, Reason reason) noexcept;
+  // `would_deny`: for a verdict of report mode, what enforcement would have said.
+  void decided(Verdict verdict, Reason reason, std::optional<Reason> would_deny = {}) noexcept;
   void dns(DnsOutcome outcome) noexcept;
   // A refused question: counts DnsOutcome::refused, and the reason for totals().
   void dns_refused(Reason reason) noexcept;
@@ -88,8 +92,11 @@ class AgentMetrics {
   std::atomic<std::uint64_t> allowed_{0};
   Counts denied_{};
   Counts dns_denied_{};
+  Counts reported_{};
   std::array<std::atomic<std::uint64_t>, 2> bytes_{};
 };
+
+using Succeeded = YesNo<struct SucceededTag>;
 
 struct RegistryOptions {
   std::string version;
@@ -110,6 +117,9 @@ class Registry {
 
   void connection(Via via) noexcept;
   void set_policy_rules(std::size_t rules) noexcept;
+  // The policy of the start is in force: a success that is no reload.
+  void policy_loaded(std::chrono::system_clock::time_point at) noexcept;
+  void policy_reloaded(Succeeded ok, std::chrono::system_clock::time_point at) noexcept;
   const std::shared_ptr<AuditCounters>& audit() const noexcept { return audit_; }
 
   // Prometheus text format 0.0.4 ("text/plain; version=0.0.4; charset=utf-8").
@@ -128,6 +138,9 @@ class Registry {
   const Process process_;
   std::array<std::atomic<std::uint64_t>, via_count> connections_{};
   std::atomic<std::uint64_t> policy_rules_{0};
+  std::array<std::atomic<std::uint64_t>, 2> policy_reloads_{};  // failed, succeeded
+  std::atomic<bool> policy_current_{false};
+  std::atomic<double> policy_loaded_at_{0};  // seconds since the epoch
   mutable std::mutex mutex_;
   mutable Series series_;  // guarded by mutex_
 };

@@ -74,11 +74,13 @@ struct Registered {
 };
 // {"v":1,"op":"unregister","ok":true,"allowed":3,"denied":{"not_listed":2},"bytes_up":…,"bytes_down":…}
 // What this registration was allowed, and what was blocked, by reason name (failures included).
+// With "reported":{"not_listed":3} what only report mode let pass, by what it would have been.
 struct Totals {
   std::uint64_t allowed = 0;
   std::map<std::string, std::uint64_t> denied;
   std::uint64_t bytes_up = 0;
   std::uint64_t bytes_down = 0;
+  std::map<std::string, std::uint64_t> reported;
 };
 // {"v":1,"op":"names","ok":true}
 struct Accepted {};

@@ -58,9 +58,11 @@ struct ToJson {
     return {{"op", "register"}, {"ok", true}, {"agent_id", answer.agent_id}};
   }
   Json operator()(const Totals& answer) const {
-    return {{"op", "unregister"},          {"ok", true},
-            {"allowed", answer.allowed},   {"denied", answer.denied},
-            {"bytes_up", answer.bytes_up}, {"bytes_down", answer.bytes_down}};
+    Json json = {{"op", "unregister"},          {"ok", true},
+                 {"allowed", answer.allowed},   {"denied", answer.denied},
+                 {"bytes_up", answer.bytes_up}, {"bytes_down", answer.bytes_down}};
+    if (!answer.reported.empty()) json["reported"] = answer.reported;
+    return json;
   }
   Json operator()(const Accepted&) const { return {{"op", "names"}, {"ok", true}}; }
   Json operator()(const Refused& answer) const { return {{"ok", false}, {"error", answer.error}}; }
@@ -241,15 +243,15 @@ Result<Variant> read_names_message(const Json& json) {
       [](std::vector<Binding>&& names) -> Variant { return Message{std::move(names)}; });
 }
 
-Result<std::map<std::string, std::uint64_t>> read_denied_counts(const Json& json) {
-  const Json& counts = json.at("denied");
+Result<std::map<std::string, std::uint64_t>> read_reason_counts(const Json& json, const char* key) {
+  const Json& counts = json.at(key);
   if (!counts.is_object() || counts.size() > max_denied_reasons) {
-    return refuse("key 'denied' must be an object of counts");
+    return refuse(fmt::format("key '{}' must be an object of counts", key));
   }
   std::map<std::string, std::uint64_t> denied;
   for (const auto& [reason, count] : counts.items()) {
     if (!consists_of(reason, lower_digits, "_") || reason.empty() || !count.is_number_unsigned()) {
-      return refuse("key 'denied' must be an object of counts");
+      return refuse(fmt::format("key '{}' must be an object of counts", key));
     }
     denied.emplace(reason, count.get<std::uint64_t>());
   }
@@ -257,20 +259,25 @@ Result<std::map<std::string, std::uint64_t>> read_denied_counts(const Json& json
 }
 
 Result<Answer> read_totals(const Json& json) {
-  if (auto keys =
-          require_keys(json, {"v", "op", "ok", "allowed", "denied", "bytes_up", "bytes_down"});
-      !keys) {
-    return Failure(keys.error());
-  }
+  using Counts = std::map<std::string, std::uint64_t>;
+  const bool reports = json.is_object() && json.contains("reported");
+  const auto keys =
+      reports
+          ? require_keys(
+                json, {"v", "op", "ok", "allowed", "denied", "bytes_up", "bytes_down", "reported"})
+          : require_keys(json, {"v", "op", "ok", "allowed", "denied", "bytes_up", "bytes_down"});
+  if (!keys) return Failure(keys.error());
   const auto allowed = read_number(json, "allowed");
   if (!allowed) return Failure(allowed.error());
-  auto denied = read_denied_counts(json);
+  auto denied = read_reason_counts(json, "denied");
   if (!denied) return Failure(denied.error());
   const auto up = read_number(json, "bytes_up");
   if (!up) return Failure(up.error());
   const auto down = read_number(json, "bytes_down");
   if (!down) return Failure(down.error());
-  return Totals{*allowed, std::move(*denied), *up, *down};
+  auto reported = reports ? read_reason_counts(json, "reported") : Result<Counts>(Counts());
+  if (!reported) return Failure(reported.error());
+  return Totals{*allowed, std::move(*denied), *up, *down, std::move(*reported)};
 }
 
 Result<Answer> read_refused(const Json& json) {

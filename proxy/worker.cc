@@ -1,8 +1,16 @@
 #include "proxy/worker.h"
 
+#include <boost/asio/post.hpp>
+
 #include "proxy/session/session.h"
 
 namespace sluice::proxy {
+namespace {
+
+// About a millisecond: each costs two decisions and a question to the kernel's routes.
+constexpr int sessions_at_once = 256;
+
+}  // namespace
 
 Worker::Worker(Shared& all) : shared(all), sessions(std::make_unique<Sessions>()) {}
 Worker::~Worker() = default;
@@ -24,6 +32,28 @@ void Worker::break_off(const Agent* agent) noexcept {
   for (Session& session : *sessions) {
     if (agent == nullptr || session.agent.get() == agent) session.break_off();
   }
+}
+
+void Worker::review_sessions() {
+  ++reviews_begun;
+  if (std::exchange(reviewing_, true)) return;
+  review_some();
+}
+
+// New sessions and those that were reviewed stand at the end, so the others are the front.
+void Worker::review_some() {
+  for (int i = 0; i < sessions_at_once; ++i) {
+    if (sessions->empty() || sessions->front().reviewed == reviews_begun) {
+      reviewing_ = false;
+      return;
+    }
+    Session& session = sessions->front();
+    session.unlink();
+    sessions->push_back(session);
+    session.reviewed = reviews_begun;
+    session.review();
+  }
+  asio::post(io, [this] { review_some(); });
 }
 
 }  // namespace sluice::proxy

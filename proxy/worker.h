@@ -38,6 +38,10 @@ class Worker {
   // themselves.
   void break_off(const Agent* agent) noexcept;
 
+  // Agents of this thread have another policy: judges what each session carries again, a few
+  // sessions at a time, so that nobody waits for it. A call during such a round begins it anew.
+  void review_sessions();
+
   Shared& shared;
   asio::io_context io{1};
   Wheel wheel{io};
@@ -47,10 +51,13 @@ class Worker {
   std::unique_ptr<Sessions> sessions;
   std::uint64_t sessions_begun = 0;
   unsigned index = 0;  // of this thread
+  std::uint64_t reviews_begun = 0;
 
  private:
   explicit Worker(Shared& all);
+  void review_some();
 
+  bool reviewing_ = false;
   std::unique_ptr<Resolver> resolver_;
   std::optional<RouteQuery> routes_;
 };

@@ -13,6 +13,7 @@
 #include "launcher/request.h"
 #include "launcher/sandbox/seccomp.h"
 #include "launcher/supervisor.h"
+#include "launcher/trust.h"
 
 namespace sluice::launcher {
 namespace {
@@ -26,7 +27,9 @@ void tell(std::string_view line) { fmt::print(stderr, "sluice: {}\n", line); }
 struct Prepared {
   Machine machine;
   std::optional<std::string> shared;  // socket of a shared sluiced
-  PolicyChoice policy;                // for an embedded one
+  std::string workspace;
+  PolicyChoice policy;   // for an embedded one
+  bool brought = false;  // the policy is the workspace's own
   Plan plan;
   std::vector<std::string> notices;
 };
@@ -38,26 +41,59 @@ bool shared_proxy_exists() {
   return ::stat(shared_socket, &status) == 0;
 }
 
-std::string no_policy_notice(const Machine& machine) {
+std::string no_policy_notice(const RunOptions& options, const Prepared& prepared) {
   std::string places;
-  for (const std::string& path : policy_search_path(machine)) {
+  for (const std::string& path : policy_search_path(prepared.machine)) {
     places += (places.empty() ? "" : " and ") + path;
   }
-  return fmt::format("no policy: nothing is allowed (looked for {})", text::printable(places));
+  return fmt::format("no policy: nothing {}is allowed (looked for {})",
+                     options.allow.empty() ? "" : "but what --allow names ",
+                     text::printable(places));
+}
+
+void notice_unless_empty(std::string notice, Prepared& prepared) {
+  if (!notice.empty()) prepared.notices.push_back(std::move(notice));
+}
+
+tl::expected<PolicyChoice, Errors> find_policy(const RunOptions& options, Prepared& prepared) {
+  if (options.policy) {
+    notice_unless_empty(ignored_workspace_policy(prepared.workspace, "--policy names another"),
+                        prepared);
+    return choose_policy(options, prepared.machine);
+  }
+  const TrustStore store(state_directory(prepared.machine));
+  auto brought = judge_workspace_policy(prepared.workspace, store);
+  if (!brought) return tl::unexpected(only(brought.error()));
+  if (!*brought) return choose_policy(options, prepared.machine);
+  const std::string path = prepared.workspace + "/" + workspace_policy_name;
+  prepared.brought = true;
+  prepared.notices.push_back(
+      fmt::format("the policy is '{}', as you trusted it", text::printable(path)));
+  return policy_from(path, {std::move(**brought)});
 }
 
 tl::expected<void, Errors> add_policy(const RunOptions& options, Prepared& prepared) {
   if (prepared.shared) {
-    prepared.notices.push_back(
-        fmt::format("the sluiced at '{}' decides", text::printable(*prepared.shared)));
+    const std::string who = fmt::format("the sluiced at '{}'", text::printable(*prepared.shared));
+    prepared.notices.push_back(who + " decides");
+    notice_unless_empty(ignored_workspace_policy(prepared.workspace, who + " decides"), prepared);
     return {};
   }
-  auto policy = choose_policy(options, prepared.machine);
+  auto policy = find_policy(options, prepared);
   if (!policy) return tl::unexpected(policy.error());
   prepared.policy = std::move(*policy);
+  if (prepared.policy.path.empty()) prepared.notices.push_back(no_policy_notice(options, prepared));
+  return {};
+}
+
+tl::expected<void, Errors> add_amendment(const RunOptions& options, const std::string& agent,
+                                         Prepared& prepared) {
+  if (prepared.shared) return {};
+  if (auto done = amend_policy(options, agent, prepared.policy); !done) return done;
   for (const Error& warning : prepared.policy.warnings)
     prepared.notices.push_back(to_string(warning));
-  if (prepared.policy.path.empty()) prepared.notices.push_back(no_policy_notice(prepared.machine));
+  for (std::string& notice : policy_notices(options, agent, prepared.policy))
+    prepared.notices.push_back(std::move(notice));
   return {};
 }
 
@@ -65,14 +101,17 @@ tl::expected<void, Errors> add_plan(const RunOptions& options, Prepared& prepare
   const auto agent =
       choose_agent(options, prepared.machine, prepared.shared ? nullptr : &prepared.policy);
   if (!agent) return tl::unexpected(only(agent.error()));
-  const auto request = make_request({options, *agent, prepared.policy.path});
+  if (auto done = add_amendment(options, *agent, prepared); !done) return done;
+  RequestInput input{options, *agent};
+  // The workspace's own was read and is not read again: the agent may write it.
+  if (!prepared.brought) input.policy_path = prepared.policy.path;
+  input.trust_directory = TrustStore(state_directory(prepared.machine)).directory();
+  input.policy_search_path = policy_search_path(prepared.machine);
+  const auto request = make_request(input);
   if (!request) return tl::unexpected(only(request.error()));
   auto plan = make_plan(*request, prepared.machine);
   if (!plan) return tl::unexpected(only(plan.error()));
   prepared.plan = std::move(*plan);
-  const auto notice = judge_workspace_policy(prepared.plan.workspace, options);
-  if (!notice) return tl::unexpected(only(notice.error()));
-  if (!notice->empty()) prepared.notices.push_back(*notice);
   return {};
 }
 
@@ -84,6 +123,9 @@ tl::expected<Prepared, Errors> prepare(const RunOptions& options) {
   const auto shared = choose_proxy(options, SharedExists(shared_proxy_exists()));
   if (!shared) return tl::unexpected(only(shared.error()));
   prepared.shared = *shared;
+  auto workspace = resolve_workspace(options);
+  if (!workspace) return tl::unexpected(only(workspace.error()));
+  prepared.workspace = std::move(*workspace);
   if (auto added = add_policy(options, prepared); !added) return tl::unexpected(added.error());
   if (auto added = add_plan(options, prepared); !added) return tl::unexpected(added.error());
   return prepared;
@@ -146,10 +188,22 @@ ProxyChoice proxy_of(const Prepared& prepared, const Held& held) {
   ProxyStart start;
   start.program = prepared.machine.program_directory + "/sluiced";
   start.policy = prepared.policy.sources;
+  start.amendment = prepared.policy.amendment;
   start.admin = held.admin->fd();
   start.audit = held.audit.get();
   if (held.proxy_id) start.as_uid = held.proxy_id->value();
   return start;
+}
+
+// What a run changes of its policy, for --dry-run.
+std::string describe_policy(const PolicyChoice& policy) {
+  std::string text;
+  int number = 0;
+  for (const std::string& allow : policy.amendment.allow) {
+    text += fmt::format("policy: allow {} as well (flag:{})\n", text::printable(allow), ++number);
+  }
+  if (policy.amendment.mode) text += "policy: report instead of blocking\n";
+  return text;
 }
 
 int complain(const Errors& errors) {
@@ -169,7 +223,7 @@ int run(const RunOptions& options) {
     for (const std::string& notice : prepared->notices) tell(notice);
   }
   if (options.dry_run) {
-    fmt::print("{}", describe(prepared->plan));
+    fmt::print("{}{}", describe_policy(prepared->policy), describe(prepared->plan));
     return 0;
   }
   if (auto fine = refuse_directories(); !fine) return complain({fine.error()});

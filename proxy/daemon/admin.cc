@@ -36,7 +36,7 @@ std::string response(std::string_view status, std::string_view type, std::string
       status, type, body.size(), with_body ? body : "");
 }
 
-Task<void> converse(Descriptor& connection, const metrics::Registry& registry) {
+Task<void> converse(Descriptor& connection, const AdminPages& pages) {
   std::string bytes;
   std::array<char, 2048> chunk;
   std::size_t scanned = 0;
@@ -49,7 +49,7 @@ Task<void> converse(Descriptor& connection, const metrics::Registry& registry) {
       co_return;
     }
     if (*head) {
-      const std::string reply = admin_response((*head)->method, (*head)->target, registry);
+      const std::string reply = admin_response((*head)->method, (*head)->target, pages);
       co_await asio::async_write(connection, asio::buffer(reply), Token());
       co_return;
     }
@@ -59,7 +59,7 @@ Task<void> converse(Descriptor& connection, const metrics::Registry& registry) {
   }
 }
 
-Task<void> serve_one(asio::io_context& io, const metrics::Registry& registry, Fd socket,
+Task<void> serve_one(asio::io_context& io, std::shared_ptr<const AdminPages> pages, Fd socket,
                      std::shared_ptr<int> open) {
   ++*open;
   Descriptor connection(io);
@@ -68,7 +68,7 @@ Task<void> serve_one(asio::io_context& io, const metrics::Registry& registry, Fd
   if (!error) {
     (void)socket.release();
     Timer timer(io, request_deadline);
-    co_await (converse(connection, registry) || timer.async_wait());
+    co_await (converse(connection, *pages) || timer.async_wait());
   }
   --*open;
 }
@@ -76,21 +76,27 @@ Task<void> serve_one(asio::io_context& io, const metrics::Registry& registry, Fd
 }  // namespace
 
 std::string admin_response(std::string_view method, std::string_view target,
-                           const metrics::Registry& registry) {
+                           const AdminPages& pages) {
   const bool with_body = method != "HEAD";
   if (method != "GET" && method != "HEAD") {
     return response("405 Method Not Allowed", "text/plain", "only GET and HEAD are answered here\n",
                     true);
   }
   const std::string_view path = target.substr(0, target.find('?'));
-  if (path == "/metrics") return response("200 OK", metrics_type, registry.exposition(), with_body);
+  if (path == "/metrics")
+    return response("200 OK", metrics_type, pages.registry.exposition(), with_body);
   if (path == "/healthz" || path == "/readyz")
     return response("200 OK", "text/plain", "ok\n", with_body);
-  return response("404 Not Found", "text/plain", "there are /metrics, /healthz and /readyz\n",
-                  with_body);
+  if (path == "/api/v1/policy" && pages.policy)
+    return response("200 OK", "application/json", pages.policy(), with_body);
+  const std::string_view known = pages.policy
+                                     ? "there are /metrics, /healthz, /readyz and /api/v1/policy\n"
+                                     : "there are /metrics, /healthz and /readyz\n";
+  return response("404 Not Found", "text/plain", known, with_body);
 }
 
-Task<void> serve_admin(asio::io_context& io, const metrics::Registry& registry, Fd listener) {
+Task<void> serve_admin(asio::io_context& io, AdminPages its_pages, Fd listener) {
+  const auto pages = std::make_shared<const AdminPages>(std::move(its_pages));
   Descriptor readable(io);
   ErrorCode error;
   readable.assign(listener.get(), error);
@@ -107,7 +113,7 @@ Task<void> serve_admin(asio::io_context& io, const metrics::Registry& registry, 
           ::accept4(readable.native_handle(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
     }
     if (connection) {
-      spawn(io, serve_one(io, registry, std::move(connection), open));
+      spawn(io, serve_one(io, pages, std::move(connection), open));
       continue;
     }
     pause.expires_after(accept_pause);

@@ -1,6 +1,8 @@
-// What operators and Prometheus ask: /metrics, /healthz and /readyz over HTTP.
+// What operators and Prometheus ask over HTTP: /metrics, /healthz, /readyz and, of operators only,
+// /api/v1/policy.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <string_view>
 
@@ -11,12 +13,19 @@
 
 namespace sluice::proxy {
 
+// What a listener answers from; lives as long as it is served.
+struct AdminPages {
+  const metrics::Registry& registry;
+  // The JSON of /api/v1/policy; none: not there.
+  std::function<std::string()> policy;
+};
+
 // The whole response to a request of these bytes' head; pure.
 std::string admin_response(std::string_view method, std::string_view target,
-                           const metrics::Registry& registry);
+                           const AdminPages& pages);
 
 // Serves a listening stream socket (Unix or TCP), one request a connection, at most 64 at a time.
-Task<void> serve_admin(asio::io_context& io, const metrics::Registry& registry, Fd listener);
+Task<void> serve_admin(asio::io_context& io, AdminPages pages, Fd listener);
 
 // A listening TCP socket for it.
 Result<Fd> listen_admin(const IpAddress& address, std::uint16_t port);

@@ -102,6 +102,10 @@ void Agents::set_policy(std::shared_ptr<const allowlists::Policy> policy) {
   policy_ = std::move(policy);
   shared_.registry.set_policy_rules(policy_->rule_count());
   for (const auto& [name, registration] : live_) registration->agent->set_policy(policy_);
+  // After the last agent has it: who asks during a review asks the new one.
+  for (const auto& worker : workers_) {
+    asio::post(worker->io, [&worker = *worker] { worker.review_sessions(); });
+  }
 }
 
 Result<std::uint64_t> Agents::verify(const Application& application) const {
@@ -145,8 +149,9 @@ Result<std::uint64_t> Agents::verify(const Application& application) const {
 Result<std::shared_ptr<Registration>> Agents::add(Application application) {
   const auto cookie = verify(application);
   if (!cookie) return Failure(cookie.error());
-  auto agent = std::make_shared<Agent>(application.name, policy_,
-                                       shared_.registry.agent(application.name), application.peer);
+  auto agent =
+      std::make_shared<Agent>(application.name, policy_, shared_.registry.agent(application.name),
+                              application.peer, allowances_.of(application.name));
   for (const netns::Binding& binding : application.names) {
     const auto host = allowlists::Host::parse(binding.name);
     if (!host || !host->is_name() || host->name() != binding.name) {

@@ -34,6 +34,7 @@ class Agents {
  public:
   Agents(Workers& workers, Shared& shared) : workers_(workers), shared_(shared) {}
 
+  // For every agent, now and to come. What it no longer allows is cut on each thread, soon after.
   void set_policy(std::shared_ptr<const allowlists::Policy> policy);
   const std::shared_ptr<const allowlists::Policy>& policy() const noexcept { return policy_; }
 
@@ -60,6 +61,9 @@ class Agents {
     live_.clear();
   }
 
+  // What agents used of their limits, by name: outlives their registrations.
+  Allowances& allowances() noexcept { return allowances_; }
+
   std::size_t count() const noexcept { return live_.size(); }
   int sessions() const noexcept;
 
@@ -70,6 +74,7 @@ class Agents {
   Shared& shared_;
   std::shared_ptr<const allowlists::Policy> policy_;
   std::map<std::string, std::shared_ptr<Registration>> live_;
+  Allowances allowances_;
   bool ended_ = false;
 };
 

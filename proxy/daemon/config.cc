@@ -137,6 +137,7 @@ void Reader::read_top(const Node& top) {
            {"admin", [&](const Node& node) { section(node, "admin", fields_of_admin()); }},
            {"resolver", [&](const Node& node) { section(node, "resolver", fields_of_resolver()); }},
            {"timeouts", [&](const Node& node) { section(node, "timeouts", fields_of_timeouts()); }},
+           {"state", [&](const Node& node) { path(node, config_.state); }},
            {"audit",
             [&](const Node& node) {
               section(node, "audit", {{"file", [&](const Node& n) { audit_file(n); }}});

@@ -47,6 +47,7 @@ struct Config {
     std::chrono::milliseconds idle{600'000};
     std::chrono::milliseconds drain{30'000};
   } timeouts;
+  std::string state = "/var/lib/sluice";  // a directory, for what outlives a restart
   struct Audit {
     bool to_stdout = false;
     std::string file = "/var/log/sluice/audit.jsonl";  // for !to_stdout

@@ -105,7 +105,9 @@ Task<bool> Peer::dismiss() {
       .allowed = counted.allowed, .bytes_up = counted.bytes_up, .bytes_down = counted.bytes_down};
   for (std::size_t i = 0; i < reason_count; ++i) {
     const std::uint64_t count = counted.denied[i] + counted.dns_denied[i];
-    if (count > 0) totals.denied[std::string(reason_name(static_cast<Reason>(i)))] = count;
+    const std::string name(reason_name(static_cast<Reason>(i)));
+    if (count > 0) totals.denied[name] = count;
+    if (counted.reported[i] > 0) totals.reported[name] = counted.reported[i];
   }
   co_return say(totals);
 }

@@ -7,6 +7,7 @@
 #include <CLI/CLI.hpp>
 #include <thread>
 
+#include "allowlists/amend.h"
 #include "base/io.h"
 #include "proxy/daemon/admin.h"
 #include "proxy/daemon/config.h"
@@ -28,6 +29,9 @@ struct Arguments {
   int audit_fd = -1;
   int admin_fd = -1;
   long as_uid = -1;
+  std::string agent;
+  std::vector<std::string> allow;
+  bool report = false;
 };
 
 int complain(const Error& error) {
@@ -80,6 +84,25 @@ int run(ServerOrder order) {
   return status ? *status : complain(status.error());
 }
 
+// What the supervisor has judged in the same way before it started this process.
+tl::expected<PolicyEdition, std::vector<Error>> embedded_policy(const Arguments& arguments) {
+  std::vector<allowlists::Source> sources;
+  for (const std::string& argument : arguments.policy_fds) {
+    auto source = inherited_source(argument);
+    if (!source) return tl::unexpected(std::vector{source.error()});
+    sources.push_back(std::move(*source));
+  }
+  allowlists::Amendment amendment{arguments.agent, arguments.allow, std::nullopt};
+  if (arguments.report) amendment.mode = allowlists::Mode::report;
+  if (sources.empty() && amendment.empty()) return no_policy();
+  auto read = sources.empty() ? allowlists::ReadText{allowlists::bare_policy(arguments.agent), {}}
+                              : allowlists::read_text(sources);
+  if (read && !amendment.empty()) read = allowlists::amend(std::move(read->text), amendment);
+  if (!read) return tl::unexpected(std::move(read.error()));
+  return edition_of(sources.empty() ? "" : sources.front().name,
+                    sources.empty() ? "" : digest_of(sources), std::move(*read));
+}
+
 int run_embedded(const Arguments& arguments) {
   log::init("sluiced", log::Level::warning);
   if (arguments.handover_fd < 0) {
@@ -91,20 +114,11 @@ int run_embedded(const Arguments& arguments) {
   order.audit = inherited(arguments.audit_fd);
   if (arguments.admin_fd >= 0) {
     ::fcntl(arguments.admin_fd, F_SETFL, O_NONBLOCK);
-    order.admin_listeners.push_back(inherited(arguments.admin_fd));
+    order.admin_socket = inherited(arguments.admin_fd);
   }
-  order.policy = allowlists::empty_policy();
-  std::vector<allowlists::Source> sources;
-  for (const std::string& argument : arguments.policy_fds) {
-    auto source = inherited_source(argument);
-    if (!source) return complain(source.error());
-    sources.push_back(std::move(*source));
-  }
-  if (!sources.empty()) {
-    auto loaded = allowlists::load(sources);
-    if (!loaded) return complain(loaded.error());
-    order.policy = std::move(loaded->policy);
-  }
+  auto policy = embedded_policy(arguments);
+  if (!policy) return complain(policy.error());
+  order.policy = std::move(*policy);
   Enclosure enclosure;
   if (arguments.as_uid >= 0) enclosure.as_uid = static_cast<uid_t>(arguments.as_uid);
   order.enclosure = enclosure;
@@ -127,12 +141,12 @@ Result<void> open_listeners(const Config& config, ServerOrder& order) {
   order.handover_listener = std::move(*handover);
   auto admin = listen_unix(config.admin.socket, SOCK_STREAM, config.admin.mode);
   if (!admin) return Failure(admin.error());
-  order.admin_listeners.push_back(std::move(*admin));
+  order.admin_socket = std::move(*admin);
   if (config.admin.address) {
     const auto& [address, port] = *config.admin.address;
     auto listener = listen_admin(address, port);
     if (!listener) return Failure(listener.error());
-    order.admin_listeners.push_back(std::move(*listener));
+    order.admin_address = std::move(*listener);
     order.own_listeners.emplace_back(to_asio(address), port);
   }
   return {};
@@ -142,19 +156,17 @@ int run_shared(const Arguments& arguments) {
   const auto config = read_config(arguments.config);
   if (!config) return complain(config.error());
   log::init("sluiced", config->log_level);
-  const auto sources = allowlists::read_sources(config->policy);
-  if (!sources) return complain(sources.error());
-  auto loaded = allowlists::load(*sources);
-  if (!loaded) return complain(loaded.error());
-  for (const Error& warning : loaded->warnings) log::warning("{}", to_string(warning));
+  auto edition = read_edition(config->policy);
+  if (!edition) return complain(edition.error());
+  for (const Error& warning : edition->warnings) log::warning("{}", to_string(warning));
   if (arguments.check) return 0;
   ServerOrder order{.threads = config->threads != 0
                                    ? config->threads
                                    : std::max(1U, std::thread::hardware_concurrency()),
                     .resolver = resolver_settings(config->resolver),
                     .timeouts = config->timeouts,
-                    .policy = std::move(loaded->policy)};
-  order.policy_path = config->policy;
+                    .policy = std::move(*edition)};
+  order.budget_file = config->state + "/budgets";
   auto audit = open_audit(config->audit);
   if (!audit) return complain(audit.error());
   order.audit = std::move(*audit);
@@ -178,6 +190,16 @@ int main(int argc, char** argv) {
   app.add_option("--audit-fd", arguments.audit_fd, "where audit lines go")->needs(embedded);
   app.add_option("--admin-fd", arguments.admin_fd, "listening admin socket")->needs(embedded);
   app.add_option("--as-uid", arguments.as_uid, "whom root becomes")->needs(embedded);
+  auto* agent =
+      app.add_option("--agent", arguments.agent, "whose policy --allow and --report amend")
+          ->needs(embedded);
+  app.add_option("--allow", arguments.allow, "HOST[:PORT] to allow besides")
+      ->expected(1)
+      ->allow_extra_args(false)  // else a value in brackets would be taken for a list
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
+      ->needs(agent);
+  app.add_flag("--report", arguments.report, "let pass and count what the policy would block")
+      ->needs(agent);
   config->excludes(embedded);
   try {
     app.parse(argc, argv);

@@ -10,7 +10,9 @@
 #include <random>
 
 #include "proxy/daemon/admin.h"
+#include "proxy/daemon/budget_keeper.h"
 #include "proxy/daemon/handover_server.h"
+#include "proxy/daemon/policy_reload.h"
 #include "proxy/daemon/spawn.h"
 
 namespace sluice::proxy {
@@ -35,7 +37,10 @@ class Server {
   Task<void> serve_supervisor();
   Task<void> heed_signals();
   Task<void> drain();
-  void reload();
+  Result<void> watch_policy();
+  void keep_budgets();
+  void take(Reloaded reloaded);
+  void serve_admins();
   void stop();
 
   ServerOrder order_;
@@ -48,6 +53,9 @@ class Server {
   std::optional<Agents> agents_;
   Workers workers_;
   std::unique_ptr<metrics::AuditLog> audit_;
+  LastReload last_reload_;
+  std::unique_ptr<PolicyReload> reload_;
+  std::unique_ptr<BudgetKeeper> budgets_;
 };
 
 Result<void> Server::make_workers() {
@@ -65,20 +73,36 @@ Task<void> Server::serve_supervisor() {
   stop();
 }
 
-void Server::reload() {
-  const auto sources = allowlists::read_sources(order_.policy_path);
-  if (!sources) {
-    log::error("the policy was not reloaded and stays as it was: {}", to_string(sources.error()));
-    return;
+void Server::take(Reloaded reloaded) {
+  last_reload_ = std::move(reloaded.outcome);
+  registry_.policy_reloaded(metrics::Succeeded(last_reload_.ok), last_reload_.at);
+  if (!reloaded.edition) return;
+  order_.policy = std::move(*reloaded.edition);
+  agents_->set_policy(order_.policy.policy);
+  log::info("the policy was reloaded: {} rules for {} agents: entries",
+            order_.policy.policy->rule_count(), order_.policy.agents.size());
+}
+
+Result<void> Server::watch_policy() {
+  asio::io_context& control = workers_[0]->io;
+  const auto tell = [&](Reloaded reloaded) {
+    asio::post(control,
+               [this, reloaded = std::move(reloaded)]() mutable { take(std::move(reloaded)); });
+  };
+  auto reload = PolicyReload::start(order_.policy, tell, {});
+  if (!reload) return Failure(reload.error());
+  reload_ = std::move(*reload);
+  return {};
+}
+
+// Without a place for it the limits still hold, until sluiced ends.
+void Server::keep_budgets() {
+  auto keeper = BudgetKeeper::start(agents_->allowances(), order_.budget_file, 5s);
+  if (keeper) {
+    budgets_ = std::move(*keeper);
+  } else {
+    log::warning("{}", to_string(keeper.error()));
   }
-  auto loaded = allowlists::load(*sources);
-  if (!loaded) {
-    for (const Error& error : loaded.error()) log::error("{}", to_string(error));
-    log::error("the policy was not reloaded and stays as it was");
-    return;
-  }
-  agents_->set_policy(std::move(loaded->policy));
-  log::info("the policy was reloaded");
 }
 
 // New connections are refused, tunnels get timeouts.drain to finish.
@@ -99,7 +123,7 @@ Task<void> Server::heed_signals() {
     const auto [error, number] = co_await signals.async_wait();
     if (error) co_return;
     if (number == SIGHUP) {
-      reload();
+      reload_->ask();
     } else if (draining) {
       stop();  // asked twice: at once
     } else {
@@ -131,6 +155,19 @@ void Server::run_threads() {
   workers_[0]->io.run();
 }
 
+void Server::serve_admins() {
+  asio::io_context& control = workers_[0]->io;
+  const AdminPages for_all{.registry = registry_, .policy = nullptr};
+  AdminPages for_operators = for_all;
+  for_operators.policy = [this] { return to_json(order_.policy, last_reload_); };
+  if (order_.admin_socket) {
+    spawn(control, serve_admin(control, for_operators, std::move(order_.admin_socket)));
+  }
+  if (order_.admin_address) {
+    spawn(control, serve_admin(control, for_all, std::move(order_.admin_address)));
+  }
+}
+
 Result<int> Server::run() {
   const bool embedded = order_.enclosure.has_value();
   if (auto made = make_workers(); !made) return Failure(made.error());
@@ -148,19 +185,23 @@ Result<int> Server::run() {
     shared_.audit = audit_.get();
   }
   agents_.emplace(workers_, shared_);
-  agents_->set_policy(order_.policy);
+  agents_->set_policy(order_.policy.policy);
+  registry_.policy_loaded(order_.policy.loaded_at);
+  last_reload_.at = order_.policy.loaded_at;
   asio::io_context& control = workers_[0]->io;
   for (const auto& worker : workers_) spawn(worker->io, worker->wheel.run());
-  for (Fd& listener : order_.admin_listeners) {
-    spawn(control, serve_admin(control, registry_, std::move(listener)));
-  }
+  serve_admins();
   if (embedded) {
     spawn(control, serve_supervisor());
   } else {
+    keep_budgets();
+    if (auto watched = watch_policy(); !watched) return Failure(watched.error());
     spawn(control, heed_signals());
     spawn(control, accept_peers(control, *agents_, std::move(order_.handover_listener)));
   }
   run_threads();
+  reload_.reset();
+  budgets_.reset();
   agents_->end();
   return 0;
 }

@@ -7,9 +7,9 @@
 #include <thread>
 #include <vector>
 
-#include "allowlists/load.h"
 #include "proxy/daemon/agents.h"
 #include "proxy/daemon/enclose.h"
+#include "proxy/daemon/policy_edition.h"
 
 namespace sluice::proxy {
 
@@ -18,14 +18,17 @@ struct ServerOrder {
   unsigned threads = 1;
   std::shared_ptr<const ResolverSettings> resolver;
   Config::Timeouts timeouts;
-  std::shared_ptr<const allowlists::Policy> policy;
-  Fd audit;  // none: no audit lines
-  std::vector<Fd> admin_listeners;
+  PolicyEdition policy;
+  Fd audit;          // none: no audit lines
+  Fd admin_socket;   // Unix
+  Fd admin_address;  // TCP: whoever can connect may know the metrics, but not the policy
   OwnListeners own_listeners;
-  Fd handover_peer;                    // embedded: the one supervisor; sluiced ends with it
-  Fd handover_listener;                // shared: for many
-  std::optional<Enclosure> enclosure;  // embedded: entered before anything of an agent is read
-  std::string policy_path;             // shared: read again on SIGHUP
+  Fd handover_peer;      // embedded: the one supervisor; sluiced ends with it
+  Fd handover_listener;  // shared: for many
+  // Embedded: entered before anything of an agent is read. A shared one takes a policy that
+  // changes.
+  std::optional<Enclosure> enclosure;
+  std::string budget_file;  // shared: where used budgets are kept over a restart
 };
 
 // Runs until SIGTERM, SIGINT or, embedded, until the supervisor is gone. Answers the exit status.

@@ -32,9 +32,11 @@ Task<Resolution> Dialer::addresses_of(const allowlists::Host& host) {
   co_return co_await resolver_.resolve(host.name());
 }
 
-allowlists::Decision Dialer::judge(const DialOrder& order, const IpAddress& address) {
+allowlists::Decision Dialer::judge(const allowlists::AgentRules& rules,
+                                   const allowlists::Target& target,
+                                   const IpAddress& address) const {
   const bool own = std::any_of(own_.begin(), own_.end(), [&](const TcpEndpoint& listener) {
-    if (listener.port() != order.target.port) return false;
+    if (listener.port() != target.port) return false;
     // A listener on every address is on each address of this machine.
     return listener.address().is_unspecified() ? bool(routes_.is_local(address))
                                                : from_asio(listener.address()) == address;
@@ -42,7 +44,7 @@ allowlists::Decision Dialer::judge(const DialOrder& order, const IpAddress& addr
   if (own) {
     return {.verdict = Verdict::deny, .reason = Reason::address_forbidden};
   }
-  return order.rules.judge_address(address, order.target.port, routes_.is_local(address));
+  return rules.judge_address(target, address, routes_.is_local(address));
 }
 
 Task<ErrorCode> Dialer::connect(Socket& socket, const TcpEndpoint& to, Clock::time_point until) {
@@ -63,7 +65,7 @@ Task<Dialled> Dialer::dial(DialOrder order) {
   bool judged_good = false;
   for (std::size_t i = 0; i < resolution.addresses.size(); ++i) {
     const IpAddress& address = resolution.addresses[i];
-    const allowlists::Decision judgement = judge(order, address);
+    const allowlists::Decision judgement = judge(order.rules, order.target, address);
     if (!judgement) {
       // The first refusal speaks for a name none of whose addresses may be dialled.
       if (result.reason == Reason::internal) {

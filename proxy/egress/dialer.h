@@ -40,9 +40,13 @@ class Dialer {
   // to the first survivor that answers: exactly the address that was judged.
   Task<Dialled> dial(DialOrder order);
 
+  // The address guard as it stands now, for `address` on behalf of `target`: the agent's rules, the
+  // kernel's routes, our own listeners.
+  allowlists::Decision judge(const allowlists::AgentRules& rules, const allowlists::Target& target,
+                             const IpAddress& address) const;
+
  private:
   Task<Resolution> addresses_of(const allowlists::Host& host);
-  allowlists::Decision judge(const DialOrder& order, const IpAddress& address);
   Task<ErrorCode> connect(Socket& socket, const TcpEndpoint& to, Clock::time_point until);
 
   asio::io_context& io_;

@@ -9,6 +9,7 @@
 #include "allowlists/policy.h"
 #include "base/fd.h"
 #include "metrics/registry.h"
+#include "proxy/session/allowance.h"
 #include "proxy/session/synthetic_names.h"
 
 namespace sluice::proxy {
@@ -36,15 +37,19 @@ class Lease {
 
 class Agent {
  public:
-  Agent(std::string agent_name, std::shared_ptr<const allowlists::Policy> policy,
-        std::shared_ptr<metrics::AgentMetrics> counts, std::shared_ptr<const Fd> peer)
+  Agent(std::string agent_name, const std::shared_ptr<const allowlists::Policy>& policy,
+        std::shared_ptr<metrics::AgentMetrics> counts, std::shared_ptr<const Fd> peer,
+        std::shared_ptr<Allowance> its_allowance = std::make_shared<Allowance>())
       : name(std::move(agent_name)),
         metrics(std::move(counts)),
         lease(std::move(peer)),
-        policy_(std::move(policy)) {}
+        allowance(std::move(its_allowance)) {
+    set_policy(policy);
+  }
 
   std::shared_ptr<const allowlists::Policy> policy() const noexcept { return policy_.load(); }
   void set_policy(std::shared_ptr<const allowlists::Policy> policy) noexcept {
+    limits.set(policy->for_agent(name).limits());
     policy_.store(std::move(policy));
   }
 
@@ -53,6 +58,8 @@ class Agent {
   SyntheticNames names;
   Lease lease;
   std::atomic<int> sessions{0};  // open ones, on all threads
+  LiveLimits limits;
+  const std::shared_ptr<Allowance> allowance;  // of its name: outlives this registration
 
  private:
   std::atomic<std::shared_ptr<const allowlists::Policy>> policy_;

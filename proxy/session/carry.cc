@@ -46,7 +46,7 @@ Task<bool> have_origin(Session& session, Carry& what) {
     session.gate.close(what.visit);
     co_return false;
   }
-  session.origin = std::move(dialled.socket);
+  session.connect(std::move(dialled), what.visit);
   co_return true;
 }
 
@@ -64,6 +64,7 @@ Task<std::optional<Fault>> hello_fault_of(Session& session, Carry& what) {
   what.visit.line.sni = heard.hello->server_name.value_or("");
   const auto fault = hello_fault(*heard.hello, what.target.host, what.visit.decision);
   if (fault) co_return Fault{.reason = *fault};
+  what.visit.spoken = heard.hello->ech_offered ? Spoken::tls_with_ech : Spoken::tls;
   co_return std::nullopt;
 }
 
@@ -101,6 +102,8 @@ Task<Ended> check_then_carry_up(Session& session, Carry& what, std::uint64_t& mo
       co_return Ended::agent_broke;
     }
     session.deadline.arm(session.worker.shared.timeouts.idle);
+  } else {
+    what.visit.spoken = Spoken::not_tls;
   }
   co_return co_await carry_up(session, moved);
 }
@@ -135,6 +138,13 @@ Task<FirstSpeaker> first_speaker(Session& session) {
   co_return first.index() == 0 ? FirstSpeaker::agent : FirstSpeaker::origin;
 }
 
+// Each request is a visit of its own. What led to them is in the account, unless it was no request.
+Task<void> carry_http(Session& session, Carry& what) {
+  if (what.http.via != metrics::Via::transparent) session.gate.close(what.visit);
+  const Carrying nothing(session, nullptr);
+  co_await serve_http(session, std::move(what.http));
+}
+
 // `tls: match`: any protocol, but TLS only for the host that was allowed, and HTTP request by
 // request.
 Task<void> carry_matching(Session& session, Carry& what) {
@@ -156,8 +166,7 @@ Task<void> carry_matching(Session& session, Carry& what) {
       if (!co_await hello_is_right(session, what)) co_return;
       break;
     case wire::Speech::http:
-      if (what.http.via != metrics::Via::transparent) session.gate.close(what.visit);
-      co_await serve_http(session, std::move(what.http));
+      co_await carry_http(session, what);
       co_return;
     case wire::Speech::unknown_yet:
       if (session.deadline.expired()) {
@@ -167,6 +176,7 @@ Task<void> carry_matching(Session& session, Carry& what) {
       }
       break;  // it closed its side: what it said is all there is
     case wire::Speech::other:
+      what.visit.spoken = Spoken::not_tls;
       break;
   }
   co_await relay_visit(session, what.visit, traffic, carry_up(session, traffic.up));
@@ -175,6 +185,12 @@ Task<void> carry_matching(Session& session, Carry& what) {
 }  // namespace
 
 Task<void> carry(Session& session, Carry what) {
+  const IpAddress* address = session.connected ? &session.connected->address : nullptr;
+  if (!session.gate.still_allows(what.visit, address)) {
+    co_await refuse_in_kind(session, what.visit, Reason::policy_changed, what.visit.line.error);
+    co_return;
+  }
+  const Carrying bytes(session, &what.visit);
   if (what.visit.decision.tls == allowlists::TlsMode::match) {
     co_await carry_matching(session, what);
     co_return;

@@ -53,7 +53,7 @@ Task<void> serve_connect(Session& session, const wire::RequestHead& head) {
     co_await refuse(session, visit, dialled.reason, asked, std::move(dialled.why));
     co_return;
   }
-  session.origin = std::move(dialled.socket);
+  session.connect(std::move(dialled), visit);
   if (!co_await session.say(established)) {
     session.gate.close(visit);
     co_return;

@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <limits>
 
+#include "proxy/session/meter.h"
 #include "proxy/wire/forward.h"
 #include "proxy/wire/response_head.h"
 
@@ -27,9 +28,7 @@ bool is_idempotent(std::string_view method) noexcept {
 }  // namespace
 
 void Exchange::drop_origin() noexcept {
-  ErrorCode ignored;
-  session_.origin.close(ignored);
-  connected_to_.reset();
+  session_.drop_origin();
   from_origin_.release();
 }
 
@@ -41,22 +40,34 @@ bool Exchange::origin_is_quiet() noexcept {
   return size < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
 }
 
-Task<bool> Exchange::to_origin(std::string_view bytes, std::uint64_t& moved) {
-  const auto [error, written] =
-      co_await asio::async_write(session_.origin, asio::buffer(bytes), Token());
+Task<bool> Exchange::carry_bytes(metrics::Direction direction, std::string_view bytes,
+                                 std::uint64_t& moved) {
+  const std::size_t wanted = bytes.size();
+  if (session_.agent->limits.meters(direction)) {
+    const std::size_t granted = co_await meter(session_, direction, wanted);
+    bytes = bytes.substr(0, granted);
+  }
+  Socket& to = direction == metrics::Direction::up ? session_.origin : session_.socket;
+  const auto [error, written] = co_await asio::async_write(to, asio::buffer(bytes), Token());
   moved += written;
-  session_.agent->metrics->moved(metrics::Direction::up, written);
+  session_.agent->metrics->moved(direction, written);
   session_.deadline.arm(session_.worker.shared.timeouts.idle);
-  co_return !error;
+  if (bytes.size() < wanted) {
+    // What waits for the other direction waits for nothing now.
+    session_.wake();
+    ErrorCode ignored;
+    session_.origin.close(ignored);
+    session_.socket.cancel(ignored);
+  }
+  co_return !error && bytes.size() == wanted;
+}
+
+Task<bool> Exchange::to_origin(std::string_view bytes, std::uint64_t& moved) {
+  return carry_bytes(metrics::Direction::up, bytes, moved);
 }
 
 Task<bool> Exchange::to_agent(std::string_view bytes, std::uint64_t& moved) {
-  const auto [error, written] =
-      co_await asio::async_write(session_.socket, asio::buffer(bytes), Token());
-  moved += written;
-  session_.agent->metrics->moved(metrics::Direction::down, written);
-  session_.deadline.arm(session_.worker.shared.timeouts.idle);
-  co_return !error;
+  return carry_bytes(metrics::Direction::down, bytes, moved);
 }
 
 Task<bool> Exchange::more_from_origin() {
@@ -263,24 +274,34 @@ Task<bool> Exchange::refuse(Visit& visit, const Order& order, Trouble trouble) {
   co_return false;
 }
 
-Task<std::optional<Exchange::Trouble>> Exchange::have_origin(Visit& visit,
+// The address was judged when it was dialled; another policy is asked again.
+bool Exchange::may_reuse_origin(const Visit& visit, const allowlists::Target& target) {
+  if (!session_.connected || !session_.origin.is_open()) return false;
+  Session::Connected& origin = *session_.connected;
+  if (origin.target != target) return false;
+  if (origin.judged_by.lock() == visit.policy) return true;
+  if (!session_.gate.may_reuse(visit, origin.address)) return false;
+  origin.judged_by = visit.policy;
+  return true;
+}
+
+Task<std::optional<Exchange::Trouble>> Exchange::dial_origin(Visit& visit,
                                                              const allowlists::Target& target) {
-  if (connected_to_ == target && session_.origin.is_open()) co_return std::nullopt;
   drop_origin();
   Dialled dialled = co_await session_.gate.dial(visit, target);
   if (!dialled.connected) co_return Trouble{dialled.reason, std::move(dialled.why)};
   // Nothing more is sent for an agent that went while the origin was dialled.
   if (session_.broken_off) co_return Trouble{Reason::unreachable, "the agent is gone"};
-  session_.origin = std::move(dialled.socket);
-  connected_to_ = target;
+  session_.connect(std::move(dialled), visit);
   co_return std::nullopt;
 }
 
 Task<bool> Exchange::converse(Visit& visit, const Order& order, const allowlists::Target& target) {
   if (session_.origin.is_open() && !origin_is_quiet()) drop_origin();
-  const bool reused = connected_to_ == target && session_.origin.is_open();
-  if (auto trouble = co_await have_origin(visit, target)) {
-    co_return co_await refuse(visit, order, std::move(*trouble));
+  const bool reused = may_reuse_origin(visit, target);
+  if (!reused) {
+    auto trouble = co_await dial_origin(visit, target);
+    if (trouble) co_return co_await refuse(visit, order, std::move(*trouble));
   }
   why_.clear();
   response_began_ = response_ended_ = upload_ended_ = upload_sent_ = download_ended_ = false;
@@ -302,6 +323,10 @@ Task<bool> Exchange::converse(Visit& visit, const Order& order, const allowlists
     if (!origin_may_stay_ || sent != Upload::sent || !from_origin_.empty()) drop_origin();
     co_return agent_may_stay_&& sent == Upload::sent;
   }
+  if (visit.spent && !response_began_) {
+    Trouble trouble{*visit.spent, "the budget ran out while bytes flowed"};
+    co_return co_await refuse(visit, order, std::move(trouble));
+  }
   const bool nobody_heard = got == Download::nothing_came && !response_began_;
   if (reused && nobody_heard && is_idempotent(order.method) &&
       order.body.framing == wire::Framing::none && !session_.broken_off &&
@@ -316,7 +341,7 @@ Task<bool> Exchange::converse(Visit& visit, const Order& order, const allowlists
   }
   if (response_began_ || sent == Upload::agent_gone || session_.broken_off) {
     // The agent learns of a cut response by a cut connection: nothing else would be true.
-    visit.line.error = "the response was cut short";
+    if (!visit.revoked && !visit.spent) visit.line.error = "the response was cut short";
     session_.gate.close(visit);
     session_.reset();
     co_return false;

@@ -10,14 +10,11 @@
 
 namespace sluice::proxy {
 
-// Belongs to one agent connection; keeps the connection to the last origin while both sides allow
-// it.
+// Belongs to one agent connection; keeps the session's connection to the last origin, or takes the
+// one that is there, of which nothing was read yet, while both sides allow it.
 class Exchange {
  public:
   explicit Exchange(Session& session) : session_(session) {}
-
-  // session.origin is already connected to `target` and nothing was read from it.
-  void adopt_origin(const allowlists::Target& target) { connected_to_ = target; }
 
   // Sends an allowed request on and its response back; closes the visit. `head` views the inbox.
   // True: the agent's connection may carry another request.
@@ -44,7 +41,8 @@ class Exchange {
   enum class Download : std::uint8_t { done, nothing_came, broken_head, cut_short };
 
   Task<bool> refuse(Visit& visit, const Order& order, Trouble trouble);
-  Task<std::optional<Trouble>> have_origin(Visit& visit, const allowlists::Target& target);
+  bool may_reuse_origin(const Visit& visit, const allowlists::Target& target);
+  Task<std::optional<Trouble>> dial_origin(Visit& visit, const allowlists::Target& target);
   Task<bool> converse(Visit& visit, const Order& order, const allowlists::Target& target);
   Task<Upload> send_body(const Order& order, std::uint64_t& moved);
   Task<Upload> send_length(std::uint64_t left, std::uint64_t& moved);
@@ -57,12 +55,13 @@ class Exchange {
   Task<Download> pass_chunked(std::uint64_t& moved);
   Task<bool> to_origin(std::string_view bytes, std::uint64_t& moved);
   Task<bool> to_agent(std::string_view bytes, std::uint64_t& moved);
+  Task<bool> carry_bytes(metrics::Direction direction, std::string_view bytes,
+                         std::uint64_t& moved);
   Task<bool> more_from_origin();
   bool origin_is_quiet() noexcept;
   void drop_origin() noexcept;
 
   Session& session_;
-  std::optional<allowlists::Target> connected_to_;
   Inbox from_origin_;
   // Of the exchange under way.
   std::string why_;

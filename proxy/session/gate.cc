@@ -12,6 +12,22 @@ constexpr std::size_t longest_shown = 512;
 
 std::string cut(std::string_view text) { return std::string(text.substr(0, longest_shown)); }
 
+// Whether the bytes that passed under `before` would have passed under `now`. What nobody looked at
+// passes only where no more is asked than before.
+bool passes(Spoken spoken, const allowlists::Decision& before, const allowlists::Decision& now) {
+  switch (spoken) {
+    case Spoken::unknown:
+      return now.tls >= before.tls;  // in the order of strictness
+    case Spoken::not_tls:
+      return now.tls != allowlists::TlsMode::require;
+    case Spoken::tls_with_ech:
+      return !now.refuse_ech || now.tls == allowlists::TlsMode::off;
+    case Spoken::tls:
+      break;
+  }
+  return true;
+}
+
 }  // namespace
 
 std::string Visit::shown_target() const {
@@ -26,6 +42,7 @@ const allowlists::AgentRules& Gate::rules(const Visit& visit) const noexcept {
 
 Visit Gate::begin(metrics::Via via) const {
   Visit visit{.policy = agent_->policy()};
+  visit.line.rule = visit.decision.rule;
   visit.line.agent = agent_->name;
   visit.line.session = session_;
   visit.line.via = via;
@@ -35,14 +52,41 @@ Visit Gate::begin(metrics::Via via) const {
 Visit Gate::ask(metrics::Via via, const allowlists::Target& target) const {
   Visit visit = begin(via);
   visit.decision = rules(visit).decide(target);
+  visit.line.rule = visit.decision.rule;
+  if (visit) apply_limits(visit);
+  visit.target = target;
   visit.line.host = target.host.to_string();
   visit.line.port = target.port;
   return visit;
 }
 
+// Before anything is dialled: what is used up already needs no connection.
+void Gate::apply_limits(Visit& visit) const {
+  const LiveLimits& limits = agent_->limits;
+  const auto now = Allowance::Utc::now();
+  const auto used_up = [&](metrics::Direction direction) {
+    const auto budget = limits.budget(direction);
+    return budget && agent_->allowance->is_used_up(direction, *budget, now);
+  };
+  std::optional<Reason> reason;
+  if (limits.connections() != 0 &&
+      agent_->sessions.load() > static_cast<int>(limits.connections())) {
+    reason = Reason::connection_limit;
+  } else if (used_up(metrics::Direction::up)) {
+    reason = Reason::upload_budget;
+  } else if (used_up(metrics::Direction::down)) {
+    reason = Reason::download_budget;
+  }
+  if (!reason) return;
+  visit.decision.verdict = Verdict::deny;
+  visit.decision.reason = *reason;
+  visit.decision.would_deny.reset();
+}
+
 Visit Gate::ask_name(const allowlists::Host& name) const {
   Visit visit = begin(metrics::Via::dns);
   visit.decision = rules(visit).decide_any_port(name);
+  visit.line.rule = visit.decision.rule;
   visit.line.host = name.to_string();
   return visit;
 }
@@ -55,7 +99,12 @@ Visit Gate::malformed(metrics::Via via, std::string_view shown, Reason reason) c
 }
 
 wire::Refusal Gate::refuse(Visit& visit, Reason reason, std::string detail) const {
-  visit.decision.verdict = is_failure(reason) ? Verdict::allow : Verdict::deny;
+  if (!is_failure(reason)) {
+    visit.decision.verdict = Verdict::deny;
+    visit.decision.would_deny.reset();
+  } else if (!visit) {
+    visit.decision.verdict = Verdict::allow;
+  }
   visit.decision.reason = reason;
   visit.line.error = detail;
   if (visit.line.via == metrics::Via::dns) {
@@ -68,8 +117,10 @@ wire::Refusal Gate::refuse(Visit& visit, Reason reason, std::string detail) cons
   wire::Refusal refusal{.reason = reason,
                         .agent = agent_->name,
                         .target = visit.shown_target(),
-                        .rule = visit.decision.rule,
+                        .rule = visit.line.rule,
                         .detail = std::move(detail)};
+  const bool by_rule = reason == Reason::denied || reason == Reason::never;
+  if (by_rule && refusal.detail.empty()) refusal.detail = visit.decision.why;
   // Programs look up addresses for their own logs; nobody waits for the name and no sentence helps.
   const bool is_reverse = visit.line.host.ends_with(".arpa");
   if (!is_reverse) agent_->lease.tell_denied(wire::sentence(refusal));
@@ -79,10 +130,19 @@ wire::Refusal Gate::refuse(Visit& visit, Reason reason, std::string detail) cons
 void Gate::allow(Visit& visit) const {
   if (visit.counted) return;
   visit.counted = true;
-  agent_->metrics->decided(visit.decision.verdict, visit.decision.reason);
+  agent_->metrics->decided(visit.decision.verdict, visit.decision.reason,
+                           visit.decision.would_deny);
 }
 
 void Gate::close(Visit& visit) const {
+  if (visit.revoked) {
+    refuse(visit, Reason::policy_changed, visit.line.error);
+    return;
+  }
+  if (visit.spent) {
+    refuse(visit, *visit.spent, "the budget ran out while bytes flowed");
+    return;
+  }
   allow(visit);
   write(visit);
 }
@@ -90,20 +150,79 @@ void Gate::close(Visit& visit) const {
 void Gate::write(Visit& visit) const {
   visit.line.verdict = visit.decision.verdict;
   visit.line.reason = visit.decision.reason;
-  visit.line.rule = std::string(visit.decision.rule);
+  visit.line.would_deny = visit.decision.would_deny;
   visit.line.path = cut(visit.line.path);
   visit.line.duration =
       std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - visit.began);
   if (worker_.shared.audit != nullptr) worker_.shared.audit->write(metrics::AuditLine(visit.line));
 }
 
+bool Gate::judge_again(Visit& visit, const IpAddress* address, Held held) const {
+  auto policy = agent_->policy();
+  if (policy == visit.policy) return !visit.revoked;
+  const allowlists::AgentRules& rules_now = policy->for_agent(agent_->name);
+  allowlists::Decision now = rules_now.decide(*visit.target);
+  const allowlists::TlsMode tls = now.tls;
+  if (now && address != nullptr) {
+    const auto guard = worker_.dialer->judge(rules_now, *visit.target, *address);
+    if (!guard) now = guard;
+  }
+  visit.revoked = !now || (held && !passes(visit.spoken, visit.decision, now));
+  if (visit.revoked) {
+    visit.line.rule = now.rule;
+    visit.line.error = now ? "the new policy asks for TLS that was not checked"
+                           : fmt::format("the new policy says {}", reason_name(now.reason));
+  } else if (!held) {
+    visit.decision.tls = tls;
+  }
+  visit.decision.refuse_ech = now.refuse_ech;
+  visit.decision.rule = now.rule;
+  visit.policy = std::move(policy);
+  return !visit.revoked;
+}
+
+bool Gate::still_allows(Visit& visit, const IpAddress* address) const {
+  return judge_again(visit, address, Held::no);
+}
+
+bool Gate::still_carries(Visit& visit, const IpAddress* address) const {
+  return judge_again(visit, address, Held::yes);
+}
+
+bool Gate::may_reuse(const Visit& visit, const IpAddress& address) const {
+  return bool(worker_.dialer->judge(rules(visit), *visit.target, address));
+}
+
+bool Gate::may_keep(const allowlists::Target& target, const IpAddress& address) const {
+  const auto policy = agent_->policy();
+  const allowlists::AgentRules& rules_now = policy->for_agent(agent_->name);
+  return rules_now.decide(target) && worker_.dialer->judge(rules_now, target, address);
+}
+
 Task<Dialled> Gate::dial(Visit& visit, const allowlists::Target& target) const {
+  Dialled revoked{.socket = Socket(worker_.io), .reason = Reason::policy_changed};
+  if (!still_allows(visit, nullptr)) {
+    revoked.why = visit.line.error;
+    co_return revoked;
+  }
+  const auto rate = agent_->limits.connects();
+  if (rate && !agent_->allowance->may_connect(*rate, Clock::now())) {
+    Dialled too_fast{.socket = Socket(worker_.io), .reason = Reason::rate_limit};
+    co_return too_fast;
+  }
   DialOrder order{
       .target = target, .rules = rules(visit), .connect_timeout = worker_.shared.timeouts.connect};
   Dialled dialled = co_await worker_.dialer->dial(std::move(order));
   if (dialled.address != IpAddress()) visit.line.address = dialled.address.to_string();
-  if (!dialled.connected && dialled.rule != "default") visit.decision.rule = dialled.rule;
-  co_return dialled;
+  if (!dialled.connected) {
+    if (dialled.rule != "default") visit.line.rule = dialled.rule;
+    co_return dialled;
+  }
+  // The policy may have changed meanwhile; nothing was said to the origin yet.
+  if (still_allows(visit, &dialled.address)) co_return dialled;
+  revoked.address = dialled.address;
+  revoked.why = visit.line.error;
+  co_return revoked;
 }
 
 }  // namespace sluice::proxy

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -14,13 +15,26 @@
 
 namespace sluice::proxy {
 
+// What the agent's first bytes on a connection were found to be.
+enum class Spoken : std::uint8_t {
+  unknown,  // not looked at, or nothing said yet
+  not_tls,
+  tls,           // a ClientHello for the allowed host
+  tls_with_ech,  // the same, with the ECH extension
+};
+
 // One decision, from the question to its line in the account.
 struct Visit {
-  std::shared_ptr<const allowlists::Policy> policy;  // keeps decision.rule alive
+  // The last one that judged it; keeps decision.rule alive. No older one is held.
+  std::shared_ptr<const allowlists::Policy> policy;
   allowlists::Decision decision;
-  metrics::AuditLine line;
+  std::optional<allowlists::Target> target;  // none for bytes that name none, and for names in DNS
+  metrics::AuditLine line;  // line.rule: of the policy that was asked first, or that denied
   Clock::time_point began = Clock::now();
+  Spoken spoken = Spoken::unknown;
   bool counted = false;
+  bool revoked = false;         // a later policy denies what was allowed
+  std::optional<Reason> spent;  // the budget that ran out while its bytes flowed
 
   explicit operator bool() const noexcept { return decision.verdict != Verdict::deny; }
   Reason reason() const noexcept { return decision.reason; }
@@ -48,8 +62,18 @@ class Gate {
 
   // Counts an allowed visit, once: when its tunnel stands or its request is sent.
   void allow(Visit& visit) const;
-  // Writes the line of an allowed visit, at its end.
+  // Writes the line of an allowed visit, at its end; of a revoked or spent one, the denial.
   void close(Visit& visit) const;
+
+  // Judges an allowed visit by the agent's policy of now; `address` is the one it was connected to,
+  // if any. No: it is revoked, and says by which rule.
+  bool still_allows(Visit& visit, const IpAddress* address) const;
+  // The same for one whose bytes flow: what was seen of them must pass as well.
+  bool still_carries(Visit& visit, const IpAddress* address) const;
+  // The address guard, for a connection that was made for an earlier visit.
+  bool may_reuse(const Visit& visit, const IpAddress& address) const;
+  // The agent's policy of now on a connection that nothing uses.
+  bool may_keep(const allowlists::Target& target, const IpAddress& address) const;
 
   // Resolves, judges and connects for an allowed visit. Refused or failed: the visit says so, but
   // is not in the account yet.
@@ -58,9 +82,12 @@ class Gate {
   const Agent& agent() const noexcept { return *agent_; }
 
  private:
+  using Held = YesNo<struct HeldTag>;  // to the tls: of the policy that was asked first
+  bool judge_again(Visit& visit, const IpAddress* address, Held held) const;
   const allowlists::AgentRules& rules(const Visit& visit) const noexcept;
   Visit begin(metrics::Via via) const;
   void write(Visit& visit) const;
+  void apply_limits(Visit& visit) const;
 
   Worker& worker_;
   std::shared_ptr<Agent> agent_;

@@ -123,6 +123,8 @@ Task<bool> serve_request(Session& session, const HttpMode& mode, const wire::Req
     why = "plain HTTP on a port that must speak TLS";
   }
   if (!visit) co_return co_await refuse(session, head, visit, std::move(why));
+  visit.spoken = Spoken::not_tls;
+  const Carrying bytes(session, &visit);
   co_return co_await exchange.run(visit, head, *target, wanted.origin_form);
 }
 
@@ -130,7 +132,6 @@ Task<bool> serve_request(Session& session, const HttpMode& mode, const wire::Req
 
 Task<void> serve_http(Session& session, HttpMode mode) {
   Exchange exchange(session);
-  if (session.origin.is_open() && mode.fixed) exchange.adopt_origin(*mode.fixed);
   for (bool first = true;; first = false) {
     const auto head = co_await hear_request(session, mode, first);
     if (!head) co_return;

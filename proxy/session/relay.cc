@@ -6,6 +6,8 @@
 #include <boost/asio/write.hpp>
 #include <memory>
 
+#include "proxy/session/meter.h"
+
 namespace sluice::proxy {
 
 using namespace asio::experimental::awaitable_operators;
@@ -26,6 +28,7 @@ struct Direction {
 
 // One broken direction ends both: the other wakes with an error.
 Ended break_both(Session& session, Ended how) {
+  session.wake();
   ErrorCode ignored;  // closing is best effort: the peer may be gone already
   session.socket.close(ignored);
   session.origin.close(ignored);
@@ -58,12 +61,15 @@ Task<Ended> pump(Direction way, std::uint64_t& moved) {
       co_return Ended::done;
     }
     if (error) co_return break_both(session, way.from_broke);
+    std::size_t granted = size;
+    if (session.agent->limits.meters(way.name)) granted = co_await meter(session, way.name, size);
     const auto [write_error, written] =
-        co_await asio::async_write(way.to, asio::buffer(buffer.get(), size), Token());
+        co_await asio::async_write(way.to, asio::buffer(buffer.get(), granted), Token());
     moved += written;
     session.agent->metrics->moved(way.name, written);
     session.deadline.arm(idle);
     if (write_error) co_return break_both(session, way.to_broke);
+    if (granted < size) co_return break_both(session, way.from_broke);
     if (size == room && room < large_buffer) {
       room *= 2;
       buffer = std::make_unique_for_overwrite<char[]>(room);
@@ -75,12 +81,18 @@ Task<Ended> pump(Direction way, std::uint64_t& moved) {
 
 Task<Ended> carry_up(Session& session, std::uint64_t& moved) {
   if (!session.inbox.empty()) {
-    const std::string_view held = session.inbox.view();
+    std::string_view held = session.inbox.view();
+    const std::size_t wanted = held.size();
+    if (session.agent->limits.meters(metrics::Direction::up)) {
+      const std::size_t granted = co_await meter(session, metrics::Direction::up, wanted);
+      held = held.substr(0, granted);
+    }
     const auto [error, written] =
         co_await asio::async_write(session.origin, asio::buffer(held), Token());
     moved += written;
     session.agent->metrics->moved(metrics::Direction::up, written);
     if (error) co_return break_both(session, Ended::origin_broke);
+    if (held.size() < wanted) co_return break_both(session, Ended::agent_broke);
   }
   session.inbox.release();
   co_return co_await pump({session, session.socket, session.origin, metrics::Direction::up,
@@ -96,6 +108,8 @@ Task<metrics::TunnelEnd> relay(Session& session, Traffic& traffic, Task<Ended> u
                             traffic.down));
   session.deadline.disarm();
   using metrics::TunnelEnd;
+  if (session.carrying != nullptr && session.carrying->revoked) co_return TunnelEnd::policy_changed;
+  if (session.carrying != nullptr && session.carrying->spent) co_return TunnelEnd::budget;
   if (session.broken_off) co_return TunnelEnd::agent_gone;
   if (session.deadline.expired()) co_return TunnelEnd::idle;
   // The one that broke first closed both, so that the other broke as well: `done` decides nothing.

@@ -58,6 +58,7 @@ Session::Session(Worker& its_worker, std::shared_ptr<Agent> its_agent, Socket co
       origin(worker.io),
       deadline(worker.wheel, socket) {
   deadline.watch_also(&origin);
+  reviewed = worker.reviews_begun;
   worker.sessions->push_back(*this);
   ++agent->sessions;
 }
@@ -108,11 +109,63 @@ void Session::reset() noexcept {
   socket.close(ignored);
 }
 
+Task<void> Session::pause(Clock::duration wait, metrics::Direction direction) {
+  Timer timer(worker.io, wait);
+  Timer*& slot = pauses_[static_cast<std::size_t>(direction)];
+  slot = &timer;
+  // Waiting for its turn is not idling.
+  deadline.arm(worker.shared.timeouts.idle + wait);
+  co_await timer.async_wait();
+  slot = nullptr;
+}
+
+void Session::wake() noexcept {
+  for (Timer* timer : pauses_) {
+    if (timer != nullptr) timer->cancel();
+  }
+}
+
 void Session::break_off() noexcept {
   broken_off = true;
+  wake();
   ErrorCode ignored;
   socket.close(ignored);
   origin.close(ignored);
+}
+
+void Session::connect(Dialled dialled, const Visit& visit) {
+  origin = std::move(dialled.socket);
+  connected.emplace(Connected{*visit.target, dialled.address, visit.policy});
+}
+
+void Session::drop_origin() noexcept {
+  ErrorCode ignored;
+  origin.close(ignored);
+  connected.reset();
+}
+
+// Resets on both sides: neither may take what it has for the whole.
+void Session::revoke() noexcept {
+  ErrorCode ignored;
+  origin.set_option(asio::socket_base::linger(true, 0), ignored);
+  socket.set_option(asio::socket_base::linger(true, 0), ignored);
+  break_off();
+}
+
+void Session::review() noexcept try {
+  // Before it is connected, Gate::dial() judges it once more.
+  if (broken_off || !connected || !origin.is_open()) return;
+  if (carrying != nullptr) {
+    if (!gate.still_carries(*carrying, &connected->address)) {
+      revoke();
+      return;
+    }
+    connected->judged_by = carrying->policy;
+  } else if (!gate.may_keep(connected->target, connected->address)) {
+    drop_origin();  // kept for a next request
+  }
+} catch (const std::bad_alloc&) {
+  break_off();  // what cannot be judged does not go on
 }
 
 std::optional<allowlists::Target> resolve_synthetic(const Agent& agent,

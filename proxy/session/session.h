@@ -1,10 +1,12 @@
 // One agent connection from accept to close: tells the protocol apart and hands it on.
 #pragma once
 
+#include <array>
 #include <boost/intrusive/list.hpp>
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "netns/handover.h"
 #include "proxy/session/gate.h"
@@ -37,6 +39,22 @@ class Session : public boost::intrusive::list_base_hook<
   void reset() noexcept;
   // From outside: the agent is gone or sluiced ends. Whatever waits wakes with an error.
   void break_off() noexcept;
+  // From outside: the agent's policy may be another one. What it no longer allows ends with resets
+  // and is in the account as policy_changed; the rest is not touched.
+  void review() noexcept;
+
+  // Takes what was dialled for `visit` as the origin.
+  void connect(Dialled dialled, const Visit& visit);
+  void drop_origin() noexcept;
+
+  // What `origin` is connected to.
+  struct Connected {
+    allowlists::Target target;
+    IpAddress address;
+    std::weak_ptr<const allowlists::Policy> judged_by;  // the last policy that allowed the address
+  };
+  // For an open origin.
+  std::optional<Connected> connected;
 
   Worker& worker;
   const std::shared_ptr<Agent> agent;
@@ -45,7 +63,32 @@ class Session : public boost::intrusive::list_base_hook<
   Socket origin;
   Inbox inbox;
   Deadline deadline;
+  Visit* carrying = nullptr;   // whose bytes flow now, if any do: see Carrying
+  std::uint64_t reviewed = 0;  // Worker::reviews_begun, when it was last reviewed
   bool broken_off = false;
+
+  // Waits, or less long where wake() is called.
+  Task<void> pause(Clock::duration wait, metrics::Direction direction);
+  void wake() noexcept;
+
+ private:
+  void revoke() noexcept;
+  std::array<Timer*, 2> pauses_{};  // by direction, of those that wait
+};
+
+// As long as it lives, the session's bytes are those of `visit`, and a review judges it. With null:
+// of none.
+class Carrying {
+ public:
+  Carrying(Session& session, Visit* visit) noexcept
+      : session_(session), before_(std::exchange(session.carrying, visit)) {}
+  ~Carrying() { session_.carrying = before_; }
+  Carrying(const Carrying&) = delete;
+  Carrying& operator=(const Carrying&) = delete;
+
+ private:
+  Session& session_;
+  Visit* before_;
 };
 
 // Serves a connection that arrived on one of an agent's listeners, to its end.

@@ -99,7 +99,7 @@ Task<void> serve_socks(Session& session) {
     co_await refuse(session, visit, dialled.reason, std::move(dialled.why));
     co_return;
   }
-  session.origin = std::move(dialled.socket);
+  session.connect(std::move(dialled), visit);
   if (!co_await session.say(wire::socks_reply(wire::SocksReply::succeeded))) {
     session.gate.close(visit);
     co_return;

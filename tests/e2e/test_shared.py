@@ -25,14 +25,15 @@ class SharedProxy(Case):
             if name.endswith(".sock"):
                 os.unlink(f"{FOLDER}/{name}")
 
-    def start_sluiced(self):
+    def start_sluiced(self, more=""):
         folder = os.path.dirname(self.policy_file)
         config = self.write(
             f"{folder}/sluiced.yaml",
             f"policy: {self.policy_file}\n"
             f"handover: {{socket: {SOCKET}}}\n"
             f"admin: {{socket: {FOLDER}/admin.sock, address: ''}}\n"
-            f"audit: {{file: {folder}/shared.jsonl}}\n",
+            f"audit: {{file: {folder}/shared.jsonl}}\n"
+            f"{more or f'state: {folder}'}\n",
         )
         command = [f"{world.BIN}/sluiced", "--config", config]
         daemon = subprocess.Popen(

@@ -34,6 +34,7 @@ PREFIX = "sluice-e2e-"
 BASE = "/mnt"  # the world's directory, as W sees it
 BIN = "/home/bin"  # the programs under test
 TESTS = "/home/tests"  # these sources
+DOCS = "/home/docs"  # the documentation, which a test types
 INSIDE = "/home/inside"  # the probe programs, readable for every agent
 LOG = BASE + "/outside.jsonl"
 CERTIFICATES = BASE + "/tls"
@@ -45,6 +46,9 @@ NAMES_IN_CERTIFICATE = [
     "*.allowed.test",
     "other.test",
     "*.wild.test",
+    "*.example.com",
+    "*.example.org",
+    "*.cdn.example.net",
     "*.flip.test",
     "mixed.test",
     "v6.test",
@@ -124,10 +128,12 @@ def _fill_directory(base):
         os.makedirs(f"{base}/{name}")
     here = os.path.dirname(os.path.abspath(__file__))
     shutil.copytree(f"{here}/inside", f"{base}/home/inside")
-    for folder, _, files in os.walk(f"{base}/home/inside"):
-        os.chmod(folder, 0o755)
-        for name in files:
-            os.chmod(f"{folder}/{name}", 0o644)
+    shutil.copytree(f"{here}/../../docs", f"{base}/home/docs")
+    for top in ("inside", "docs"):
+        for folder, _, files in os.walk(f"{base}/home/{top}"):
+            os.chmod(folder, 0o755)
+            for name in files:
+                os.chmod(f"{folder}/{name}", 0o644)
     with open(f"{base}/resolv.conf", "w") as file:
         file.write(f"nameserver {DNS4}\n")
     with open(f"{base}/hosts", "w") as file:

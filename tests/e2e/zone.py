@@ -19,6 +19,13 @@ ADDRESSES = {
     "deep.wild.test": [ALLOWED4],
     "a.b.wild.test": [ALLOWED4],
     "wild.test": [ALLOWED4],
+    # The walk-through's: docs/from-report-to-enforce.md.
+    "git.example.com": [ALLOWED4],
+    "registry.example.com": [ALLOWED4],
+    "a.cdn.example.net": [ALLOWED4],
+    "b.cdn.example.net": [ALLOWED4],
+    "c.cdn.example.net": [ALLOWED4],
+    "telemetry.example.org": [ALLOWED4],
     "mixed.test": [METADATA4, "10.0.0.5", "127.0.0.1", ALLOWED4],
     # Names of attackers who own their zone: they point wherever they like.
     "metadata.rebind.test": [METADATA4],

@@ -27,15 +27,15 @@ TEST(PolicyFile, UnknownKeysAreErrorsWithTheNearestKnownOne) {
             "allow.yaml:4:5: error: unknown key 'Allow'\n"
             "hint: did you mean 'allow'?\n"
             "allow.yaml:5:5: error: unknown key 'something_else'\n"
-            "hint: known here: allow, deny\n");
+            "hint: known here: mode, use, allow, deny, limits\n");
   EXPECT_NE(errors_of(coder("    <<: {allow: []}\n")), "");
   EXPECT_NE(errors_of(coder("    ? [allow]\n    : []\n")), "");
 }
 
 TEST(PolicyFile, KeysThatDoNotActYetAreErrorsNotIgnored) {
-  EXPECT_EQ(errors_of(coder("    limits: {connections: 256}\n")),
-            "allow.yaml:4:5: error: 'limits' is not built yet: nothing counts connections or bytes "
-            "against a limit\n"
+  EXPECT_EQ(errors_of(coder("    sandbox: {memory: 2GiB}\n")),
+            "allow.yaml:4:5: error: 'sandbox' is not built yet: the sandbox is set by the options "
+            "of 'sluice run'\n"
             "hint: remove it\n");
   for (const UnbuiltKey& key : unbuilt_keys) {
     if (key.key.find(' ') != std::string_view::npos) continue;
@@ -44,6 +44,46 @@ TEST(PolicyFile, KeysThatDoNotActYetAreErrorsNotIgnored) {
     EXPECT_THAT(errors_of("version: 1\n" + text + "\n"), HasSubstr(expected));
     EXPECT_THAT(errors_of(coder("    " + text + "\n")), HasSubstr(expected));
     EXPECT_THAT(errors_of_rule("{host: a.test, " + text + "}"), HasSubstr(expected));
+  }
+}
+
+TEST(PolicyFile, SetsLimitsForEachEntry) {
+  const auto policy = policy_of(coder(R"(    limits:
+      connections: 256
+      connects: 50/s
+      upload: 1GiB/day
+      download: 10MiB/minute
+      bandwidth: 20MiB/s
+)"));
+  EXPECT_EQ(policy->for_agent("coder-1").limits(),
+            (Limits{.connections = 256,
+                    .connects = Rate{50, std::chrono::seconds(1)},
+                    .upload = Budget{1U << 30, std::chrono::hours(24)},
+                    .download = Budget{10U << 20, std::chrono::minutes(1)},
+                    .bandwidth = 20U << 20}));
+  EXPECT_EQ(policy_of(coder("    limits: {}\n"))->for_agent("coder-1").limits(), Limits());
+  EXPECT_EQ(policy->for_agent("other").limits(), Limits());
+}
+
+TEST(PolicyFile, SaysWhatALimitLooksLike) {
+  struct Case {
+    std::string limit, expected;
+  };
+  const std::vector<Case> cases = {
+      {"connections: \"256\"",
+       "'connections' is in quotes, which makes it a text\n"
+       "hint: write it in decimal, without quotes: 256\n"},
+      {"connections: 0", "'connections' is '0'\nhint: write it in decimal, without quotes: 256\n"},
+      {"connects: 50/d", "'connects' is '50/d'\nhint: write 50/s, 600/m or 1000/h\n"},
+      {"upload: 1GB/day",
+       "'upload' is '1GB/day'\n"
+       "hint: write 1GiB/day, 100MiB/hour or 10MiB/minute; at least 1KiB\n"},
+      {"bandwidth: [1]", "'bandwidth' is a list\nhint: write 20MiB/s; at least 1KiB/s\n"},
+      {"uploads: 1GiB/day", "unknown key 'uploads'\nhint: did you mean 'upload'?\n"},
+  };
+  for (const auto& [limit, expected] : cases) {
+    EXPECT_EQ(errors_of(coder("    limits:\n      " + limit + "\n")),
+              "allow.yaml:5:7: error: " + expected);
   }
 }
 
@@ -130,7 +170,8 @@ TEST(PolicyFile, AnEmptyFileIsAnError) {
 
 TEST(PolicyFile, BrokenYamlIsAnErrorWithItsPlace) {
   EXPECT_EQ(errors_of("version: 1\nagents: {a: [}\n"),
-            "allow.yaml:2:14: error: not valid YAML: illegal flow end\n"
+            "allow.yaml:2:14: error: not valid YAML: did not find expected node content "
+            "while parsing a flow node\n"
             "hint: look at the indentation, quotes and brackets here and on the line before\n");
   EXPECT_EQ(errors_of("version: 1\nagents: {}\n---\nversion: 1\n"),
             "allow.yaml:3:1: error: a second YAML document in one file\n"

@@ -81,9 +81,11 @@ inline void expect_decisions(const Policy& policy, const std::vector<Case>& case
   }
 }
 
+// An address that some name led to.
 inline std::string judged(const Policy& policy, std::string_view address, std::uint16_t port,
                           OnThisMachine local = OnThisMachine::no) {
-  return summary(policy.for_agent("coder-1").judge_address(ip(address), port, local));
+  const Target name{*Host::parse("name.test"), port};
+  return summary(policy.for_agent("coder-1").judge_address(name, ip(address), local));
 }
 
 }  // namespace sluice::allowlists

@@ -51,6 +51,18 @@ TEST(Policy, DenyWinsAtEqualPrefixLength) {
                              {"10.0.0.1:22", "deny denied allow.yaml:5"}});
 }
 
+TEST(AddressGuard, OfANameRefusesWhateverAnyDenyRangeCovers) {
+  const auto policy =
+      policy_of(coder("    allow: [{cidr: 127.0.0.1/32, ports: [11434]}]\n"
+                      "    deny: [{cidr: 127.0.0.0/8}]\n"));
+  const AgentRules& rules = policy->for_agent("coder-1");
+  EXPECT_EQ(judged(*policy, "127.0.0.1", 11434), "deny denied allow.yaml:5");
+  for (const std::string asked : {"127.0.0.1:11434", "host.sluice.internal:11434"}) {
+    EXPECT_TRUE(rules.decide(target(asked))) << asked;
+    EXPECT_TRUE(rules.judge_address(target(asked), ip("127.0.0.1"), OnThisMachine::yes)) << asked;
+  }
+}
+
 TEST(AddressGuard, OfAPolicyRefusesPrivateAddressesThatNoCidrRuleCovers) {
   const auto policy =
       policy_of(coder("    allow:\n"                                  // 4

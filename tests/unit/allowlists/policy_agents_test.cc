@@ -40,7 +40,7 @@ TEST(Policy, AnUnknownAgentIsDeniedEverything) {
   EXPECT_EQ(summary(rules.decide(target("a.test"))), "deny unknown_agent default");
   EXPECT_EQ(summary(rules.decide(target("10.0.0.1"))), "deny unknown_agent default");
   EXPECT_EQ(summary(rules.decide_any_port(*Host::parse("a.test"))), "deny unknown_agent default");
-  EXPECT_EQ(summary(rules.judge_address(ip("1.1.1.1"), 443, OnThisMachine::no)),
+  EXPECT_EQ(summary(rules.judge_address(target("1.1.1.1"), ip("1.1.1.1"), OnThisMachine::no)),
             "deny unknown_agent default");
 }
 
@@ -63,7 +63,7 @@ TEST(Policy, WithoutAFileNothingIsListed) {
   EXPECT_EQ(summary(rules.decide(target("10.0.0.1"))), "deny address_private default");
   EXPECT_EQ(summary(rules.decide(target("169.254.169.254"))), "deny address_forbidden default");
   EXPECT_EQ(summary(rules.decide_any_port(*Host::parse("a.test"))), "deny not_listed default");
-  EXPECT_EQ(summary(rules.judge_address(ip("1.1.1.1"), 443, OnThisMachine::yes)),
+  EXPECT_EQ(summary(rules.judge_address(target("1.1.1.1"), ip("1.1.1.1"), OnThisMachine::yes)),
             "deny address_private default");
 }
 

@@ -90,6 +90,17 @@ TEST(Policy, DenyWinsWithinALevelAndPortsAreUnited) {
                              {"b.test", "deny denied allow.yaml:6"}});
 }
 
+TEST(Policy, SaysWhyTheOperatorDenies) {
+  const auto policy = policy_of(
+      "version: 1\nnever: [{host: a.test, why: through the jump host}]\n"
+      "agents: {coder-1: {allow: [{any: true, why: unused}], deny: [{host: b.test, why: "
+      "spam}]}}\n");
+  const AgentRules& rules = policy->for_agent("coder-1");
+  EXPECT_EQ(rules.decide(target("a.test")).why, "through the jump host");
+  EXPECT_EQ(rules.decide(target("b.test")).why, "spam");
+  EXPECT_EQ(rules.decide(target("c.test")).why, "");
+}
+
 TEST(Policy, NeverComesFirst) {
   const auto policy = policy_of(
       "version: 1\n"
@@ -215,7 +226,7 @@ TEST(Policy, ADecisionAllocatesNothing) {
     const AgentRules& rules = policy->for_agent("coder-1");
     rules.decide(one);
     rules.decide_any_port(one.host);
-    if (!one.host.is_name()) rules.judge_address(one.host.address(), 443, OnThisMachine::no);
+    if (!one.host.is_name()) rules.judge_address(one, one.host.address(), OnThisMachine::no);
     policy->for_agent("another-agent-with-a-long-name").decide(one);
   }
   EXPECT_EQ(allocations(), before);

@@ -51,14 +51,16 @@ TEST(PolicyFile, AWildcardOverAPublicSuffixNeedsASecondWord) {
 
 TEST(PolicyFile, ARuleHasOneSubject) {
   EXPECT_EQ(errors_of_rule("ports: [443]"),
-            "allow.yaml:5:9: error: a rule without 'host', 'cidr' or 'any'\n"
+            "allow.yaml:5:9: error: a rule without 'host', 'host_regex', 'cidr' or 'any'\n"
             "hint: add one, for example host: api.example.com\n");
-  EXPECT_EQ(errors_of_rule("{host: a.test, cidr: 10.0.0.0/8}"),
-            "allow.yaml:5:9: error: a rule with more than one of 'host', 'cidr' and 'any'\n"
-            "hint: make a rule of each of them\n");
-  EXPECT_EQ(errors_of_rule("{any: true, host: a.test}"),
-            "allow.yaml:5:9: error: a rule with more than one of 'host', 'cidr' and 'any'\n"
-            "hint: make a rule of each of them\n");
+  EXPECT_EQ(
+      errors_of_rule("{host: a.test, cidr: 10.0.0.0/8}"),
+      "allow.yaml:5:9: error: a rule with more than one of 'host', 'host_regex', 'cidr' and 'any'\n"
+      "hint: make a rule of each of them\n");
+  EXPECT_EQ(
+      errors_of_rule("{any: true, host: a.test}"),
+      "allow.yaml:5:9: error: a rule with more than one of 'host', 'host_regex', 'cidr' and 'any'\n"
+      "hint: make a rule of each of them\n");
   EXPECT_EQ(errors_of_rule("api.example.com"),
             "allow.yaml:5:9: error: a rule is 'api.example.com', not a mapping\n"
             "hint: write - host: api.example.com\n");

@@ -30,7 +30,9 @@ TEST(RunArguments, AreAUsageErrorWhenNotUnderstood) {
       {"run", "ls", "--", "ls"},
       {"run", "--memory", "1G", "--", "ls"},
       {"run", "--root", "host", "--", "ls"},
-      {"run", "--report", "--", "ls"},
+      {"run", "--report=maybe", "--", "ls"},
+      {"run", "--allow", "--", "ls"},
+      {"run", "--allow", "a.example", "b.example", "--", "ls"},
       {"run", "--policy", "a", "--policy", "b", "--", "ls"},
       {"run", "--policy", "--", "ls"},
       {"run", "--bind", "", "--", "ls"},
@@ -48,6 +50,17 @@ TEST(RunArguments, AreAUsageErrorWhenNotUnderstood) {
   }
 }
 
+TEST(RunArguments, KeepEachAllowAsItWasTyped) {
+  const Command command =
+      parse_arguments({"run", "--allow", "a.example:443", "--allow=[2001:db8::1]", "--allow",
+                       "[a.example,b.example]", "--report", "--", "ls"});
+  const auto* const run = std::get_if<RunOptions>(&command);
+  ASSERT_NE(run, nullptr);
+  EXPECT_EQ(run->allow,
+            (std::vector<std::string>{"a.example:443", "[2001:db8::1]", "[a.example,b.example]"}));
+  EXPECT_TRUE(run->report);
+}
+
 TEST(RunArguments, SayHowToNameTheCommand) {
   const Command command = parse_arguments({"run", "--quiet"});
   EXPECT_EQ(std::get<Farewell>(command).err,
@@ -56,17 +69,18 @@ TEST(RunArguments, SayHowToNameTheCommand) {
 }
 
 TEST(PolicyArguments, AreCheckAndExplain) {
-  const Command check = parse_arguments({"policy", "check", "a.yaml", "b.yaml"});
-  EXPECT_EQ(std::get<CheckOptions>(check).files, (std::vector<std::string>{"a.yaml", "b.yaml"}));
-  const Command explain =
-      parse_arguments({"policy", "explain", "p.yaml", "coder-1", "api.example.com", "--json"});
-  EXPECT_EQ(std::get<ExplainOptions>(explain).target, "api.example.com");
-  EXPECT_EQ(std::get<ExplainOptions>(explain).json, AsJson::yes);
+  for (const auto& words : std::vector<std::vector<std::string>>{
+           {"policy", "check", "a.yaml", "b.yaml"},
+           {"policy", "explain", "p.yaml", "coder-1", "api.example.com", "--json"}}) {
+    const Command command = parse_arguments(words);
+    ASSERT_TRUE(std::holds_alternative<PolicyAction>(command)) << words[1];
+    EXPECT_TRUE(std::get<PolicyAction>(command).run);
+  }
   for (const auto& words :
        std::vector<std::vector<std::string>>{{"policy"},
                                              {"policy", "check"},
                                              {"policy", "explain", "p", "a"},
-                                             {"policy", "diff", "a", "b"},
+                                             {"policy", "prove", "a", "b"},
                                              {"policy", "explain", "p", "a", "t", "u"},
                                              {},
                                              {"prove"}}) {

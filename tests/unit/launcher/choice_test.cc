@@ -10,11 +10,10 @@ namespace {
 
 PolicyChoice policy_of(const std::string& agents) {
   PolicyChoice choice;
-  choice.path = "/etc/sluice/policy.yaml";
-  choice.sources = {{"policy.yaml", "version: 1\nagents:\n" + agents}};
-  auto loaded = allowlists::load(choice.sources);
-  EXPECT_TRUE(loaded);
-  if (loaded) choice.policy = loaded->policy;
+  auto read =
+      policy_from("/etc/sluice/policy.yaml", {{"policy.yaml", "version: 1\nagents:\n" + agents}});
+  EXPECT_TRUE(read);
+  if (read) choice = std::move(*read);
   return choice;
 }
 
@@ -97,6 +96,81 @@ TEST(TheProxy, OfTheMachineTakesNoPolicyFromARun) {
             "hint: add --proxy embedded to run with your own");
   options.proxy = "embedded";
   EXPECT_TRUE(choose_proxy(options, SharedExists::yes));
+}
+
+TEST(TheProxy, OfTheMachineTakesNoAmendmentFromARun) {
+  RunOptions allowing;
+  allowing.allow = {"api.example.com"};
+  RunOptions reporting;
+  reporting.report = true;
+  for (const auto& [options, name] :
+       {std::pair(allowing, "allow"), std::pair(reporting, "report")}) {
+    EXPECT_EQ(to_string(choose_proxy(options, SharedExists::yes).error()),
+              "error: the sluiced at '/run/sluice/handover.sock' decides and audits by its own "
+              "configuration: --" +
+                  std::string(name) +
+                  " would mean nothing\n"
+                  "hint: add --proxy embedded to run with your own");
+  }
+}
+
+allowlists::Target target(const char* authority) {
+  return *allowlists::Target::parse(authority, 443);
+}
+
+TEST(AnAmendedPolicy, IsTheOneThatSluicedWillHave) {
+  auto choice = policy_of("  \"coder-*\"" + rules);
+  RunOptions options;
+  options.allow = {"new.example.com:8443"};
+  options.report = true;
+  ASSERT_TRUE(amend_policy(options, "coder-1", choice));
+  EXPECT_EQ(choice.amendment.agent, "coder-1");
+  EXPECT_EQ(choice.amendment.allow, options.allow);
+  EXPECT_EQ(choice.amendment.mode, allowlists::Mode::report);
+  const auto& now = choice.policy->for_agent("coder-1");
+  EXPECT_EQ(now.decide(target("new.example.com:8443")).rule, "flag:1");
+  EXPECT_EQ(now.decide(target("other.example.com")).verdict, Verdict::report);
+  EXPECT_EQ(policy_notices(options, "coder-1", choice),
+            std::vector<std::string>{"report mode: what the policy would block passes and is "
+                                     "counted; --audit FILE logs it"});
+  options.audit = "a.jsonl";
+  EXPECT_EQ(
+      policy_notices(options, "coder-1", choice),
+      std::vector<std::string>{"report mode: what the policy would block passes and is logged"});
+}
+
+TEST(AnAmendedPolicy, NeedsNoFile) {
+  PolicyChoice choice;
+  choice.policy = allowlists::empty_policy();
+  RunOptions options;
+  options.allow = {"new.example.com"};
+  ASSERT_TRUE(amend_policy(options, "ana-1234", choice));
+  const auto& now = choice.policy->for_agent("ana-1234");
+  EXPECT_TRUE(now.decide(target("new.example.com")));
+  EXPECT_EQ(now.decide(target("other.example.com")).reason, Reason::not_listed);
+  EXPECT_TRUE(policy_notices(options, "ana-1234", choice).empty());
+}
+
+TEST(AnAmendedPolicy, TellsWhichAllowItRefusesNevertheless) {
+  auto choice = policy_of("  coder-1:\n    deny:\n      - host: gist.example.com\n");
+  RunOptions options;
+  options.allow = {"gist.example.com", "fine.example.com", "169.254.169.254:80", "*.example.org"};
+  ASSERT_TRUE(amend_policy(options, "coder-1", choice));
+  EXPECT_EQ(policy_notices(options, "coder-1", choice),
+            (std::vector<std::string>{
+                "--allow does not open gist.example.com:443: denied by policy.yaml:5",
+                "--allow does not open 169.254.169.254:80: address_forbidden by default"}));
+}
+
+TEST(AnAmendedPolicy, RefusesWhatIsNoHost) {
+  auto choice = policy_of("  coder-1" + rules);
+  RunOptions options;
+  options.allow = {"*.com"};
+  const auto amended = amend_policy(options, "coder-1", choice);
+  ASSERT_FALSE(amended);
+  EXPECT_EQ(to_string(amended.error().front()),
+            "error: --allow: '*.com' allows a whole top-level domain\n"
+            "hint: name the domain you trust: *.example.com");
 }
 
 }  // namespace

@@ -57,18 +57,19 @@ TEST_F(Request, RefusesAWorkspaceThatIsAFile) {
                 "/file' is not a directory\nhint: name the project's directory: --workspace DIR");
 }
 
-TEST_F(Request, DoesNotObeyAPolicyThatTheWorkspaceBrings) {
-  const std::string workspace = root_ + "/project";
-  EXPECT_EQ(judge_workspace_policy(workspace, options_), "");
-  std::ofstream(workspace + "/.sluice.yaml") << "version: 1\n";
-  EXPECT_EQ(
-      to_string(judge_workspace_policy(workspace, options_).error()),
-      "error: '" + workspace +
-          "/.sluice.yaml' is not trusted: an agent could have written it\nhint: read it, copy it "
-          "out of the workspace and pass the copy: --policy FILE");
-  options_.policy = "/etc/sluice/policy.yaml";
-  EXPECT_EQ(judge_workspace_policy(workspace, options_),
-            "'" + workspace + "/.sluice.yaml' is not obeyed: it is not trusted");
+TEST_F(Request, GuardsWhatTheNextRunWouldObey) {
+  RequestInput input{options_, "coder-1", ""};
+  input.trust_directory = root_ + "/state/sluice/trust";
+  input.policy_search_path = {root_ + "/config/sluice/policy.yaml"};
+  const auto request = make_request(input);
+  ASSERT_TRUE(request);
+  ASSERT_EQ(request->guarded.size(), 2U);
+  EXPECT_EQ(request->guarded[0].what, "the place of the policy");
+  EXPECT_THAT(request->guarded[0].touched,
+              ::testing::Contains(root_ + "/config/sluice/policy.yaml"));
+  EXPECT_EQ(request->guarded[1].what, "the store of trust");
+  EXPECT_THAT(request->guarded[1].touched, ::testing::Contains(root_ + "/state/sluice/trust"));
+  EXPECT_TRUE(request->guarded[1].is_directory);
 }
 
 }  // namespace

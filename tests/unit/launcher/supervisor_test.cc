@@ -14,6 +14,10 @@ TEST(TheEnd, IsOneLineOfWhatWasAllowedAndBlocked) {
   totals.denied = {{"not_listed", 1}, {"port_not_allowed", 1}};
   EXPECT_EQ(summary("coder-1", totals),
             "coder-1: allowed 3, blocked 2 (not_listed 1, port_not_allowed 1)");
+  totals.reported = {{"not_listed", 3}};
+  EXPECT_EQ(summary("coder-1", totals),
+            "coder-1: allowed 3, reported 3 (not_listed 3), blocked 2 (not_listed 1, "
+            "port_not_allowed 1)");
 }
 
 TEST(TheExitStatus, IsTheCommandsOrOfItsSignal) {

@@ -116,21 +116,48 @@ TEST(Registry, CountsConnectionsBytesTunnelsAndQuestions) {
   }
 }
 
+TEST(Registry, TellsOfThePolicyAndItsReloads) {
+  Registry registry;
+  const std::string successes = R"(sluice_policy_reloads_total{result="success"})";
+  const std::string failures = R"(sluice_policy_reloads_total{result="failure"})";
+  const std::string current = "sluice_policy_last_reload_successful";
+  const std::string when = "sluice_policy_last_reload_success_timestamp_seconds";
+  const auto expect = [&](std::array<double, 4> counts) {
+    const std::string page = registry.exposition();
+    EXPECT_EQ(value(page, successes), counts[0]);
+    EXPECT_EQ(value(page, failures), counts[1]);
+    EXPECT_EQ(value(page, current), counts[2]);
+    EXPECT_EQ(value(page, when), counts[3]);
+  };
+  const auto at = [](int seconds) {
+    return std::chrono::system_clock::time_point(std::chrono::seconds(seconds));
+  };
+  expect({0, 0, 0, 0});
+  registry.policy_loaded(at(1000));
+  expect({0, 0, 1, 1000});
+  registry.policy_reloaded(Succeeded::no, at(2000));
+  expect({0, 1, 0, 1000});
+  registry.policy_reloaded(Succeeded::yes, at(3000));
+  expect({1, 1, 1, 3000});
+}
+
 TEST(AgentMetrics, TellsTheTotalsOfItsOwnRegistrationOnly) {
   Registry registry;
   registry.agent("a")->decided(Verdict::allow, Reason::listed);
   const auto agent = registry.agent("a");
   agent->decided(Verdict::allow, Reason::listed_cidr);
-  agent->decided(Verdict::report, Reason::reported);
+  agent->decided(Verdict::report, Reason::reported, Reason::not_listed);
+  agent->decided(Verdict::report, Reason::dns_failed, Reason::not_listed);
   agent->decided(Verdict::deny, Reason::never);
   agent->decided(Verdict::allow, Reason::dns_failed);
   agent->dns_refused(Reason::not_listed);
   agent->moved(Direction::up, 7);
   agent->moved(Direction::down, 9);
   const Totals totals = agent->totals();
-  EXPECT_EQ(totals.allowed, 2U);
+  EXPECT_EQ(totals.allowed, 1U);
+  EXPECT_EQ(totals.reported[static_cast<std::size_t>(Reason::not_listed)], 1U);
   EXPECT_EQ(totals.denied[static_cast<std::size_t>(Reason::never)], 1U);
-  EXPECT_EQ(totals.denied[static_cast<std::size_t>(Reason::dns_failed)], 1U);
+  EXPECT_EQ(totals.denied[static_cast<std::size_t>(Reason::dns_failed)], 2U);
   EXPECT_EQ(totals.denied[static_cast<std::size_t>(Reason::not_listed)], 0U);
   EXPECT_EQ(totals.dns_denied[static_cast<std::size_t>(Reason::not_listed)], 1U);
   EXPECT_EQ(totals.bytes_up, 7U);

@@ -68,6 +68,9 @@ TEST(HandoverMessage, CarriesEveryAnswerThereAndBack) {
   EXPECT_EQ(got.denied, sent.denied);
   EXPECT_EQ(got.bytes_up, 1U);
   EXPECT_EQ(got.bytes_down, 1ULL << 60);
+  EXPECT_TRUE(got.reported.empty());
+  const Totals reporting{.allowed = 1, .reported = {{"not_listed", 4}}};
+  EXPECT_EQ(answer<Totals>(encode(Answer(reporting))).reported, reporting.reported);
 }
 
 TEST(HandoverMessage, CountsToTheEndOfTheirType) {

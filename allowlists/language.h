@@ -1,0 +1,133 @@
+// The words of the policy language that act, one table a mapping: what the loader knows and what
+// the schema says.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+namespace sluice::allowlists {
+
+inline constexpr int policy_version = 1;
+
+inline constexpr std::array<std::string_view, 2> mode_values = {"enforce", "report"};
+inline constexpr std::array<std::string_view, 3> tls_values = {"require", "match", "off"};
+inline constexpr std::array<std::string_view, 2> ech_values = {"deny", "allow"};
+
+// What `use:` lists.
+inline constexpr std::string_view preset_prefix = "preset:";
+inline constexpr std::string_view group_prefix = "group:";
+
+// What may stand behind a key.
+enum class Form : std::uint8_t {
+  version,
+  deny_rules,
+  allow_rules,
+  groups,  // a mapping of names to lists of allow rules
+  agents,  // a mapping of agent patterns to entries
+  mode,
+  uses,
+  limits,  // a mapping of limit_words
+  host,
+  regex,
+  range,
+  yes,     // true and nothing else
+  yes_no,  // true or false
+  ports,
+  tls,
+  ech,
+  text,
+  count,
+  rate,    // 50/s
+  budget,  // 1GiB/day
+  speed,   // 20MiB/s
+};
+
+// Where a key may stand.
+enum class Role : std::uint8_t {
+  anywhere,
+  subject,      // a rule has exactly one of these
+  beside_host,  // only together with `host`
+  under_allow,  // only in an allow rule
+};
+
+struct Word {
+  std::string_view key;
+  Form form;
+  std::string_view meaning;  // one sentence, for whoever edits a policy
+  Role role = Role::anywhere;
+};
+
+inline constexpr std::array root_words = {
+    Word{"version", Form::version, "The version of the policy language."},
+    Word{"never", Form::deny_rules,
+         "What no agent may reach, whatever an allow rule or report mode says."},
+    Word{"groups", Form::groups, "Lists of allow rules by name, for the 'use' of agents."},
+    Word{"agents", Form::agents,
+         "What each agent may reach. An exact name is asked first, then the pattern with the "
+         "longest literal beginning; entries replace each other, they never merge."},
+};
+
+inline constexpr std::array agent_words = {
+    Word{"mode", Form::mode,
+         "enforce, or report: what no rule lists passes, and is logged and counted as what "
+         "enforce would have blocked."},
+    Word{"use", Form::uses, "Presets and groups whose rules the agent has too."},
+    Word{"allow", Form::allow_rules,
+         "What the agent may reach. The most specific rule that matches decides; the order of "
+         "rules means nothing."},
+    Word{"deny", Form::deny_rules,
+         "What the agent may not reach. Beside an equally specific allow rule, deny wins."},
+    Word{"limits", Form::limits, "How much the agent may use of what it may reach."},
+};
+
+inline constexpr std::array limit_words = {
+    Word{"connections", Form::count, "How many connections the agent may have open at once."},
+    Word{"connects", Form::rate,
+         "How many connections it may begin, all at once or one after the other: 50/s, 600/m, "
+         "1000/h."},
+    Word{"upload", Form::budget,
+         "How much it may send in each minute, hour or day of UTC: 1GiB/day."},
+    Word{"download", Form::budget,
+         "How much it may receive in each minute, hour or day of UTC: 20GiB/day."},
+    Word{"bandwidth", Form::speed, "How fast it may send, and how fast receive: 20MiB/s."},
+};
+
+inline constexpr std::array rule_words = {
+    Word{"host", Form::host,
+         "A name: example.com (exactly this), \"*.example.com\" (all below it) or "
+         "\".example.com\" (both).",
+         Role::subject},
+    Word{"host_regex", Form::regex,
+         "A regular expression (RE2) for the whole name; letter case does not count.",
+         Role::subject},
+    Word{"cidr", Form::range,
+         "A range of addresses: for literal addresses, and for private ones that allowed names "
+         "resolve to.",
+         Role::subject},
+    Word{"any", Form::yes, "Every host there is, when no more specific rule matches.",
+         Role::subject},
+    Word{"ports", Form::ports,
+         "TCP ports. Without it an allow rule means 80 and 443, a deny rule every port."},
+    Word{"tls", Form::tls,
+         "What the bytes must be. require (default on port 443): TLS that names the host; match "
+         "(default elsewhere): if it is TLS, it names the host; \"off\" in quotes: not looked at.",
+         Role::under_allow},
+    Word{"ech", Form::ech, "Whether TLS may carry the Encrypted ClientHello extension.",
+         Role::under_allow},
+    Word{"why", Form::text, "Why the rule is there, for whoever reads it next."},
+    Word{"public_suffix", Form::yes_no,
+         "Says that a wildcard over a public suffix (\"*.github.io\") is meant.",
+         Role::beside_host},
+};
+
+// The keys of a table, in its order: for Reporter::fields().
+template <std::size_t count>
+constexpr std::array<std::string_view, count> keys_of(const std::array<Word, count>& words) {
+  std::array<std::string_view, count> keys;
+  for (std::size_t i = 0; i < count; ++i) keys[i] = words[i].key;
+  return keys;
+}
+
+}  // namespace sluice::allowlists

@@ -1,0 +1,62 @@
+#include "base/units.h"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <string_view>
+
+namespace sluice::units {
+namespace {
+
+struct Unit {
+  std::string_view name;
+  std::uint64_t factor;
+};
+
+template <std::size_t n>
+std::optional<std::uint64_t> number_with_unit(std::string_view text,
+                                              const std::array<Unit, n>& units) noexcept {
+  std::uint64_t value = 0;
+  const char* const end = text.data() + text.size();
+  const auto [rest, error] = std::from_chars(text.data(), end, value);
+  if (error != std::errc() || rest == text.data()) return std::nullopt;
+  const std::string_view name(rest, static_cast<std::size_t>(end - rest));
+  const auto unit =
+      std::find_if(units.begin(), units.end(), [&](const Unit& one) { return one.name == name; });
+  std::uint64_t product = 0;
+  if (unit == units.end() || __builtin_mul_overflow(value, unit->factor, &product)) {
+    return std::nullopt;
+  }
+  return product;
+}
+
+constexpr std::uint64_t kib = 1024;
+constexpr std::array size_units = {Unit{"", 1},
+                                   Unit{"B", 1},
+                                   Unit{"K", kib},
+                                   Unit{"KiB", kib},
+                                   Unit{"M", kib* kib},
+                                   Unit{"MiB", kib* kib},
+                                   Unit{"G", kib* kib* kib},
+                                   Unit{"GiB", kib* kib* kib},
+                                   Unit{"T", kib* kib* kib* kib},
+                                   Unit{"TiB", kib* kib* kib* kib}};
+
+constexpr std::uint64_t day_ms = 86'400'000;
+constexpr std::array duration_units = {Unit{"ms", 1}, Unit{"s", 1000}, Unit{"m", 60'000},
+                                       Unit{"h", 3'600'000}, Unit{"d", day_ms}};
+
+}  // namespace
+
+std::optional<std::uint64_t> bytes(std::string_view text) noexcept {
+  return number_with_unit(text, size_units);
+}
+
+std::optional<std::chrono::milliseconds> duration(std::string_view text) noexcept {
+  constexpr std::uint64_t longest = 366 * day_ms;
+  const auto ms = number_with_unit(text, duration_units);
+  if (!ms || *ms > longest) return std::nullopt;
+  return std::chrono::milliseconds(static_cast<std::chrono::milliseconds::rep>(*ms));
+}
+
+}  // namespace sluice::units

@@ -1,0 +1,19 @@
+// Reads the sizes and durations that an operator writes.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string_view>
+
+namespace sluice::units {
+
+// Bytes: a whole number and one of B, KiB, MiB, GiB, TiB, or K, M, G, T for the same powers of
+// 1024; without a unit, bytes. Nothing: none of these, or more than 64 bits hold.
+std::optional<std::uint64_t> bytes(std::string_view text) noexcept;
+
+// "250ms", "10s", "5m", "1h", "1d": a whole number and a unit; at most 366d. Nothing: none of
+// these.
+std::optional<std::chrono::milliseconds> duration(std::string_view text) noexcept;
+
+}  // namespace sluice::units

@@ -1,0 +1,163 @@
+"""limits: of the policy: what is used up is refused with its reason, counted to the byte, and survives a restart."""
+
+import json
+import os
+import signal
+import textwrap
+import time
+
+import test_shared
+import world
+from agent import Case, curl
+
+KIB = 1024
+
+
+def policy(limits):
+    return textwrap.dedent(f"""
+        version: 1
+        agents:
+          coder-1:
+            allow:
+              - host: allowed.test
+              - host: ssh.test
+                ports: [22]
+                tls: "off"
+            limits: {limits}
+        """)
+
+
+def statuses(count, *arguments):
+    """A script that prints the HTTP status of `count` requests, each on a connection of its own."""
+    line = " ".join(curl("-w", "'%{http_code}\\n'", "-o", "/dev/null", *arguments))
+    return f"for i in $(seq {count}); do {line} || true; done"
+
+
+class Limits(Case):
+    def run_limited(self, limits, script, **keywords):
+        """The run, and the audit lines of what it asked for."""
+        self.write(self.policy_file, policy(limits))
+        audit = f"{self.home}/limits-{os.path.basename(self.workspace)}.jsonl"
+        run = self.shell(script, options=("--audit", audit), **keywords)
+        with open(audit) as file:
+            return run, [json.loads(line) for line in file]
+
+    def reasons(self, audit):
+        return [line["reason"] for line in audit if line["via"] != "event"]
+
+    def test_connects_beyond_the_rate_are_429_and_the_next_step_is_said(self):
+        run, audit = self.run_limited(
+            "{connects: 3/h}", statuses(5, "http://allowed.test/") + "; curl -sS http://allowed.test/"
+        )
+        self.assertEqual(run.out.split("\n")[:5], ["200"] * 3 + ["429"] * 2, run)
+        self.assertIn("opens connections faster than it may", run.out)
+        self.assertIn("(rate_limit)", run.out)
+        self.assertEqual(self.reasons(audit), ["listed"] * 3 + ["rate_limit"] * 3)
+
+    def test_an_upload_budget_is_spent_to_the_byte_over_all_entrances(self):
+        script = f"""
+            head -c {40 * KIB} /dev/zero > some; head -c {200 * KIB} /dev/zero > much
+            {statuses(1, "--data-binary", "@some", "http://allowed.test/")}
+            {statuses(1, "--data-binary", "@much", "http://allowed.test/")}
+            {statuses(1, "-p", "-x", "http://127.0.0.1:3128", "https://allowed.test/")}
+            unset ALL_PROXY all_proxy HTTPS_PROXY https_proxy HTTP_PROXY http_proxy
+            {statuses(1, "https://allowed.test/")}
+            """
+        run, audit = self.run_limited("{upload: 100KiB/day}", script)
+        self.assertEqual(run.out.split()[0], "200", run)
+        self.assertNotIn("200", run.out.split()[1:], run)
+        self.assertEqual(set(self.reasons(audit)[1:]), {"upload_budget"})
+        self.assertEqual(sum(line["bytes_up"] for line in audit), 100 * KIB, audit)
+
+    def test_a_tunnel_whose_download_budget_is_spent_is_cut_and_said_so(self):
+        run, audit = self.run_limited(
+            "{download: 64KiB/day}",
+            f"{' '.join(curl('-o', 'got', 'https://allowed.test/bytes/1000000'))}; stat -c %s got; tail -1 /run/sluice/denials",
+        )
+        got = int(next(line for line in run.out.split("\n") if line.isdigit()))
+        self.assertLess(got, 64 * KIB, run)
+        self.assertIn("has received as many bytes as it may", run.out)
+        self.assertEqual(self.reasons(audit), ["download_budget"])
+        self.assertEqual(audit[0]["verdict"], "deny")
+        self.assertEqual(audit[0]["bytes_down"], 64 * KIB)
+
+    def test_a_plain_response_that_spends_the_budget_is_cut(self):
+        run, audit = self.run_limited(
+            "{download: 64KiB/day}",
+            statuses(2, "http://allowed.test/bytes/100000"),
+        )
+        self.assertEqual(run.out.split()[1], "429", run)
+        self.assertEqual(self.reasons(audit), ["download_budget"] * 2)
+
+    def test_bandwidth_holds_the_agent_back_and_loses_nothing(self):
+        began = time.monotonic()
+        run, audit = self.run_limited(
+            "{bandwidth: 100KiB/s}",
+            f"{' '.join(curl('-o', 'got', 'https://allowed.test/bytes/200000'))}; stat -c %s got",
+        )
+        self.assertEqual(run.out.strip(), "200000", run)
+        # A quarter of a second's worth may leave at once.
+        self.assertGreater(time.monotonic() - began, 200000 / (100 * KIB) - 0.25)
+        self.assertEqual(self.reasons(audit), ["listed"])
+
+    def test_connections_beyond_those_that_may_be_open_are_refused(self):
+        script = f"""
+            exec 3<>/dev/tcp/ssh.test/22; head -1 <&3
+            exec 4<>/dev/tcp/ssh.test/22; head -1 <&4
+            {statuses(1, "http://allowed.test/")}
+            exec 3>&- 4>&-
+            for i in $(seq 50); do sleep 0.1; s=$({statuses(1, "http://allowed.test/")}); [ $s = 200 ] && break; done
+            echo then $s
+            """
+        run, audit = self.run_limited("{connections: 2}", script)
+        self.assertEqual(run.out.count("SSH-2.0-origin"), 2, run)
+        self.assertEqual(run.out.split()[2], "429", run)
+        self.assertIn("then 200", run.out)
+        self.assertIn("connection_limit", self.reasons(audit))
+
+    def test_what_is_no_limit_is_an_error_with_its_place(self):
+        for limits, part in [
+            ("{connections: many}", "'connections' is 'many'"),
+            ("{connects: 50}", "'connects' is '50'"),
+            ("{upload: 1GB/day}", "'upload' is '1GB/day'"),
+            ("{download: 1GiB/fortnight}", "'download' is '1GiB/fortnight'"),
+            ("{bandwidth: 20MiB}", "'bandwidth' is '20MiB'"),
+            ("{uploads: 1GiB/day}", "did you mean 'upload'?"),
+            ("[]", "'limits' is a list"),
+        ]:
+            self.write(self.policy_file, policy(limits))
+            run = self.sluice("policy", "check", self.policy_file)
+            self.assertEqual(run.status, 1, limits)
+            self.assertIn(part, run.err)
+            self.assertIn("my.yaml:10:", run.err)
+
+
+class OverARestart(Case):
+    # Borrowed and not inherited: its tests would run again here.
+    remove_socket = test_shared.SharedProxy.remove_socket
+    start_sluiced = test_shared.SharedProxy.start_sluiced
+    answers = test_shared.SharedProxy.answers
+    wait_until = test_shared.SharedProxy.wait_until
+
+    def setUp(self):
+        super().setUp()
+        os.makedirs(test_shared.FOLDER, exist_ok=True)
+        self.own(test_shared.FOLDER)
+        self.addCleanup(self.remove_socket)
+
+    def test_a_budget_is_not_new_after_sluiced_was_restarted(self):
+        self.write(self.policy_file, policy("{upload: 50KiB/day}"))
+        state = f"{os.path.dirname(self.policy_file)}/state"
+        os.makedirs(state, exist_ok=True)
+        self.own(state)
+        upload = f"head -c {40 * KIB} /dev/zero > some; " + statuses(
+            1, "--data-binary", "@some", "http://allowed.test/"
+        )
+        said = []
+        for _ in range(2):
+            daemon = self.start_sluiced(f"state: {state}\n")
+            run = self.sluice("run", "--agent", "coder-1", "--", "bash", "-c", upload)
+            said.append(run.out.strip())
+            daemon.send_signal(signal.SIGTERM)
+            daemon.wait(20)
+        self.assertEqual(said, ["200", "429"])

@@ -1,0 +1,94 @@
+"""docs/from-report-to-enforce.md, typed as it stands there: what the commands print is what it shows.
+
+A fence ```yaml NAME or ```sh NAME is a file; a fence ```console holds commands behind `$ ` and what they print, both
+streams together, in order. Numbers of bytes and times differ from run to run; everything else must be the same.
+`SLUICE_WALKTHROUGH=write` prints the document with the output of this run instead.
+"""
+
+import os
+import pathlib
+import re
+import subprocess
+
+import agent
+import world
+
+DOCUMENT = "from-report-to-enforce.md"
+FENCE = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+SIZE = re.compile(r"\b\d+(\.\d+)? (B|KiB|MiB)\b")
+# What an editor of the document may not have to care about.
+CHANGING = [(SIZE, "N B"), (re.compile(r"\b\d{4}-\d\d-\d\dT[0-9:.]+Z"), "TIME")]
+
+
+def steady(text):
+    for pattern, stand_in in CHANGING:
+        text = pattern.sub(stand_in, text)
+    return text.rstrip("\n")
+
+
+def commands(block):
+    """(command, output) of each `$ ` line of a console block."""
+    for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+        command, _, output = part.partition("\n")
+        while command.endswith("\\"):
+            more, _, output = output.partition("\n")
+            command = f"{command}\n{more}"
+        yield command, output
+
+
+class Walkthrough(agent.Case):
+    def setUp(self):
+        super().setUp()
+        self.desk = f"{self.home}/desk"
+        os.makedirs(self.desk, exist_ok=True)
+        self.own(self.desk)
+        self.environment["PATH"] = f"{world.BIN}:{self.environment['PATH']}"
+        os.makedirs(f"{self.desk}/project")
+        self.own(f"{self.desk}/project")
+        with open(world.CA) as file:
+            self.write(f"{self.desk}/project/ca.pem", file.read())
+
+    def type(self, command):
+        line = ["sh", "-c", command]
+        line = line if agent.is_root() else agent.as_ordinary(*line)
+        typed = subprocess.run(
+            line,
+            cwd=self.desk,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=60,
+            check=False,
+        )
+        return typed.stdout.decode(errors="replace")
+
+    def test_every_command_of_the_walk_through_prints_what_it_shows(self):
+        text = pathlib.Path(world.DOCS, DOCUMENT).read_text(encoding="utf-8")
+        ran = 0
+
+        def play(fence):
+            nonlocal ran
+            kind, name, body = fence.groups()
+            if name:
+                # The document's hosts have certificates of this world's own authority.
+                trust = "export CURL_CA_BUNDLE=ca.pem GIT_SSL_CAINFO=$PWD/ca.pem\n"
+                self.write(f"{self.desk}/{name}", trust + body if kind == "sh" else body)
+                return fence.group()
+            if kind != "console":
+                return fence.group()
+            said = ""
+            for command, shown in commands(body):
+                got = self.type(command)
+                ran += 1
+                said += f"$ {command}\n{got}"
+                if not writing:
+                    with self.subTest(command=command):
+                        self.assertEqual(steady(got), steady(shown))
+            return f"```{kind}\n{said}```"
+
+        writing = os.environ.get("SLUICE_WALKTHROUGH") == "write"
+        written = FENCE.sub(play, text)
+        self.assertGreater(ran, 8)
+        if writing:
+            print(written)
