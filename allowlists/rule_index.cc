@@ -1,11 +1,14 @@
 #include "allowlists/rule_index.h"
 
 #include <algorithm>
+#include <bit>
 #include <functional>
 #include <tuple>
 
 namespace sluice::allowlists {
 namespace {
+
+constexpr std::uint32_t all_slots = (1U << HostRecords::slot_count) - 1;
 
 // FNV-1a, one byte at a time from the right end of a name.
 class NameHash {
@@ -54,70 +57,109 @@ Suffixes::Suffixes(std::string_view name) noexcept : name_(name) {
   }
 }
 
+std::uint32_t HostRecords::add(std::string_view name, const Levels& levels) {
+  const auto at = static_cast<std::uint32_t>(words_.size());
+  words_.push_back(static_cast<std::uint32_t>(name.size()) << slot_count);
+  for (std::size_t slot = 0; slot < slot_count; ++slot) {
+    if (!levels[slot]) continue;
+    words_[at] |= 1U << slot;
+    words_.push_back(levels[slot].shape);
+    words_.push_back(levels[slot].first_rule);
+  }
+  const std::size_t begin = words_.size();
+  words_.resize(begin + (name.size() + 3) / 4);
+  std::copy(name.begin(), name.end(), reinterpret_cast<char*>(words_.data() + begin));
+  return at;
+}
+
+std::string_view HostRecords::name(std::uint32_t at) const noexcept {
+  const std::uint32_t head = words_[at];
+  const auto levels = static_cast<std::size_t>(std::popcount(head & all_slots));
+  return {reinterpret_cast<const char*>(words_.data() + at + 1 + 2 * levels), head >> slot_count};
+}
+
+Level HostRecords::level(std::uint32_t at, Slot slot) const noexcept {
+  const std::uint32_t head = words_[at];
+  if ((head & 1U << slot) == 0) return {};
+  const std::uint32_t before = head & ((1U << slot) - 1);
+  const std::uint32_t* words =
+      words_.data() + at + 1 + 2 * static_cast<std::size_t>(std::popcount(before));
+  return {words[0], words[1]};
+}
+
 HostIndex::HostIndex(std::span<const Rule> rules) {
   table_.reserve(rules.size());
+  std::vector<std::string_view> names;
   std::vector<Placed> placed;
   std::vector<const Rule*> any;
   placed.reserve(rules.size());
   for (const Rule& rule : rules) {
     if (rule.scope == Scope::any) any.push_back(&rule);
     if (rule.scope > Scope::tree) continue;
-    const std::uint32_t entry = entry_of(rule.name);
+    const std::uint32_t entry = entry_of(rule.name, names);
     if (rule.scope == Scope::exact) {
-      placed.push_back({entry, Slot::exact, &rule});
+      placed.push_back({entry, HostRecords::exact, &rule});
       continue;
     }
-    placed.push_back({entry, Slot::below, &rule});
-    if (rule.scope == Scope::tree) placed.push_back({entry, Slot::apex, &rule});
+    placed.push_back({entry, HostRecords::below, &rule});
+    if (rule.scope == Scope::tree) placed.push_back({entry, HostRecords::apex, &rule});
   }
-  add_levels(placed);
+  add_records(names, placed);
   if (!any.empty()) any_ = levels_.add(any);
   levels_.finish();
 }
 
-std::uint32_t HostIndex::entry_of(const std::string& name) {
+std::uint32_t HostIndex::entry_of(std::string_view name, std::vector<std::string_view>& names) {
   const std::uint32_t hash = name_hash(name);
-  const std::uint32_t known = table_.find(hash, [&](std::uint32_t at) {
-    return std::string_view(names_).substr(entries_[at].begin, entries_[at].size) == name;
-  });
+  const std::uint32_t known =
+      table_.find(hash, [&](std::uint32_t entry) { return names[entry] == name; });
   if (known != HashTable::absent) return known;
-  const auto entry = static_cast<std::uint32_t>(entries_.size());
-  entries_.push_back({.begin = static_cast<std::uint32_t>(names_.size()),
-                      .size = static_cast<std::uint32_t>(name.size())});
-  names_ += name;
+  const auto entry = static_cast<std::uint32_t>(names.size());
+  names.push_back(name);
   table_.insert(hash, entry);
   const auto dots = static_cast<std::size_t>(std::count(name.begin(), name.end(), '.'));
   deepest_ = std::max(deepest_, dots + 1);
   return entry;
 }
 
-void HostIndex::add_levels(std::vector<Placed>& placed) {
+void HostIndex::add_records(const std::vector<std::string_view>& names,
+                            std::vector<Placed>& placed) {
   std::sort(placed.begin(), placed.end(), [](const Placed& a, const Placed& b) {
     return std::tuple(a.entry, a.slot, a.rule->id) < std::tuple(b.entry, b.slot, b.rule->id);
   });
+  std::vector<std::uint32_t> record_of(names.size());
   std::vector<const Rule*> together;
+  HostRecords::Levels levels;
   for (std::size_t i = 0; i < placed.size(); ++i) {
-    together.push_back(placed[i].rule);
-    const bool last = i + 1 == placed.size() || placed[i + 1].entry != placed[i].entry ||
-                      placed[i + 1].slot != placed[i].slot;
-    if (!last) continue;
-    entries_[placed[i].entry].level[placed[i].slot] = levels_.add(together);
+    const auto& [entry, slot, rule] = placed[i];
+    together.push_back(rule);
+    const bool last_of_name = i + 1 == placed.size() || placed[i + 1].entry != entry;
+    if (!last_of_name && placed[i + 1].slot == slot) continue;
+    levels[slot] = levels_.add(together);
     together.clear();
+    if (!last_of_name) continue;
+    record_of[entry] = records_.add(names[entry], levels);
+    levels = {};
   }
+  records_.finish();
+  table_.change_values([&](std::uint32_t entry) { return record_of[entry]; });
 }
 
 template <class Visit>
 void HostIndex::walk(const Suffixes& name, Visit visit) const noexcept {
-  for (std::size_t i = std::min(name.size(), deepest_); i-- > 0;) {
+  const std::size_t count = std::min(name.size(), deepest_);
+  for (std::size_t i = count; i-- > 0;) table_.prefetch(name.hash(i));
+  for (std::size_t i = count; i-- > 0;) {
     const std::string_view suffix = name.text(i);
-    const std::uint32_t found = table_.find(name.hash(i), [&](std::uint32_t at) {
-      return std::string_view(names_).substr(entries_[at].begin, entries_[at].size) == suffix;
-    });
+    const std::uint32_t found =
+        table_.find(name.hash(i), [&](std::uint32_t at) { return records_.name(at) == suffix; });
     if (found == HashTable::absent) continue;
-    const Entry& entry = entries_[found];
     const bool whole = i + 1 == name.size();
-    if (whole && entry.level[exact] && visit(entry.level[exact])) return;
-    const Level level = entry.level[whole ? apex : below];
+    if (whole) {
+      const Level exact = records_.level(found, HostRecords::exact);
+      if (exact && visit(exact)) return;
+    }
+    const Level level = records_.level(found, whole ? HostRecords::apex : HostRecords::below);
     if (level && visit(level)) return;
   }
 }

@@ -82,6 +82,17 @@ class HashTable {
   // Room for `count` entries at a load of at most one half.
   void reserve(std::size_t count);
   void insert(std::uint32_t hash, std::uint32_t value) noexcept;
+  // Calls change(value) for each value that is there, once.
+  template <class Change>
+  void change_values(Change change) {
+    for (Slot& slot : slots_) {
+      if (slot.value != absent) slot.value = change(slot.value);
+    }
+  }
+  // Begins to fetch what find() will read first: with many rules that is a wait for memory.
+  void prefetch(std::uint32_t hash) const noexcept {
+    if (!slots_.empty()) __builtin_prefetch(&slots_[hash & mask_]);
+  }
 
   template <class Equal>
   std::uint32_t find(std::uint32_t hash, Equal equal) const noexcept {
@@ -126,6 +137,27 @@ class Suffixes {
   std::size_t size_ = 0;
 };
 
+// What the rules say of each name, beside the name itself: with many rules a record that is found
+// costs one wait for memory.
+class HostRecords {
+ public:
+  enum Slot : std::size_t { exact, apex, below, slot_count };
+  using Levels = std::array<Level, slot_count>;
+
+  // Answers where it stands.
+  std::uint32_t add(std::string_view name, const Levels& levels);
+  // After the last add(): gives back the room that is left.
+  void finish() { words_.shrink_to_fit(); }
+
+  std::string_view name(std::uint32_t at) const noexcept;
+  Level level(std::uint32_t at, Slot slot) const noexcept;
+
+ private:
+  // For each record: the length of the name and, as bits, the slots that it has; the two words of
+  // each of their levels; the bytes of the name.
+  std::vector<std::uint32_t> words_;
+};
+
 // A walk that only wants a yes or no for one port goes on past a level whose allow rules name other
 // ports.
 enum class OtherPorts : std::uint8_t { decide, are_no_match };
@@ -145,28 +177,21 @@ class HostIndex {
   std::span<const LevelShapes::OnPort> any_ports() const noexcept;
 
  private:
-  enum Slot : std::size_t { exact, apex, below, slot_count };
-  struct Entry {
-    std::uint32_t begin = 0;  // in names_
-    std::uint32_t size = 0;
-    std::array<Level, slot_count> level;
-  };
-
   struct Placed {
     std::uint32_t entry = 0;
-    Slot slot = exact;
+    HostRecords::Slot slot = HostRecords::exact;
     const Rule* rule = nullptr;
   };
-  std::uint32_t entry_of(const std::string& name);
-  void add_levels(std::vector<Placed>& placed);
+  // The names of the rules in the order in which they come, each once, and their number in table_.
+  std::uint32_t entry_of(std::string_view name, std::vector<std::string_view>& names);
+  void add_records(const std::vector<std::string_view>& names, std::vector<Placed>& placed);
   // Calls visit(level) from the most specific level to the least until it answers true.
   template <class Visit>
   void walk(const Suffixes& name, Visit visit) const noexcept;
 
   LevelShapes levels_;
   HashTable table_;
-  std::vector<Entry> entries_;
-  std::string names_;
+  HostRecords records_;
   std::size_t deepest_ = 0;  // labels of the longest pattern: longer suffixes match nothing
   Level any_;
 };

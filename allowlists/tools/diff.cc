@@ -89,7 +89,7 @@ void sort_statements(std::vector<DiffStatement>& statements) {
       statements.begin(), statements.end(), [](const DiffStatement& a, const DiffStatement& b) {
         const auto key = [](const DiffStatement& s) { return std::pair(s.change, s.kind); };
         if (key(a) != key(b)) return key(a) < key(b);
-        return a.kind != DiffKind::range && a < b;
+        return a.kind < DiffKind::any_other_address && a < b;
       });
 }
 

@@ -22,11 +22,12 @@ enum class DiffChange : std::uint8_t {
 };
 
 enum class DiffKind : std::uint8_t {
-  host,            // exactly this name
-  below,           // "*.example.com": the names below it, apart from `except`
-  any_other_name,  // the names that no exact, suffix or regex rule of either policy names
-  regex,           // names that a regex matches and no exact rule names: by rule, not exact
-  range,           // these addresses
+  host,               // exactly this name
+  below,              // "*.example.com": the names below it, apart from `except`
+  any_other_name,     // the names that no exact, suffix or regex rule of either policy names
+  regex,              // names that a regex matches and no exact rule names: by rule, not exact
+  any_other_address,  // public addresses that no cidr rule of either policy covers
+  range,              // these addresses
 };
 
 // How an address of a range is arrived at.

@@ -120,22 +120,15 @@ class AddressDiff {
 
   bool tell(std::vector<DiffStatement>& statements) {
     const std::size_t before = statements.size();
-    for (const Family family : {Family::v4, Family::v6}) {
-      std::vector<IpAddress> starts;
-      for (const IpAddress& start : starts_) {
-        if (start.is_v4() == (family == Family::v4)) starts.push_back(start);
+    std::vector<DiffStatement> ranges;
+    tell_ranges(ranges);
+    if (plain_) {
+      for (DiffStatement& told : compare_at(*plain_, DiffKind::any_other_address)) {
+        told.subject = "any other public address";
+        statements.push_back(std::move(told));
       }
-      for (std::size_t i = 0; i < starts.size(); ++i) {
-        const IpAddress last =
-            i + 1 < starts.size() ? previous(starts[i + 1]) : last_of(Cidr::around(starts[i], 0));
-        tell_interval({starts[i], last});
-      }
-      close(std::exchange(open_, {}));
-      std::stable_sort(done_.begin(), done_.end(), [](const Told& a, const Told& b) {
-        return a.interval.first < b.interval.first;
-      });
-      for (Told& told : std::exchange(done_, {})) statements.push_back(std::move(told.statement));
     }
+    std::move(ranges.begin(), ranges.end(), std::back_inserter(statements));
     return !ranges_v6_.empty() && statements.size() > before;
   }
 
@@ -145,6 +138,40 @@ class AddressDiff {
     Interval interval;
     DiffStatement statement;
   };
+
+  void tell_ranges(std::vector<DiffStatement>& statements) {
+    for (const Family family : {Family::v4, Family::v6}) {
+      std::vector<IpAddress> starts;
+      for (const IpAddress& start : starts_) {
+        if (start.is_v4() == (family == Family::v4)) starts.push_back(start);
+      }
+      for (std::size_t i = 0; i < starts.size(); ++i) {
+        const IpAddress last =
+            i + 1 < starts.size() ? previous(starts[i + 1]) : last_of(Cidr::around(starts[i], 0));
+        const Interval interval{starts[i], last};
+        if (is_plain(interval)) {
+          plain_ = plain_.value_or(representative(interval));
+        } else {
+          tell_interval(interval);
+        }
+      }
+      close(std::exchange(open_, {}));
+      std::stable_sort(done_.begin(), done_.end(), [](const Told& a, const Told& b) {
+        return a.interval.first < b.interval.first;
+      });
+      for (Told& told : std::exchange(done_, {})) statements.push_back(std::move(told.statement));
+    }
+  }
+
+  // Of the open internet, without a rule of its own: all such addresses get the same answers.
+  bool is_plain(const Interval& interval) const {
+    const auto embeds = [&](const Embedding& embedding) {
+      return embedding.range.contains(interval.first);
+    };
+    return own_class(interval.first) == AddressClass::open && !is_ruled(interval.first) &&
+           !lies_in(interval.first, scattered()) &&
+           std::none_of(embeddings().begin(), embeddings().end(), embeds);
+  }
 
   void add(const Rule& rule) {
     if (rule.scope == Scope::any && rule.effect == Effect::deny) {
@@ -271,7 +298,10 @@ class AddressDiff {
   }
 
   void tell_interval(const Interval& interval) {
-    const IpAddress address = representative(interval);
+    extend(interval, compare_at(representative(interval), DiffKind::range));
+  }
+
+  std::vector<DiffStatement> compare_at(const IpAddress& address, DiffKind kind) const {
     DiffByPort either;
     DiffByPort by_literal;
     DiffByPort by_name;
@@ -286,10 +316,10 @@ class AddressDiff {
       if (as_name) by_name.add(*as_name, cell.range);
     });
     std::vector<DiffStatement> found;
-    either.finish({.kind = DiffKind::range, .via = DiffVia::either}, found);
-    by_literal.finish({.kind = DiffKind::range, .via = DiffVia::literal}, found);
-    by_name.finish({.kind = DiffKind::range, .via = DiffVia::resolved}, found);
-    extend(interval, std::move(found));
+    either.finish({.kind = kind, .via = DiffVia::either}, found);
+    by_literal.finish({.kind = kind, .via = DiffVia::literal}, found);
+    by_name.finish({.kind = kind, .via = DiffVia::resolved}, found);
+    return found;
   }
 
   // What holds for the interval before as well becomes one statement.
@@ -323,6 +353,7 @@ class AddressDiff {
   std::vector<std::uint16_t> any_ports_;
   std::vector<Cidr> ranges_v6_;
   std::set<IpAddress> starts_;
+  std::optional<IpAddress> plain_;  // one that stands for all of is_plain()
   std::vector<Told> open_;
   std::vector<Told> done_;
 };

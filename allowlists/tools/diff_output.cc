@@ -46,6 +46,8 @@ std::string_view kind_name(DiffKind kind) {
       return "any_other_name";
     case DiffKind::regex:
       return "regex";
+    case DiffKind::any_other_address:
+      return "any_other_address";
     case DiffKind::range:
       return "range";
   }
@@ -172,7 +174,7 @@ std::string diff_json(const DiffAgents& agents, const DiffStatement& statement) 
                                  {"ports", ports_words(statement.ports)},
                                  {"old", answer_json(statement.before, statement.after)},
                                  {"new", answer_json(statement.after, statement.before)}};
-  if (statement.kind != DiffKind::range) json.erase("via");
+  if (statement.kind < DiffKind::any_other_address) json.erase("via");
   if (statement.except.empty()) json.erase("except");
   return json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
 }

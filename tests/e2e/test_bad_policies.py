@@ -27,7 +27,7 @@ LOADS = {
 
 # Name -> (bytes, what the first line of the complaint must hold).
 REFUSED = {
-    "51 MB": (b"# " + b"x" * 51_000_000, b"larger than 50 MB"),
+    "51 MB": (b"# " + b"x" * 51_000_000, b"larger than 50000000 bytes"),
     "49 MB of one comment": (b"# " + b"x" * 49_000_000, b"the policy is empty"),
     "49 MB of one scalar": (head(b"host: " + b"x" * 49_000_000), b"is no host"),
     "a billion laughs": (laughs(), b"more than 4000000 values"),

@@ -196,6 +196,8 @@ def _init(base, arguments, ordinary):
         "SLUICE_E2E_WORLD": "rootless" if ordinary else "root",
         "PYTHONDONTWRITEBYTECODE": "1",
     }
+    if "SLUICE_WALKTHROUGH" in os.environ:
+        environment["SLUICE_WALKTHROUGH"] = os.environ["SLUICE_WALKTHROUGH"]
     runner = os.fork()
     if runner == 0:
         os.chdir("/")

@@ -219,11 +219,13 @@ def files(folder):
 
 
 def shipped_policies():
-    """Each policy of the README, and each preset as a list of allow rules."""
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    found = {f"README.md, policy {number}": text for number, text in enumerate(
-        re.findall(r"^```yaml\n(version: 1\n.*?)^```$", readme, re.MULTILINE | re.DOTALL), 1)}
-    assert found
+    """Each policy of the README and of the documentation, and each preset as a list of allow rules."""
+    found = {}
+    for document in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
+        policies = re.findall(r"^```yaml(?: \S+)?\n(version: 1\n.*?)^```$",
+                              document.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+        assert policies, document
+        found |= {f"{document.name}, policy {number}": text for number, text in enumerate(policies, 1)}
     for path in sorted((ROOT / "allowlists/presets").glob("*.yaml")):
         rules = path.read_text(encoding="utf-8")
         found[path.name] = "version: 1\nagents:\n  a:\n    allow:\n" + re.sub("^", "      ", rules, flags=re.M)

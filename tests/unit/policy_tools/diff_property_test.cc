@@ -7,6 +7,7 @@
 #include <regex>
 #include <set>
 
+#include "allowlists/address_guard.h"
 #include "allowlists/compile.h"
 #include "diff_policies.h"
 
@@ -308,7 +309,22 @@ class World {
     }
   }
 
-  static bool holds(const DiffStatement& told, const IpAddress& address) {
+  // Public, embedding nothing, and in no range of a rule that speaks to the agent.
+  bool is_plain(const std::string& agent, const IpAddress& address) const {
+    const auto covers = [&](const Rule& rule) {
+      return rule.scope == Scope::cidr && rule.range.contains(address);
+    };
+    for (const PolicyText& text : text_) {
+      if (std::any_of(text.never.begin(), text.never.end(), covers)) return false;
+      const AgentEntry* entry = text.entry_for(agent);
+      if (entry == nullptr) continue;
+      if (std::any_of(entry->rules.begin(), entry->rules.end(), covers)) return false;
+    }
+    return classify(address) == AddressClass::open && embedded_ipv4(address).count == 0;
+  }
+
+  bool holds(const DiffStatement& told, const std::string& agent, const IpAddress& address) const {
+    if (told.kind == DiffKind::any_other_address) return is_plain(agent, address);
     if (told.kind != DiffKind::range) return false;
     if (const auto range = Cidr::parse(told.subject)) return range->contains(address);
     const std::size_t dash = told.subject.find('-');
@@ -328,7 +344,7 @@ class World {
     Changes literal;
     Changes resolved;
     for (const DiffStatement* told : statements_of(agent)) {
-      if (!has_port(told->ports, port) || !holds(*told, address)) continue;
+      if (!has_port(told->ports, port) || !holds(*told, agent, address)) continue;
       if (told->via != DiffVia::resolved) literal.insert(told->change);
       if (told->via != DiffVia::literal) resolved.insert(told->change);
     }

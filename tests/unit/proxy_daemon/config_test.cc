@@ -148,10 +148,10 @@ TEST(Config, SaysOfEachWrongValueWhatToWrite) {
       {"threads: 1\nthreads: 2", "3:1: error: 'threads' is given twice\nhint: keep one of them"},
       {"wholly_different: 1",
        "2:1: error: unknown key 'wholly_different'\n"
-       "hint: known here: policy, threads, handover, admin, resolver, timeouts, audit, log"},
+       "hint: known here: policy, threads, handover, admin, resolver, timeouts, state, audit, log"},
       {"\"ev\\x1bil\": 1",
        "2:1: error: unknown key 'ev\\x1bil'\n"
-       "hint: known here: policy, threads, handover, admin, resolver, timeouts, audit, log"},
+       "hint: known here: policy, threads, handover, admin, resolver, timeouts, state, audit, log"},
       {"audit: {file: \"a\\0b\"}",
        "2:15: error: 'a\\x00b' is not a path\nhint: name a file, absolute or beside this one"},
       {"log: {level: }",
