@@ -33,13 +33,13 @@ std::string place(const Mark& mark) {
   return fmt::format("{}:{}:{}", mark.file, mark.line, mark.column);
 }
 
-int regex_program_size(const std::vector<Rule>& rules) {
+bool are_too_large_together(const std::vector<Rule>& rules, const RegexSizes& regexes) {
   int size = 0;
   for (const Rule& rule : rules) {
-    if (rule.scope == Scope::regex) size += RE2(rule.name, regex_options()).ProgramSize();
-    if (size > largest_regex_programs) break;
+    if (rule.scope == Scope::regex) size += regexes.of.find(rule.name)->second;
+    if (size > largest_regex_programs) return true;
   }
-  return size;
+  return false;
 }
 
 }  // namespace
@@ -60,7 +60,10 @@ void PolicyReader::read(const Source& source, std::size_t number) {
   constexpr auto keys = keys_of(root_words);
   const auto fields = report.fields(root, keys);
   read_version(root, fields[0], report);
-  if (fields[1]) read_rules(*fields[1], Effect::deny, text_.never, report);
+  if (fields[1]) {
+    read_rules(*fields[1], Effect::deny, text_.never, report);
+    check_regexes(text_.never, "under 'never'", {number, report.mark(fields[1]->key)});
+  }
   if (fields[2]) read_groups(*fields[2], report);
   if (fields[3]) read_agents(*fields[3], report);
 }
@@ -72,8 +75,9 @@ void PolicyReader::read_version(const YamlValue& root, const std::optional<Field
     report.error(root, "the policy does not say its version", std::string(hint));
   } else if (version->value.kind() != YamlKind::scalar || version->value.is_quoted() ||
              version->value.text() != "1") {
-    report.error(version->key, fmt::format("unknown version {}", shown(version->value)),
-                 std::string(hint));
+    report.error(
+        version->key, fmt::format("unknown version {}", shown(version->value)),
+        version->value.is_quoted() ? "write version: 1, without quotes" : std::string(hint));
   }
 }
 
@@ -207,7 +211,7 @@ void PolicyReader::read_rules(const Field& list, Effect effect, std::vector<Rule
   rules.reserve(rules.size() + list.value.size());
   for (std::size_t i = 0; i < list.value.size(); ++i) {
     const YamlValue value = list.value[i];
-    auto rule = read_rule(value, effect, report);
+    auto rule = read_rule(value, effect, regexes_, report);
     if (!rule) continue;
     rule->id = text_.places.add(report.file(), value.line());
     rules.push_back(std::move(*rule));
@@ -281,13 +285,16 @@ void PolicyReader::expand_uses() {
       rules.insert(rules.end(), shared->begin(), shared->end());
     }
     std::sort(rules.begin(), rules.end(), [](const Rule& a, const Rule& b) { return a.id < b.id; });
-    if (regex_program_size(rules) > largest_regex_programs) {
-      error(entries_[i].place,
-            fmt::format("the regexes of agent {} are too large together",
-                        quoted(text_.agents[i].pattern)),
-            "use host: \"*.example.com\" where it says the same");
-    }
+    check_regexes(rules, fmt::format("of agent {}", quoted(text_.agents[i].pattern)),
+                  entries_[i].place);
   }
+}
+
+void PolicyReader::check_regexes(const std::vector<Rule>& rules, std::string_view whose,
+                                 const Place& where) {
+  if (!are_too_large_together(rules, regexes_)) return;
+  error(where, fmt::format("the regexes {} are too large together", whose),
+        "use host: \"*.example.com\" where it says the same");
 }
 
 void PolicyReader::check_groups() {

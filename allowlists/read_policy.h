@@ -2,10 +2,12 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <unordered_map>
 #include <vector>
 
 #include "allowlists/policy_text.h"
+#include "allowlists/read_rule.h"
 #include "allowlists/reporter.h"
 
 namespace sluice::allowlists {
@@ -58,6 +60,7 @@ class PolicyReader {
   const std::vector<Rule>* find_shared(const Use& use);
   SharedRules* find_preset_rules(const std::string& name);
   void expand_uses();
+  void check_regexes(const std::vector<Rule>& rules, std::string_view whose, const Place& where);
   void check_groups();
   void check_globs();
 
@@ -68,6 +71,7 @@ class PolicyReader {
   std::unordered_map<std::string, std::size_t> entry_of_;
   std::unordered_map<std::string, SharedRules> shared_;  // by "group:NAME" and "preset:NAME"
   std::vector<std::string> group_names_;
+  RegexSizes regexes_;
 };
 
 }  // namespace sluice::allowlists

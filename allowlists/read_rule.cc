@@ -24,11 +24,27 @@ static_assert(keys[public_suffix] == "public_suffix" && keys.size() == public_su
 
 using Fields = std::vector<std::optional<Field>>;
 
+// Whether flags such as "(?-i)" or "(?s-i:" make letter case count: names are lower case, so that a
+// capital letter behind them fits none, and a rule that denies would deny nothing.
+bool makes_case_count(std::string_view regex) {
+  for (std::size_t at = 0; at + 1 < regex.size(); ++at) {
+    if (regex[at] == '\\') {
+      ++at;
+    } else if (regex[at] == '(' && regex[at + 1] == '?') {
+      const std::string_view flags = regex.substr(at + 2);
+      const std::size_t end = std::min(flags.find_first_not_of("imsU-"), flags.size());
+      const std::size_t minus = flags.substr(0, end).find('-');
+      if (minus < end && flags.substr(minus, end - minus).find('i') < end) return true;
+    }
+  }
+  return false;
+}
+
 // One rule on its way; every reader says what is wrong and clears `good`.
 class RuleReader {
  public:
-  RuleReader(const YamlValue& value, Effect effect, Reporter& report)
-      : value_(value), report_(report), fields_(report.fields(value, keys)) {
+  RuleReader(const YamlValue& value, Effect effect, RegexSizes& regexes, Reporter& report)
+      : value_(value), regexes_(regexes), report_(report), fields_(report.fields(value, keys)) {
     rule_.effect = effect;
   }
 
@@ -163,15 +179,42 @@ class RuleReader {
     } else if (!std::all_of(regex->begin(), regex->end(), is_ascii)) {
       fail(field, fmt::format("{} fits no name: names are ASCII here", quoted(*regex)),
            "write the A-label of an international name: xn--...");
-    } else if (const RE2 compiled(rule_.name, regex_options()); !compiled.ok()) {
+    } else if (makes_case_count(*regex)) {
       fail(field,
-           fmt::format("{} is no regex: {}", quoted(*regex), text::printable(compiled.error())),
+           fmt::format("{} makes letter case count, and no name has capitals", quoted(*regex)),
+           "remove the flag -i");
+    } else if (!regexes_.of.contains(rule_.name)) {
+      compile_regex(field);
+    }
+  }
+
+  void compile_regex(const Field& field) {
+    if (regexes_.total > RegexSizes::most) {  // which was said of the first
+      good_ = false;
+      return;
+    }
+    const RE2 compiled(rule_.name, regex_options());
+    const int size = compiled.ok() ? compiled.ProgramSize() : largest_regex_program;
+    regexes_.total += size;
+    if (regexes_.total > RegexSizes::most) {
+      fail(field,
+           "the regexes of the policy are too large together: from this one on they were not read",
+           "use host: \"*.example.com\" where it says the same");
+    } else if (!compiled.ok()) {
+      fail(field,
+           fmt::format("{} is no regex: {}", quoted(rule_.name), text::printable(compiled.error())),
            "see RE2's syntax; it has no look-around and no back-references");
-    } else if (compiled.ProgramSize() > largest_regex_program) {
+    } else if (size > largest_regex_program) {
       fail(field,
            fmt::format("{} is too large a regex once its repetitions are written out",
-                       quoted(*regex)),
+                       quoted(rule_.name)),
            "write smaller repetitions, or several rules");
+    } else if (makes_case_count(rule_.name)) {
+      fail(field,
+           fmt::format("{} makes letter case count, and no name has capitals", quoted(rule_.name)),
+           "remove the flag -i");
+    } else {
+      regexes_.of.emplace(rule_.name, size);
     }
   }
 
@@ -326,6 +369,7 @@ class RuleReader {
   }
 
   const YamlValue value_;
+  RegexSizes& regexes_;
   Reporter& report_;
   Fields fields_;
   Rule rule_;
@@ -334,13 +378,14 @@ class RuleReader {
 
 }  // namespace
 
-std::optional<Rule> read_rule(const YamlValue& value, Effect effect, Reporter& report) {
+std::optional<Rule> read_rule(const YamlValue& value, Effect effect, RegexSizes& regexes,
+                              Reporter& report) {
   if (value.kind() != YamlKind::mapping) {
     report.error(value, fmt::format("a rule is {}, not a mapping", shown(value)),
                  "write - host: api.example.com");
     return {};
   }
-  return RuleReader(value, effect, report).read();
+  return RuleReader(value, effect, regexes, report).read();
 }
 
 }  // namespace sluice::allowlists

@@ -19,7 +19,7 @@ namespace sluice::allowlists {
 // time linear in the name (at most 253 bytes) times the size of its program.
 inline constexpr std::size_t longest_regex = 1000;     // bytes
 inline constexpr int largest_regex_program = 5000;     // instructions, RE2::ProgramSize()
-inline constexpr int largest_regex_programs = 50'000;  // of one agent
+inline constexpr int largest_regex_programs = 50'000;  // of one agent, or under never
 
 // How the policy language reads a regex: whole name, ASCII, case-insensitive.
 RE2::Options regex_options();

@@ -8,8 +8,6 @@
 namespace sluice::allowlists {
 namespace {
 
-constexpr std::uint32_t all_slots = (1U << HostRecords::slot_count) - 1;
-
 // FNV-1a, one byte at a time from the right end of a name.
 class NameHash {
  public:
@@ -22,12 +20,6 @@ class NameHash {
  private:
   std::uint64_t state_ = 0xcbf29ce484222325;
 };
-
-std::uint32_t name_hash(std::string_view name) noexcept {
-  NameHash hash;
-  for (std::size_t i = name.size(); i-- > 0;) hash.add(name[i]);
-  return hash.value();
-}
 
 std::uint32_t range_hash(const Cidr& range) noexcept {
   NameHash hash;
@@ -57,109 +49,118 @@ Suffixes::Suffixes(std::string_view name) noexcept : name_(name) {
   }
 }
 
-std::uint32_t HostRecords::add(std::string_view name, const Levels& levels) {
-  const auto at = static_cast<std::uint32_t>(words_.size());
-  words_.push_back(static_cast<std::uint32_t>(name.size()) << slot_count);
-  for (std::size_t slot = 0; slot < slot_count; ++slot) {
-    if (!levels[slot]) continue;
-    words_[at] |= 1U << slot;
-    words_.push_back(levels[slot].shape);
-    words_.push_back(levels[slot].first_rule);
-  }
-  const std::size_t begin = words_.size();
-  words_.resize(begin + (name.size() + 3) / 4);
-  std::copy(name.begin(), name.end(), reinterpret_cast<char*>(words_.data() + begin));
-  return at;
-}
-
-std::string_view HostRecords::name(std::uint32_t at) const noexcept {
-  const std::uint32_t head = words_[at];
-  const auto levels = static_cast<std::size_t>(std::popcount(head & all_slots));
-  return {reinterpret_cast<const char*>(words_.data() + at + 1 + 2 * levels), head >> slot_count};
-}
-
-Level HostRecords::level(std::uint32_t at, Slot slot) const noexcept {
-  const std::uint32_t head = words_[at];
-  if ((head & 1U << slot) == 0) return {};
-  const std::uint32_t before = head & ((1U << slot) - 1);
-  const std::uint32_t* words =
-      words_.data() + at + 1 + 2 * static_cast<std::size_t>(std::popcount(before));
+Level HostTable::Record::level(Slot wanted) const noexcept {
+  const std::uint32_t slots = words_[0] >> size_bits;
+  if ((slots >> wanted & 1) == 0) return {};
+  const std::uint32_t* words = behind_name();
+  for (std::size_t slot = 0; slot < wanted; ++slot) words += 2 * (slots >> slot & 1);
   return {words[0], words[1]};
 }
 
+HostTable::Record HostTable::Record::next() const noexcept {
+  const std::uint32_t slots = words_[0] >> size_bits;
+  return Record(behind_name() + 2 * ((slots & 1) + (slots >> 1 & 1) + (slots >> 2 & 1)));
+}
+
+void HostTable::reserve(std::size_t count) {
+  const auto bits = static_cast<unsigned>(std::bit_width(std::max<std::size_t>(count, 2) - 1));
+  shift_ = 32 - bits;
+}
+
+void HostTable::add(std::uint32_t hash, std::string_view name, const Levels& levels) {
+  const std::size_t at = words_.size();
+  begins_.resize((hash >> shift_) + std::size_t{1}, static_cast<std::uint32_t>(at));
+  words_.push_back(hash << tag_shift | static_cast<std::uint32_t>(name.size()));
+  const std::size_t begin = words_.size();
+  words_.resize(begin + (name.size() + 3) / 4);
+  std::copy(name.begin(), name.end(), reinterpret_cast<char*>(words_.data() + begin));
+  for (std::size_t slot = 0; slot < slot_count; ++slot) {
+    if (!levels[slot]) continue;
+    words_[at] |= 1U << (size_bits + slot);
+    words_.push_back(levels[slot].shape);
+    words_.push_back(levels[slot].first_rule);
+  }
+}
+
+void HostTable::finish() {
+  if (words_.empty()) return;
+  words_.shrink_to_fit();
+  const std::size_t buckets = (std::size_t{1} << (32 - shift_));
+  begins_.resize(buckets + 1, static_cast<std::uint32_t>(words_.size()));
+  begins_.shrink_to_fit();
+}
+
+HostTable::Record HostTable::find(std::uint32_t hash, std::string_view name) const noexcept {
+  const std::size_t bucket = hash >> shift_;
+  const std::uint32_t* end = words_.data() + begins_[bucket + 1];
+  const std::uint32_t tag = hash << tag_shift >> tag_shift;
+  for (Record record(words_.data() + begins_[bucket]); !record.is(end); record = record.next()) {
+    if (record.tag() == tag && record.name() == name) return record;
+  }
+  return {};
+}
+
+void HostTable::prefetch(std::uint32_t hash) const noexcept {
+  const std::size_t bucket = hash >> shift_;
+  __builtin_prefetch(words_.data() + begins_[bucket]);
+  __builtin_prefetch(words_.data() + begins_[bucket + 1] - 1);
+}
+
 HostIndex::HostIndex(std::span<const Rule> rules) {
-  table_.reserve(rules.size());
-  std::vector<std::string_view> names;
   std::vector<Placed> placed;
   std::vector<const Rule*> any;
   placed.reserve(rules.size());
   for (const Rule& rule : rules) {
     if (rule.scope == Scope::any) any.push_back(&rule);
     if (rule.scope > Scope::tree) continue;
-    const std::uint32_t entry = entry_of(rule.name, names);
-    if (rule.scope == Scope::exact) {
-      placed.push_back({entry, HostRecords::exact, &rule});
-      continue;
-    }
-    placed.push_back({entry, HostRecords::below, &rule});
-    if (rule.scope == Scope::tree) placed.push_back({entry, HostRecords::apex, &rule});
+    const Suffixes name(rule.name);
+    const std::uint32_t hash = name.hash(name.size() - 1);
+    deepest_ = std::max(deepest_, name.size());
+    const bool exact = rule.scope == Scope::exact;
+    placed.push_back({hash, exact ? HostTable::exact : HostTable::below, &rule});
+    if (rule.scope == Scope::tree) placed.push_back({hash, HostTable::apex, &rule});
   }
-  add_records(names, placed);
+  add_records(placed);
   if (!any.empty()) any_ = levels_.add(any);
   levels_.finish();
 }
 
-std::uint32_t HostIndex::entry_of(std::string_view name, std::vector<std::string_view>& names) {
-  const std::uint32_t hash = name_hash(name);
-  const std::uint32_t known =
-      table_.find(hash, [&](std::uint32_t entry) { return names[entry] == name; });
-  if (known != HashTable::absent) return known;
-  const auto entry = static_cast<std::uint32_t>(names.size());
-  names.push_back(name);
-  table_.insert(hash, entry);
-  const auto dots = static_cast<std::size_t>(std::count(name.begin(), name.end(), '.'));
-  deepest_ = std::max(deepest_, dots + 1);
-  return entry;
-}
-
-void HostIndex::add_records(const std::vector<std::string_view>& names,
-                            std::vector<Placed>& placed) {
+void HostIndex::add_records(std::vector<Placed>& placed) {
   std::sort(placed.begin(), placed.end(), [](const Placed& a, const Placed& b) {
-    return std::tuple(a.entry, a.slot, a.rule->id) < std::tuple(b.entry, b.slot, b.rule->id);
+    if (a.hash != b.hash) return a.hash < b.hash;
+    return std::tie(a.rule->name, a.slot, a.rule->id) < std::tie(b.rule->name, b.slot, b.rule->id);
   });
-  std::vector<std::uint32_t> record_of(names.size());
+  table_.reserve(placed.size());
   std::vector<const Rule*> together;
-  HostRecords::Levels levels;
+  HostTable::Levels levels;
   for (std::size_t i = 0; i < placed.size(); ++i) {
-    const auto& [entry, slot, rule] = placed[i];
+    const auto& [hash, slot, rule] = placed[i];
     together.push_back(rule);
-    const bool last_of_name = i + 1 == placed.size() || placed[i + 1].entry != entry;
+    const bool last_of_name = i + 1 == placed.size() || placed[i + 1].rule->name != rule->name;
     if (!last_of_name && placed[i + 1].slot == slot) continue;
     levels[slot] = levels_.add(together);
     together.clear();
     if (!last_of_name) continue;
-    record_of[entry] = records_.add(names[entry], levels);
+    table_.add(hash, rule->name, levels);
     levels = {};
   }
-  records_.finish();
-  table_.change_values([&](std::uint32_t entry) { return record_of[entry]; });
+  table_.finish();
 }
 
 template <class Visit>
 void HostIndex::walk(const Suffixes& name, Visit visit) const noexcept {
+  if (table_.empty()) return;
   const std::size_t count = std::min(name.size(), deepest_);
   for (std::size_t i = count; i-- > 0;) table_.prefetch(name.hash(i));
   for (std::size_t i = count; i-- > 0;) {
-    const std::string_view suffix = name.text(i);
-    const std::uint32_t found =
-        table_.find(name.hash(i), [&](std::uint32_t at) { return records_.name(at) == suffix; });
-    if (found == HashTable::absent) continue;
+    const HostTable::Record found = table_.find(name.hash(i), name.text(i));
+    if (!found) continue;
     const bool whole = i + 1 == name.size();
     if (whole) {
-      const Level exact = records_.level(found, HostRecords::exact);
+      const Level exact = found.level(HostTable::exact);
       if (exact && visit(exact)) return;
     }
-    const Level level = records_.level(found, whole ? HostRecords::apex : HostRecords::below);
+    const Level level = found.level(whole ? HostTable::apex : HostTable::below);
     if (level && visit(level)) return;
   }
 }

@@ -82,17 +82,6 @@ class HashTable {
   // Room for `count` entries at a load of at most one half.
   void reserve(std::size_t count);
   void insert(std::uint32_t hash, std::uint32_t value) noexcept;
-  // Calls change(value) for each value that is there, once.
-  template <class Change>
-  void change_values(Change change) {
-    for (Slot& slot : slots_) {
-      if (slot.value != absent) slot.value = change(slot.value);
-    }
-  }
-  // Begins to fetch what find() will read first: with many rules that is a wait for memory.
-  void prefetch(std::uint32_t hash) const noexcept {
-    if (!slots_.empty()) __builtin_prefetch(&slots_[hash & mask_]);
-  }
 
   template <class Equal>
   std::uint32_t find(std::uint32_t hash, Equal equal) const noexcept {
@@ -137,25 +126,55 @@ class Suffixes {
   std::size_t size_ = 0;
 };
 
-// What the rules say of each name, beside the name itself: with many rules a record that is found
-// costs one wait for memory.
-class HostRecords {
+// What the rules say of each name, beside the name itself, in buckets by its hash. The list of
+// buckets is small enough for the cache, so that finding one name of many waits for memory once.
+class HostTable {
  public:
   enum Slot : std::size_t { exact, apex, below, slot_count };
   using Levels = std::array<Level, slot_count>;
+  static constexpr unsigned size_bits = 8;
+  static constexpr unsigned tag_shift = size_bits + slot_count;
 
-  // Answers where it stands.
-  std::uint32_t add(std::string_view name, const Levels& levels);
-  // After the last add(): gives back the room that is left.
-  void finish() { words_.shrink_to_fit(); }
+  // What stands for one name; false where nothing does.
+  class Record {
+   public:
+    Record() = default;
+    explicit Record(const std::uint32_t* words) noexcept : words_(words) {}
+    explicit operator bool() const noexcept { return words_ != nullptr; }
+    bool is(const std::uint32_t* words) const noexcept { return words_ == words; }
 
-  std::string_view name(std::uint32_t at) const noexcept;
-  Level level(std::uint32_t at, Slot slot) const noexcept;
+    std::uint32_t tag() const noexcept { return words_[0] >> tag_shift; }
+    std::string_view name() const noexcept {
+      return {reinterpret_cast<const char*>(words_ + 1), size()};
+    }
+    Level level(Slot slot) const noexcept;
+    Record next() const noexcept;
+
+   private:
+    std::size_t size() const noexcept { return words_[0] & ((1U << size_bits) - 1); }
+    const std::uint32_t* behind_name() const noexcept { return words_ + 1 + (size() + 3) / 4; }
+
+    const std::uint32_t* words_ = nullptr;
+  };
+
+  // Room for `count` names.
+  void reserve(std::size_t count);
+  // In ascending order of hashes, no name twice.
+  void add(std::uint32_t hash, std::string_view name, const Levels& levels);
+  // After the last add().
+  void finish();
+
+  Record find(std::uint32_t hash, std::string_view name) const noexcept;
+  // Begins to fetch what find() will read.
+  void prefetch(std::uint32_t hash) const noexcept;
+  bool empty() const noexcept { return words_.empty(); }
 
  private:
-  // For each record: the length of the name and, as bits, the slots that it has; the two words of
-  // each of their levels; the bytes of the name.
+  // For each record: the length of its name, the slots that it has as bits, and as many bits of the
+  // hash as there is room for; the bytes of its name; the two words of each of its levels.
   std::vector<std::uint32_t> words_;
+  std::vector<std::uint32_t> begins_;  // of each bucket, in words_, and the end of the last
+  unsigned shift_ = 31;                // what leaves of a hash the number of its bucket
 };
 
 // A walk that only wants a yes or no for one port goes on past a level whose allow rules name other
@@ -178,20 +197,17 @@ class HostIndex {
 
  private:
   struct Placed {
-    std::uint32_t entry = 0;
-    HostRecords::Slot slot = HostRecords::exact;
+    std::uint32_t hash = 0;  // of the name
+    HostTable::Slot slot = HostTable::exact;
     const Rule* rule = nullptr;
   };
-  // The names of the rules in the order in which they come, each once, and their number in table_.
-  std::uint32_t entry_of(std::string_view name, std::vector<std::string_view>& names);
-  void add_records(const std::vector<std::string_view>& names, std::vector<Placed>& placed);
+  void add_records(std::vector<Placed>& placed);
   // Calls visit(level) from the most specific level to the least until it answers true.
   template <class Visit>
   void walk(const Suffixes& name, Visit visit) const noexcept;
 
   LevelShapes levels_;
-  HashTable table_;
-  HostRecords records_;
+  HostTable table_;
   std::size_t deepest_ = 0;  // labels of the longest pattern: longer suffixes match nothing
   Level any_;
 };

@@ -4,6 +4,7 @@
 #include <yaml.h>
 
 #include <algorithm>
+#include <array>
 #include <optional>
 #include <unordered_map>
 #include <utility>
@@ -44,19 +45,39 @@ Error at_byte(const Source& source, std::string_view text, std::size_t position)
 struct Character {
   std::size_t size = 1;
   std::string fault;  // a phrase; "" if it may stand in a policy
+  std::string_view hint = "save the file as UTF-8 text";
 };
+
+// Those with the Unicode property Bidi_Control. An editor shows what stands around one in another
+// order, so that a reviewer reads another rule than the one that acts (CVE-2021-42574).
+std::string bidi_control(std::string_view character) {
+  struct Control {
+    std::string_view bytes;
+    std::string_view name;
+  };
+  constexpr std::array controls = {
+      Control{"\u061c", "U+061C"}, Control{"\u200e", "U+200E"}, Control{"\u200f", "U+200F"},
+      Control{"\u202a", "U+202A"}, Control{"\u202b", "U+202B"}, Control{"\u202c", "U+202C"},
+      Control{"\u202d", "U+202D"}, Control{"\u202e", "U+202E"}, Control{"\u2066", "U+2066"},
+      Control{"\u2067", "U+2067"}, Control{"\u2068", "U+2068"}, Control{"\u2069", "U+2069"},
+  };
+  const auto found = std::find_if(controls.begin(), controls.end(),
+                                  [&](const Control& one) { return one.bytes == character; });
+  if (found == controls.end()) return {};
+  return fmt::format("text direction control {}, which nobody sees", found->name);
+}
 
 // Some YAML readers, and no editor, end a line at U+0085, U+2028, U+2029 or a lone carriage return:
 // what looks like a comment could hold a rule.
 Character character_at(std::string_view rest) {
   const auto byte = static_cast<std::uint8_t>(rest.front());
   if (rest.starts_with("\r\n")) return {2, ""};
-  if (byte == '\r') return {1, "a carriage return without a line feed"};
-  if (byte < 0x80) return {1, fmt::format("control character 0x{:02x}", byte)};
+  if (byte == '\r') return {.fault = "a carriage return without a line feed"};
+  if (byte < 0x80) return {.fault = fmt::format("control character 0x{:02x}", byte)};
   const std::size_t size = byte >= 0xf0 ? 4 : byte >= 0xe0 ? 3 : 2;
   const std::string_view character = rest.substr(0, size);
   if (text::valid_utf8_prefix(character) != size) {
-    return {1, fmt::format("byte 0x{:02x} is not UTF-8", byte)};
+    return {.fault = fmt::format("byte 0x{:02x} is not UTF-8", byte)};
   }
   const auto second = static_cast<std::uint8_t>(rest[1]);
   if (byte == 0xc2 && second < 0xa0) return {2, fmt::format("control character 0x{:02x}", second)};
@@ -64,7 +85,7 @@ Character character_at(std::string_view rest) {
   if (character == "\u2029") return {size, "line separator U+2029"};
   if (character == byte_order_mark) return {size, "a byte order mark inside of the text"};
   if (character == "\xef\xbf\xbe" || character == "\xef\xbf\xbf") return {size, "a noncharacter"};
-  return {size, ""};
+  return {size, bidi_control(character), "remove it: what is shown around it may not be what acts"};
 }
 
 constexpr bool is_printable_ascii(char c) {
@@ -80,7 +101,7 @@ std::optional<Error> bad_characters(const Source& source, std::string_view text)
     Character character = character_at(text.substr(at));
     if (!character.fault.empty()) {
       return problem(at_byte(source, text, at), std::move(character.fault),
-                     "save the file as UTF-8 text");
+                     std::string(character.hint));
     }
     at += character.size;
   }

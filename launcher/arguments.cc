@@ -1,6 +1,7 @@
 #include "launcher/arguments.h"
 
 #include <fmt/core.h>
+#include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
@@ -54,7 +55,8 @@ CLI::App* add_run(CLI::App& app, Typed& typed) {
   add_once(*run, "--workspace", typed.workspace, "DIR that is writable (default: the current one)");
   add_once(*run, "--proxy", typed.proxy, "SOCKET of a running sluiced, or 'embedded'");
   add_once(*run, "--audit", typed.audit, "FILE for one JSON line a decision");
-  add_once(*run, "--timeout", typed.timeout, "DUR after which it is ended: 500ms, 30s, 10m, 2h");
+  add_once(*run, "--timeout", typed.timeout,
+           "DUR after which it is ended: 500ms, 30s, 10m, 2h, 1d");
   add_many(*run, "--tmpfs", typed.tmpfs, "PATH[:SIZE] that is empty and writable");
   add_many(*run, "--bind", typed.binds, "SRC[:DST][:ro|rw] of the host that is visible");
   add_many(*run, "--mask", typed.masks, "PATH that is hidden");
@@ -134,6 +136,29 @@ Error no_command() {
           {}};
 }
 
+// A first word that is no command; CLI11 says only that one is missing.
+std::optional<Error> unknown_command(const CLI::App& app, const std::vector<std::string>& words) {
+  const CLI::App* at = &app;
+  for (const std::string& word : words) {
+    std::vector<std::string> known;
+    const CLI::App* found = nullptr;
+    for (const CLI::App* command : at->get_subcommands({})) {
+      known.push_back(command->get_name());
+      if (command->get_name() == word) found = command;
+    }
+    if (known.empty() || word.starts_with('-')) return std::nullopt;
+    if (found == nullptr) {
+      const std::string near = text::nearest(word, known);
+      return Error{Errc::bad_config, fmt::format("there is no command '{}'", text::printable(word)),
+                   near.empty() ? fmt::format("known here: {}", fmt::join(known, ", "))
+                                : fmt::format("did you mean '{}'?", near),
+                   std::nullopt};
+    }
+    at = found;
+  }
+  return std::nullopt;
+}
+
 // The programs's whole grammar; parsing is CLI11's.
 struct Grammar {
   Grammar() : app("Runs untrusted agents so that the only way out is a policy", "sluice") {
@@ -171,6 +196,7 @@ Command parse_arguments(const std::vector<std::string>& words) {
   std::vector<std::string> own(std::make_reverse_iterator(is_run ? dashes : words.end()),
                                std::make_reverse_iterator(words.begin()));
   Grammar grammar;
+  if (const auto unknown = unknown_command(grammar.app, words)) return usage(*unknown, status);
   try {
     grammar.app.parse(own);
   } catch (const CLI::ParseError& error) {

@@ -3,51 +3,14 @@
 #include <fmt/core.h>
 
 #include <algorithm>
-#include <array>
-#include <charconv>
 
 #include "base/text.h"
+#include "base/units.h"
 #include "launcher/paths.h"
 
 namespace sluice::launcher {
 namespace {
 
-struct Unit {
-  std::string_view name;
-  std::uint64_t factor;
-};
-
-// Digits, then one of `units`; nothing when it is not that or does not fit 64 bits.
-template <std::size_t n>
-std::optional<std::uint64_t> parse_with_unit(std::string_view text,
-                                             const std::array<Unit, n>& units) {
-  std::uint64_t value = 0;
-  const char* const end = text.data() + text.size();
-  const auto [rest, error] = std::from_chars(text.data(), end, value);
-  if (error != std::errc{} || text.empty()) return std::nullopt;
-  const std::string_view name(rest, static_cast<std::size_t>(end - rest));
-  const auto unit =
-      std::find_if(units.begin(), units.end(), [&](const Unit& u) { return u.name == name; });
-  if (unit == units.end()) return std::nullopt;
-  std::uint64_t product = 0;
-  if (__builtin_mul_overflow(value, unit->factor, &product)) return std::nullopt;
-  return product;
-}
-
-constexpr std::uint64_t kib = 1024;
-constexpr std::array<Unit, 10> size_units{{{"", 1},
-                                           {"B", 1},
-                                           {"K", kib},
-                                           {"KiB", kib},
-                                           {"M", kib* kib},
-                                           {"MiB", kib* kib},
-                                           {"G", kib* kib* kib},
-                                           {"GiB", kib* kib* kib},
-                                           {"T", kib* kib* kib* kib},
-                                           {"TiB", kib* kib* kib* kib}}};
-constexpr std::array<Unit, 4> duration_units{
-    {{"ms", 1}, {"s", 1000}, {"m", 60'000}, {"h", 3'600'000}}};
-constexpr std::uint64_t longest_duration_ms = std::uint64_t{366} * 24 * 3'600'000;
 constexpr std::uint64_t smallest_size = 4096;
 constexpr std::uint64_t largest_size = std::uint64_t{1} << 50;
 
@@ -73,7 +36,7 @@ std::vector<std::string_view> split_colons(std::string_view text) {
 }  // namespace
 
 Result<std::uint64_t> parse_size(std::string_view text) {
-  const auto bytes = parse_with_unit(text, size_units);
+  const auto bytes = units::bytes(text);
   if (!bytes || *bytes < smallest_size || *bytes > largest_size) {
     return fail(Errc::bad_config, fmt::format("'{}' is not a size", text::printable(text)),
                 "write a number of at least 4096 bytes: 4096, 64KiB, 256MiB, 2GiB");
@@ -82,12 +45,12 @@ Result<std::uint64_t> parse_size(std::string_view text) {
 }
 
 Result<std::chrono::milliseconds> parse_duration(std::string_view text) {
-  const auto ms = parse_with_unit(text, duration_units);
-  if (!ms || *ms == 0 || *ms > longest_duration_ms) {
+  const auto duration = units::duration(text);
+  if (!duration || *duration == std::chrono::milliseconds::zero()) {
     return fail(Errc::bad_config, fmt::format("'{}' is not a duration", text::printable(text)),
-                "write a number and a unit: 500ms, 30s, 10m, 2h");
+                "write a number and a unit: 500ms, 30s, 10m, 2h, 1d");
   }
-  return std::chrono::milliseconds(*ms);
+  return *duration;
 }
 
 Result<TmpfsOption> parse_tmpfs(std::string_view text) {

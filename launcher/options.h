@@ -52,7 +52,7 @@ inline constexpr std::uint64_t default_tmpfs_bytes = std::uint64_t{256} * 1024 *
 // least one page (4096), at most 2^50.
 Result<std::uint64_t> parse_size(std::string_view text);
 
-// A decimal number with ms, s, m or h; more than zero, at most a year.
+// A decimal number with ms, s, m, h or d; more than zero, at most 366 days.
 Result<std::chrono::milliseconds> parse_duration(std::string_view text);
 
 // PATH[:SIZE]

@@ -66,7 +66,7 @@ Result<std::optional<std::string>> read_workspace_policy(const std::string& path
 Result<std::optional<allowlists::Source>> judge_workspace_policy(const std::string& workspace,
                                                                  const TrustStore& store);
 
-// "'/work/.sluice.yaml' is not obeyed: WHY", or "" when the workspace brings no policy.
+// "'/srv/app/.sluice.yaml' is not obeyed: WHY", or "" when the workspace brings no policy.
 std::string ignored_workspace_policy(const std::string& workspace, std::string_view why);
 
 // `path` as one word for a shell.

@@ -12,6 +12,7 @@
 #include "proxy/egress/dialer.h"
 #include "proxy/net.h"
 #include "proxy/wheel.h"
+#include "proxy/wire/field.h"
 
 namespace sluice::proxy {
 
@@ -21,11 +22,17 @@ class Session;
 // What all threads share and nobody changes while they run.
 struct Shared {
   Config::Timeouts timeouts;
+  Config::Limits limits;  // connections_per_agent is set
   OwnListeners own_listeners;
   std::string loop_token;  // of this run of sluiced: marks our Via, begins the names of sessions
   metrics::Registry& registry;
   metrics::AuditLog* audit = nullptr;  // set before the first thread starts
 };
+
+// What a request head may be.
+inline wire::HeadLimits head_limits(const Shared& shared) noexcept {
+  return {.bytes = shared.limits.header_bytes, .fields = shared.limits.headers};
+}
 
 class Worker {
  public:

@@ -100,7 +100,7 @@ Result<void> AuditReader::read_open(int fd, const std::string& name) {
     if (!next) {
       return Failure(errno_error(
           Errc::unavailable, fmt::format("cannot read the audit log '{}'", text::printable(name)),
-          next.error()));
+          next.error(), "name the log itself, or - for standard input"));
     }
     if (*next == Lines::Next::end) return {};
     ++counts_.lines;

@@ -100,7 +100,8 @@ class PolicyDiffer {
         after_text_(after),
         before_(before),
         after_(after),
-        same_floor_(same_rules(before.never, after.never)) {}
+        same_floor_(same_rules(before.never, after.never)),
+        floor_(before.never, after.never) {}
 
   void add(const EntryPair& pair) {
     const auto key = std::pair(before_.list_of(pair.before), after_.list_of(pair.after));
@@ -128,7 +129,8 @@ class PolicyDiffer {
 
   std::size_t add_group(const EntryPair& pair) {
     const bool both = pair.before != EntryPair::none && pair.after != EntryPair::none;
-    const DiffSides sides{before_.side(pair.before), after_.side(pair.after), both && same_floor_};
+    const DiffSides sides{before_.side(pair.before), after_.side(pair.after), both && same_floor_,
+                          &floor_};
     if (sides.same_floor && sides.before.mode == sides.after.mode &&
         same_rules(sides.before.own, sides.after.own)) {
       return nothing;
@@ -178,6 +180,7 @@ class PolicyDiffer {
   Numbered before_;
   Numbered after_;
   bool same_floor_;
+  DiffFloor floor_;
   bool embeds_ = false;
   std::map<std::pair<int, int>, std::size_t> group_of_;
   PolicyDiff made_;

@@ -11,6 +11,7 @@
 
 #include "allowlists/policy.h"
 #include "allowlists/tools/diff.h"
+#include "allowlists/tools/diff_floor.h"
 #include "allowlists/tools/diff_ports.h"
 
 namespace sluice::allowlists {
@@ -31,7 +32,8 @@ struct DiffSide {
 struct DiffSides {
   DiffSide before;
   DiffSide after;
-  bool same_floor = false;  // the never rules of both say the same, and both have an entry
+  bool same_floor = false;           // the never rules of both say the same, and both have an entry
+  const DiffFloor* floor = nullptr;  // those never rules
 };
 
 struct Difference {

@@ -20,6 +20,7 @@ using Kind = Outcome::Kind;
 using Layers = std::array<DiffRules, layer_count>;
 using Said = std::tuple<Effect, std::vector<std::uint16_t>, std::optional<TlsMode>, bool>;
 
+constexpr std::array<DiffLayer, 2> floor_layers = {never_before, never_after};
 constexpr std::size_t longest_name = 253;
 constexpr std::string_view label_bytes = "abcdefghijklmnopqrstuvwxyz0123456789-_";
 
@@ -53,16 +54,11 @@ class HostDiff {
     for (const std::size_t layer : {own_before, own_after}) {
       for (const Rule& rule : lists_[layer]) add(layer, rule);
     }
-    const bool only_near = other_names_are_alike();
-    const auto near = only_near ? suffixes_of_names() : std::unordered_set<std::string_view>();
-    for (const std::size_t layer : {never_before, never_after}) {
-      for (const Rule& rule : lists_[layer]) {
-        const bool named = rule.scope <= Scope::tree;
-        if (!only_near || !named || near.contains(rule.name) || is_below_own(rule.name, near)) {
-          add(layer, rule);
-        }
-      }
+    for (const std::size_t side : {0, 1}) {
+      const auto any = sides.floor->any(side);
+      any_[floor_layers[side]].assign(any.begin(), any.end());
     }
+    add_floor();
     find_exceptions();
   }
 
@@ -90,8 +86,38 @@ class HostDiff {
     named.has_below = named.has_below || rule.scope != Scope::exact;
   }
 
-  // Whether both sides answer alike for every name that only `never` names: with thousands of those
-  // and of agents, that is most of the work.
+  // The names of never that may be answered differently, and those that divide the names of which
+  // something is told: with thousands of names and of agents, all others would be most of the work.
+  void add_floor() {
+    std::vector<std::string_view> told;
+    for (const auto& [name, named] : names_) told.push_back(name);
+    if (!other_names_are_alike()) {
+      const auto open = sides_.floor->open();
+      told.insert(told.end(), open.begin(), open.end());
+    }
+    std::unordered_set<std::string_view> added;
+    for (std::string_view name : told) {
+      add_floor_of(name, added);
+      const auto at = names_.find(name);
+      if (at != names_.end() && at->second.has_below) {
+        for (const std::string_view below : sides_.floor->below(name)) add_floor_of(below, added);
+      }
+      while (name.find('.') != std::string_view::npos) {
+        name.remove_prefix(name.find('.') + 1);
+        add_floor_of(name, added);
+      }
+    }
+  }
+
+  void add_floor_of(std::string_view name, std::unordered_set<std::string_view>& added) {
+    const DiffFloor::Name* floor = sides_.floor->find(name);
+    if (floor == nullptr || !added.insert(name).second) return;
+    for (const std::size_t side : {0, 1}) {
+      for (const Rule* rule : floor->rules[side]) add(floor_layers[side], *rule);
+    }
+  }
+
+  // Whether both sides answer alike for every name that only `never` names.
   bool other_names_are_alike() const {
     if (!sides_.same_floor || sides_.before.mode != sides_.after.mode) return false;
     const auto for_other_names = [&](DiffLayer layer, auto visit) {
@@ -108,30 +134,6 @@ class HostDiff {
       });
     }
     return !any_regex && said[0] == said[1];
-  }
-
-  // The names that the agents' own rules name, and all above them.
-  std::unordered_set<std::string_view> suffixes_of_names() const {
-    std::unordered_set<std::string_view> suffixes;
-    for (const auto& [own, named] : names_) {
-      std::string_view name = own;
-      while (suffixes.insert(name).second && name.find('.') != std::string_view::npos) {
-        name.remove_prefix(name.find('.') + 1);
-      }
-    }
-    return suffixes;
-  }
-
-  // Whether an own rule is for names below which `name` is.
-  bool is_below_own(std::string_view name,
-                    const std::unordered_set<std::string_view>& suffixes) const {
-    for (std::size_t dot = name.find('.'); dot != std::string_view::npos; dot = name.find('.')) {
-      name.remove_prefix(dot + 1);
-      if (!suffixes.contains(name)) continue;
-      const auto at = names_.find(name);
-      if (at != names_.end() && at->second.has_below) return true;
-    }
-    return false;
   }
 
   // The nearest name above `name` whose names below are a cell.
@@ -251,10 +253,14 @@ class HostDiff {
     const std::size_t room = suffix.size() < longest_name ? longest_name - suffix.size() : 0;
     if (room < 20) return short_name(suffix, room);
     std::string name = "unlisted" + suffix;
-    for (std::size_t number = 2; names_.contains(name); ++number) {
+    for (std::size_t number = 2; is_named(name); ++number) {
       name = "unlisted" + std::to_string(number) + suffix;
     }
     return name;
+  }
+
+  bool is_named(const std::string& name) const {
+    return names_.contains(name) || sides_.floor->find(name) != nullptr;
   }
 
   std::string short_name(const std::string& suffix, std::size_t room) const {
@@ -265,7 +271,7 @@ class HostDiff {
       for (std::size_t i = begin; i < end; ++i) {
         for (const char byte : label_bytes) {
           labels.push_back(labels[i] + byte);
-          if (std::string name = labels.back() + suffix; !names_.contains(name)) return name;
+          if (std::string name = labels.back() + suffix; !is_named(name)) return name;
         }
       }
       begin = end;

@@ -139,10 +139,11 @@ Probe fill(const std::vector<std::string>& texts, std::size_t choice) {
 }
 
 std::vector<Probe> probes_of(const std::vector<std::string>& texts) {
-  std::vector<Probe> probes(3);
+  std::vector<Probe> probes(4);
   probes[0].add("sluice-probe.com", true);
   probes[1].add("x.sluice-probe.net", true);
   probes[2].add("sluice-probe.co.uk", true);
+  probes[3].add("sluiceprobe.com", true);
   for (const std::string& text : texts) {
     if (text.size() < 2) continue;
     Probe& before = probes.emplace_back();

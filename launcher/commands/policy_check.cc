@@ -2,9 +2,12 @@
 #include <fmt/core.h>
 
 #include <CLI/CLI.hpp>
+#include <filesystem>
 #include <nlohmann/json.hpp>
+#include <system_error>
 #include <unordered_set>
 
+#include "allowlists/language.h"
 #include "allowlists/tools/audit_reader.h"
 #include "allowlists/tools/warnings.h"
 #include "launcher/commands/policy_command.h"
@@ -20,19 +23,38 @@ struct CheckOptions {
   bool json = false;
 };
 
+// Errors name a file by its place below the policy's root: here as the person named it, for there
+// may be several, and to open it at its line.
+Error as_named(const std::string& argument, Error error) {
+  if (!error.where || argument == "-") return error;
+  const std::filesystem::path root(argument);
+  std::string& file = error.where->file;
+  std::error_code failed;
+  if (root.filename() == file) {
+    file = argument;
+  } else if (!file.starts_with(allowlists::preset_prefix) && is_directory(root, failed)) {
+    file = (root / file).native();
+  }
+  return error;
+}
+
 // What is said of all files together.
 class Findings {
  public:
   explicit Findings(AsJson json) : json_(json) {}
 
-  void add_errors(const std::string& file, const std::vector<Error>& errors) {
-    if (!json_) tell(errors);
-    for (const Error& error : errors) add(file, error, "error");
+  void add_errors(const std::string& argument, const std::vector<Error>& errors) {
+    for (const Error& error : errors) {
+      const Error named = as_named(argument, error);
+      if (!json_) tell({named});
+      add(argument, named, "error");
+    }
   }
-  void add_warnings(const std::string& file, const std::vector<Error>& warnings) {
+  void add_warnings(const std::string& argument, const std::vector<Error>& warnings) {
     for (const Error& warning : warnings) {
-      if (!json_) fmt::print(stderr, "{}\n", warning_text(warning));
-      add(file, warning, "warning");
+      const Error named = as_named(argument, warning);
+      if (!json_) fmt::print(stderr, "{}\n", warning_text(named));
+      add(argument, named, "warning");
     }
   }
   void print() const {
@@ -72,6 +94,9 @@ Result<std::unordered_set<std::string>> used_rules(const std::vector<std::string
 
 // Answers 0 without errors, 1 with some, 2 for logs that cannot be read.
 int check(const CheckOptions& options) {
+  std::vector<std::string> inputs = options.files;
+  inputs.insert(inputs.end(), options.logs.begin(), options.logs.end());
+  if (const auto twice = stdin_twice(inputs)) return refuse(*twice);
   std::optional<std::unordered_set<std::string>> used;
   if (!options.logs.empty()) {
     auto read = used_rules(options.logs);

@@ -3,11 +3,18 @@
 #include <fmt/core.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "base/io.h"
 
 namespace sluice::launcher {
+
+std::optional<Error> stdin_twice(const std::vector<std::string>& paths) {
+  if (std::count(paths.begin(), paths.end(), "-") < 2) return std::nullopt;
+  return Error{Errc::bad_config, "standard input is named twice and can be read once",
+               "name a file for all but one", std::nullopt};
+}
 
 Result<std::vector<allowlists::Source>> read_files(const std::string& path) {
   if (path != "-") return allowlists::read_sources(path);

@@ -46,6 +46,9 @@ struct ReadPolicy {
   std::vector<Error> warnings;
 };
 
+// An error where "-" stands among them more than once: standard input is read once.
+std::optional<Error> stdin_twice(const std::vector<std::string>& paths);
+
 // A file, the files of a directory, or standard input, which "-" stands for and "stdin" names.
 Result<std::vector<allowlists::Source>> read_files(const std::string& path);
 

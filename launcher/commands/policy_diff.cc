@@ -39,12 +39,7 @@ int compare(const DiffOptions& options) {
                    "sluice policy diff OLD NEW --agent NAME",
                    {}});
   }
-  if (options.before == "-" && options.after == "-") {
-    return refuse({Errc::bad_config,
-                   "OLD and NEW are both standard input",
-                   "name a file for one of them",
-                   {}});
-  }
+  if (const auto twice = stdin_twice({options.before, options.after})) return refuse(*twice);
   const auto before = read_policy_or_tell(options.before);
   const auto after = read_policy_or_tell(options.after);
   if (!before || !after) return usage_status;

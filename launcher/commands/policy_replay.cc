@@ -19,6 +19,9 @@ struct ReplayOptions {
 
 // Answers 0 when nothing comes out otherwise, 1 when something does, 2 for what cannot be read.
 int replay(const ReplayOptions& options) {
+  std::vector<std::string> inputs = options.logs;
+  inputs.push_back(options.file);
+  if (const auto twice = stdin_twice(inputs)) return refuse(*twice);
   const auto read = read_policy_or_tell(options.file);
   if (!read) return usage_status;
   allowlists::Replay again(read->policy);

@@ -106,12 +106,7 @@ std::optional<std::vector<PolicyCase>> read_cases_or_tell(const std::string& pat
 
 // Answers 0 when all is as expected, 1 when something is not, 2 for what cannot be read.
 int test(const TestOptions& options) {
-  if (options.file == "-" && options.cases == "-") {
-    return refuse({Errc::bad_config,
-                   "standard input cannot be the policy and the cases",
-                   "name a file for one of them",
-                   {}});
-  }
+  if (const auto twice = stdin_twice({options.file, options.cases})) return refuse(*twice);
   const auto read = read_policy_or_tell(options.file);
   const auto cases = read_cases_or_tell(options.cases);
   if (!read || !cases) return usage_status;

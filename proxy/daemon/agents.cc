@@ -34,6 +34,9 @@ using namespace std::chrono_literals;
 
 // After a failed accept (descriptors, memory or epoll watches used up): long enough not to spin.
 constexpr auto accept_pause = 100ms;
+// While an agent has as many connections as it may, its next one waits unserved and those behind it
+// in the listener's backlog.
+constexpr auto full_pause = 20ms;
 
 bool is_closed(const ErrorCode& error) {
   return error == asio::error::operation_aborted || error == asio::error::bad_descriptor;
@@ -42,9 +45,14 @@ bool is_closed(const ErrorCode& error) {
 Task<void> accept_all(Worker& worker, std::shared_ptr<Agent> agent,
                       std::shared_ptr<Acceptor> acceptor, netns::Role role) {
   Timer pause(worker.io);
+  const auto most = static_cast<int>(worker.shared.limits.connections_per_agent);
   while (acceptor->is_open()) {
     auto [error, socket] = co_await acceptor->async_accept();
     if (!error) {
+      while (most > 0 && agent->sessions >= most && acceptor->is_open()) {
+        pause.expires_after(full_pause);
+        co_await pause.async_wait();
+      }
       spawn(worker.io, serve(worker, agent, std::move(socket), role));
       continue;
     }

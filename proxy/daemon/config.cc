@@ -15,6 +15,7 @@
 
 #include "base/io.h"
 #include "base/text.h"
+#include "base/units.h"
 
 namespace sluice::proxy {
 namespace {
@@ -26,7 +27,7 @@ constexpr unsigned max_threads = 1024;
 constexpr std::uint16_t dns_port = 53;
 
 // Parts of the documented file that this version refuses rather than ignores.
-constexpr std::array<std::string_view, 4> not_built = {"handover.peers", "limits", "listen",
+constexpr std::array<std::string_view, 3> not_built = {"handover.peers", "listen",
                                                        "upstream_proxy"};
 
 std::optional<std::uint64_t> parse_number(std::string_view digits, int base = 10) {
@@ -70,11 +71,16 @@ class Reader {
     std::function<void(const Node&)> read;
   };
   using Fields = std::vector<Field>;
+  struct Range {
+    unsigned least = 0;
+    unsigned most = 0;
+  };
 
   void read_top(const Node& top);
   Fields fields_of_admin();
   Fields fields_of_resolver();
   Fields fields_of_timeouts();
+  Fields fields_of_limits();
   // `name` is the section as a person writes it, "" for the whole file.
   void section(const Node& node, std::string_view name, const Fields& fields);
   void entry(const Node& key, const Node& value, std::string_view section, const Fields& fields);
@@ -84,6 +90,8 @@ class Reader {
   void socket(const Node& node, std::string& out);
   void duration(const Node& node, milliseconds& out);
   void threads(const Node& node);
+  void count(const Node& node, unsigned& out, Range range);
+  void header_bytes(const Node& node);
   void mode(const Node& node);
   void address(const Node& node);
   void servers(const Node& node);
@@ -137,6 +145,7 @@ void Reader::read_top(const Node& top) {
            {"admin", [&](const Node& node) { section(node, "admin", fields_of_admin()); }},
            {"resolver", [&](const Node& node) { section(node, "resolver", fields_of_resolver()); }},
            {"timeouts", [&](const Node& node) { section(node, "timeouts", fields_of_timeouts()); }},
+           {"limits", [&](const Node& node) { section(node, "limits", fields_of_limits()); }},
            {"state", [&](const Node& node) { path(node, config_.state); }},
            {"audit",
             [&](const Node& node) {
@@ -169,6 +178,14 @@ Reader::Fields Reader::fields_of_timeouts() {
           {"connect", [&](const Node& node) { duration(node, timeouts.connect); }},
           {"idle", [&](const Node& node) { duration(node, timeouts.idle); }},
           {"drain", [&](const Node& node) { duration(node, timeouts.drain); }}};
+}
+
+Reader::Fields Reader::fields_of_limits() {
+  Config::Limits& limits = config_.limits;
+  return {{"connections_per_agent",
+           [&](const Node& node) { count(node, limits.connections_per_agent, {0, 1'000'000}); }},
+          {"header_bytes", [&](const Node& node) { header_bytes(node); }},
+          {"headers", [&](const Node& node) { count(node, limits.headers, {1, 10'000}); }}};
 }
 
 void Reader::section(const Node& node, std::string_view name, const Fields& fields) {
@@ -240,7 +257,7 @@ void Reader::socket(const Node& node, std::string& out) {
 void Reader::duration(const Node& node, milliseconds& out) {
   const auto value = scalar(node, "a duration");
   if (!value) return;
-  const auto parsed = parse_duration(*value);
+  const auto parsed = units::duration(*value);
   if (!parsed || *parsed == milliseconds::zero()) {
     return wrong(node, "is not a duration longer than 0",
                  "write a whole number and ms, s, m, h or d, such as 10s");
@@ -257,6 +274,29 @@ void Reader::threads(const Node& node) {
                  fmt::format("write 0 (one per core) to {}", max_threads));
   }
   config_.threads = static_cast<unsigned>(*number);
+}
+
+void Reader::count(const Node& node, unsigned& out, Range range) {
+  const auto value = scalar(node, "a number");
+  if (!value) return;
+  const auto number = parse_number(*value);
+  if (!number || *number < range.least || *number > range.most) {
+    return wrong(node, "is out of range",
+                 fmt::format("write a number from {} to {}", range.least, range.most));
+  }
+  out = static_cast<unsigned>(*number);
+}
+
+void Reader::header_bytes(const Node& node) {
+  constexpr std::uint64_t least = 1024;
+  constexpr std::uint64_t most = std::uint64_t{1024} * 1024;
+  const auto value = scalar(node, "a size");
+  if (!value) return;
+  const auto bytes = units::bytes(*value);
+  if (!bytes || *bytes < least || *bytes > most) {
+    return wrong(node, "is no size of a request head", "write 64KiB; from 1KiB to 1MiB");
+  }
+  config_.limits.header_bytes = *bytes;
 }
 
 void Reader::mode(const Node& node) {
@@ -333,27 +373,6 @@ tl::expected<Config, Errors> read_config(const std::string& path) {
   const auto text = read_file(path, max_file_bytes);
   if (!text) return tl::unexpected(Errors{text.error()});
   return parse_config(*text, path);
-}
-
-std::optional<milliseconds> parse_duration(std::string_view text) noexcept {
-  struct Unit {
-    std::string_view name;
-    milliseconds length;
-  };
-  static constexpr std::array<Unit, 5> units = {{{"ms", std::chrono::milliseconds(1)},
-                                                 {"s", std::chrono::seconds(1)},
-                                                 {"m", std::chrono::minutes(1)},
-                                                 {"h", std::chrono::hours(1)},
-                                                 {"d", std::chrono::hours(24)}}};
-  constexpr milliseconds longest = std::chrono::hours(24) * 365;
-  const std::size_t digits = std::min(text.find_first_not_of("0123456789"), text.size());
-  const auto number = parse_number(text.substr(0, digits));
-  for (const auto& [name, length] : units) {
-    if (text.substr(digits) != name || !number) continue;
-    if (*number > static_cast<std::uint64_t>(longest / length)) return {};
-    return length * static_cast<milliseconds::rep>(*number);
-  }
-  return {};
 }
 
 }  // namespace sluice::proxy

@@ -47,6 +47,11 @@ struct Config {
     std::chrono::milliseconds idle{600'000};
     std::chrono::milliseconds drain{30'000};
   } timeouts;
+  struct Limits {
+    unsigned connections_per_agent = 0;  // 0: an eighth of the descriptor limit, at most 4096
+    std::uint64_t header_bytes = 65'536;  // of one request head
+    unsigned headers = 128;               // fields in it
+  } limits;
   std::string state = "/var/lib/sluice";  // a directory, for what outlives a restart
   struct Audit {
     bool to_stdout = false;
@@ -63,9 +68,5 @@ tl::expected<Config, Errors> parse_config(std::string_view text, const std::stri
 
 // parse_config() of a file of at most 1 MiB.
 tl::expected<Config, Errors> read_config(const std::string& path);
-
-// "250ms", "10s", "5m", "1h", "1d": a whole number and a unit; at most 365d. Nothing: none of
-// these.
-std::optional<std::chrono::milliseconds> parse_duration(std::string_view text) noexcept;
 
 }  // namespace sluice::proxy

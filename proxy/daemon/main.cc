@@ -165,6 +165,7 @@ int run_shared(const Arguments& arguments) {
                                    : std::max(1U, std::thread::hardware_concurrency()),
                     .resolver = resolver_settings(config->resolver),
                     .timeouts = config->timeouts,
+                    .limits = config->limits,
                     .policy = std::move(*edition)};
   order.budget_file = config->state + "/budgets";
   auto audit = open_audit(config->audit);

@@ -16,6 +16,7 @@ using namespace std::chrono_literals;
 using Clock = std::chrono::steady_clock;
 
 constexpr std::size_t most_told = 20;
+constexpr int most_disturbed = 20;
 constexpr int grave_pause = 500;  // milliseconds; only while an old policy is still held
 
 void tell_log(log::Level level, const std::vector<Error>& errors) {
@@ -72,7 +73,6 @@ void PolicyReload::run() {
   // The first time for what changed between the reading at the start and the first watch.
   for (Wake why = Wake::changed; why != Wake::stop; why = wait()) {
     try {
-      watch();
       read(why);
     } catch (const std::exception& error) {  // no memory, above all
       fail({{Errc::unavailable,
@@ -120,8 +120,19 @@ void PolicyReload::fail(std::vector<Error> errors) {
   tell_({.outcome = {.ok = false, .errors = std::move(errors)}, .edition = std::nullopt});
 }
 
+// Half of one edition and half of the next are neither: what changed while it was read is read
+// again.
+Result<std::vector<allowlists::Source>> PolicyReload::read_undisturbed() {
+  for (int disturbed = 0;; ++disturbed) {
+    watch();
+    auto sources = allowlists::read_sources(path_);
+    // The last time, what was heard stays in the watch: it is one more reading soon.
+    if (disturbed == most_disturbed || !watch_.heard()) return sources;
+  }
+}
+
 void PolicyReload::read(Wake why) {
-  const auto sources = allowlists::read_sources(path_);
+  const auto sources = read_undisturbed();
   const std::string digest = sources ? digest_of(*sources) : to_string(sources.error());
   const bool is_in_force = sources && digest == in_force_;
   const bool is_known = is_in_force ? last_failed_.empty() : digest == last_failed_;

@@ -54,6 +54,7 @@ class PolicyReload {
   void run();
   Wake wait();
   void watch();
+  Result<std::vector<allowlists::Source>> read_undisturbed();
   void read(Wake why);
   void bury();
   void fail(std::vector<Error> errors);

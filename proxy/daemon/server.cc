@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 
 #include <boost/asio/basic_signal_set.hpp>
 #include <boost/asio/executor_work_guard.hpp>
@@ -26,6 +27,17 @@ std::string random_token() {
   return fmt::format("{:08x}", random());
 }
 
+// One agent alone must not take all descriptors: a connection needs two.
+Config::Limits with_defaults(Config::Limits limits) {
+  constexpr rlim_t most = 4096;
+  rlimit descriptors{};
+  if (limits.connections_per_agent == 0 && ::getrlimit(RLIMIT_NOFILE, &descriptors) == 0) {
+    const rlim_t share = std::min(descriptors.rlim_cur / 8, most);
+    limits.connections_per_agent = static_cast<unsigned>(std::max<rlim_t>(share, 1));
+  }
+  return limits;
+}
+
 class Server {
  public:
   explicit Server(ServerOrder order) : order_(std::move(order)) {}
@@ -46,6 +58,7 @@ class Server {
   ServerOrder order_;
   metrics::Registry registry_{{.version = SLUICE_VERSION}};
   Shared shared_{.timeouts = order_.timeouts,
+                 .limits = with_defaults(order_.limits),
                  .own_listeners = order_.own_listeners,
                  .loop_token = random_token(),
                  .registry = registry_};

@@ -18,6 +18,7 @@ struct ServerOrder {
   unsigned threads = 1;
   std::shared_ptr<const ResolverSettings> resolver;
   Config::Timeouts timeouts;
+  Config::Limits limits;
   PolicyEdition policy;
   Fd audit;          // none: no audit lines
   Fd admin_socket;   // Unix

@@ -24,7 +24,9 @@ struct DialOrder {
 // An open connection, or why there is none.
 struct Dialled {
   Socket socket;
-  IpAddress address;                  // the one that was connected, or the last one that was judged
+  // The one that was connected; else the one that `reason` is about: the first that failed, that
+  // was still waited for when the time was over, or that was refused.
+  IpAddress address;
   Reason reason = Reason::internal;   // for !connected
   std::string_view rule = "default";  // the cidr rule that refused the address
   std::string why;                    // one sentence for the audit line; may be empty
@@ -36,8 +38,11 @@ class Dialer {
   Dialer(asio::io_context& io, Resolver& resolver, RouteQuery& routes, const OwnListeners& own)
       : io_(io), resolver_(resolver), routes_(routes), own_(own) {}
 
-  // Resolves once, judges each address by the agent's rules and the kernel's routes, and connects
-  // to the first survivor that answers: exactly the address that was judged.
+  // Resolves once and connects to the first address that answers (RFC 8305): in_turn(), a new
+  // attempt each connection_attempt_delay and at once when one fails, most_attempts at most. Each
+  // is judged by the agent's rules and the kernel's routes just before its own connect(2), and
+  // dialled exactly as judged; one that is refused is passed over. When this ends, is cancelled or
+  // its coroutine is destroyed, all other attempts are closed.
   Task<Dialled> dial(DialOrder order);
 
   // The address guard as it stands now, for `address` on behalf of `target`: the agent's rules, the
@@ -47,7 +52,6 @@ class Dialer {
 
  private:
   Task<Resolution> addresses_of(const allowlists::Host& host);
-  Task<ErrorCode> connect(Socket& socket, const TcpEndpoint& to, Clock::time_point until);
 
   asio::io_context& io_;
   Resolver& resolver_;

@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <memory>
+#include <mutex>
 #include <string>
 
 #include "allowlists/policy.h"
@@ -47,10 +48,14 @@ class Agent {
     set_policy(policy);
   }
 
-  std::shared_ptr<const allowlists::Policy> policy() const noexcept { return policy_.load(); }
+  std::shared_ptr<const allowlists::Policy> policy() const noexcept {
+    const std::scoped_lock lock(mutex_);
+    return policy_;
+  }
   void set_policy(std::shared_ptr<const allowlists::Policy> policy) noexcept {
     limits.set(policy->for_agent(name).limits());
-    policy_.store(std::move(policy));
+    const std::scoped_lock lock(mutex_);
+    policy_.swap(policy);  // the old one is let go of behind the lock
   }
 
   const std::string name;
@@ -62,7 +67,9 @@ class Agent {
   const std::shared_ptr<Allowance> allowance;  // of its name: outlives this registration
 
  private:
-  std::atomic<std::shared_ptr<const allowlists::Policy>> policy_;
+  // Not std::atomic<std::shared_ptr>: GCC 12's load() lets go of its lock with relaxed ordering.
+  mutable std::mutex mutex_;
+  std::shared_ptr<const allowlists::Policy> policy_;  // guarded by mutex_
 };
 
 }  // namespace sluice::proxy

@@ -34,6 +34,19 @@ std::int64_t window_number(std::int64_t length, Allowance::Utc::time_point now) 
   return since / length;
 }
 
+// Whether a window is the one of now. Also when it is the next one: a clock that was set back a
+// little gives nobody a budget anew.
+bool is_current(std::int64_t length, std::int64_t number, Allowance::Utc::time_point now) {
+  const std::int64_t current = window_number(length, now);
+  return number == current || number == current + 1;
+}
+
+// In ns.
+std::int64_t time_for(std::uint64_t bytes, std::uint64_t per_second) {
+  return static_cast<std::int64_t>(static_cast<double>(bytes) * second_ns /
+                                   static_cast<double>(per_second));
+}
+
 // The next word of a line; empty at its end.
 std::string_view next_word(std::string_view& line) {
   const std::size_t end = std::min(line.find(' '), line.size());
@@ -53,29 +66,23 @@ std::optional<Number> number_of(std::string_view digits) {
 }  // namespace
 
 void LiveLimits::set(const allowlists::Limits& limits) noexcept {
+  const std::scoped_lock lock(mutex_);
   connections_ = limits.connections.value_or(0);
-  connects_ = limits.connects ? limits.connects->count : 0;
-  connects_per_ = limits.connects ? limits.connects->per.count() : 0;
   bandwidth_ = limits.bandwidth.value_or(0);
-  const std::array budgets = {limits.upload, limits.download};
-  for (std::size_t i = 0; i < ways_.size(); ++i) {
-    ways_[i].bytes = budgets[i] ? budgets[i]->bytes : 0;
-    ways_[i].per = budgets[i] ? budgets[i]->per.count() : 0;
-  }
+  connects_ = limits.connects;
+  budgets_ = {limits.upload, limits.download};
+  for (std::size_t i = 0; i < budgets_.size(); ++i) has_budget_[i] = budgets_[i].has_value();
 }
 
 std::optional<allowlists::Rate> LiveLimits::connects() const noexcept {
-  const std::uint32_t count = connects_;
-  const std::int64_t per = connects_per_;
-  if (count == 0 || per == 0) return std::nullopt;
-  return allowlists::Rate{count, seconds(per)};
+  const std::scoped_lock lock(mutex_);
+  return connects_;
 }
 
 std::optional<allowlists::Budget> LiveLimits::budget(metrics::Direction direction) const noexcept {
-  const Way& way = ways_[index_of(direction)];
-  const std::int64_t per = way.per;
-  if (per == 0) return std::nullopt;
-  return allowlists::Budget{way.bytes, seconds(per)};
+  if (!has_budget_[index_of(direction)]) return std::nullopt;
+  const std::scoped_lock lock(mutex_);
+  return budgets_[index_of(direction)];
 }
 
 bool Allowance::may_connect(const allowlists::Rate& rate, Steady::time_point now) noexcept {
@@ -94,8 +101,7 @@ bool Allowance::may_connect(const allowlists::Rate& rate, Steady::time_point now
 
 Allowance::Steady::duration Allowance::pace(metrics::Direction direction, std::uint64_t per_second,
                                             std::uint64_t bytes, Steady::time_point now) noexcept {
-  const auto cost = static_cast<std::int64_t>(static_cast<double>(bytes) * second_ns /
-                                              static_cast<double>(per_second));
+  const std::int64_t cost = time_for(bytes, per_second);
   const std::int64_t at = in_ns(now);
   std::atomic<std::int64_t>& line = bytes_due_[index_of(direction)];
   std::int64_t due = line.load(std::memory_order_relaxed);
@@ -106,12 +112,18 @@ Allowance::Steady::duration Allowance::pace(metrics::Direction direction, std::u
   return nanoseconds(std::max<std::int64_t>(from - at, 0));
 }
 
+void Allowance::leave_line(metrics::Direction direction, std::uint64_t per_second,
+                           std::uint64_t bytes) noexcept {
+  bytes_due_[index_of(direction)] -= time_for(bytes, per_second);
+}
+
 Allowance::Window& Allowance::window(metrics::Direction direction, const allowlists::Budget& budget,
                                      Utc::time_point now) noexcept {
   Window& window = windows_[index_of(direction)];
   const std::int64_t length = budget.per.count();
-  const std::int64_t number = window_number(length, now);
-  if (window.length != length || window.number != number) window = {length, number, 0};
+  if (window.length != length || !is_current(length, window.number, now)) {
+    window = {length, window_number(length, now), 0};
+  }
   return window;
 }
 
@@ -149,7 +161,7 @@ std::string Allowances::save(Allowance::Utc::time_point now) const {
     const std::scoped_lock own_lock(allowance->mutex_);
     for (std::size_t i = 0; i < direction_names.size(); ++i) {
       const Allowance::Window& window = allowance->windows_[i];
-      if (window.used == 0 || window.number != window_number(window.length, now)) continue;
+      if (window.used == 0 || !is_current(window.length, window.number, now)) continue;
       text += fmt::format("{} {} {} {} {}\n", name, direction_names[i], window.length,
                           window.number, window.used);
     }
@@ -174,7 +186,7 @@ Result<void> Allowances::restore(std::string_view text, Allowance::Utc::time_poi
       return fail(Errc::bad_config, fmt::format("line {} is not what was saved", number),
                   "remove the file: what agents used of their budgets counts from nothing then");
     }
-    if (*window != window_number(*length, now)) continue;
+    if (!is_current(*length, *window, now)) continue;
     const auto allowance = of(std::string(name));
     const std::scoped_lock lock(allowance->mutex_);
     allowance->windows_[static_cast<std::size_t>(known - direction_names.begin())] = {

@@ -18,8 +18,7 @@
 
 namespace sluice::proxy {
 
-// The limits of an agent as its policy of now has them. Any thread; what is read while set() runs
-// may mix old and new.
+// The limits of an agent as its policy of now has them. Any thread; each is that of one policy.
 class LiveLimits {
  public:
   void set(const allowlists::Limits& limits) noexcept;
@@ -32,19 +31,17 @@ class LiveLimits {
   std::uint64_t bandwidth() const noexcept { return bandwidth_; }
   // Whether bytes of a direction are limited at all.
   bool meters(metrics::Direction direction) const noexcept {
-    return bandwidth_ != 0 || ways_[static_cast<std::size_t>(direction)].per != 0;
+    return bandwidth_ != 0 || has_budget_[static_cast<std::size_t>(direction)];
   }
 
  private:
-  struct Way {
-    std::atomic<std::uint64_t> bytes{0};
-    std::atomic<std::int64_t> per{0};  // seconds; 0: no budget
-  };
   std::atomic<std::uint32_t> connections_{0};
-  std::atomic<std::uint32_t> connects_{0};
-  std::atomic<std::int64_t> connects_per_{0};
   std::atomic<std::uint64_t> bandwidth_{0};
-  std::array<Way, 2> ways_;
+  std::array<std::atomic<bool>, 2> has_budget_{};
+  mutable std::mutex mutex_;
+  // Guarded by mutex_: half of an old one and half of a new one would cut what neither cuts.
+  std::optional<allowlists::Rate> connects_;
+  std::array<std::optional<allowlists::Budget>, 2> budgets_;
 };
 
 // The counts of one agent name. Any thread; nothing here waits.
@@ -67,6 +64,9 @@ class Allowance {
   // leave. All connections of the agent stand in one line.
   Steady::duration pace(metrics::Direction direction, std::uint64_t per_second, std::uint64_t bytes,
                         Steady::time_point now) noexcept;
+  // What was booked and will not be sent: nobody else waits for it.
+  void leave_line(metrics::Direction direction, std::uint64_t per_second,
+                  std::uint64_t bytes) noexcept;
 
  private:
   friend class Allowances;

@@ -64,7 +64,10 @@ Task<std::optional<Fault>> hello_fault_of(Session& session, Carry& what) {
   what.visit.line.sni = heard.hello->server_name.value_or("");
   const auto fault = hello_fault(*heard.hello, what.target.host, what.visit.decision);
   if (fault) co_return Fault{.reason = *fault};
-  what.visit.spoken = heard.hello->ech_offered ? Spoken::tls_with_ech : Spoken::tls;
+  // What began as plain HTTP (an upgrade) stays that.
+  if (what.visit.spoken == Spoken::unknown) {
+    what.visit.spoken = heard.hello->ech_offered ? Spoken::tls_with_ech : Spoken::tls;
+  }
   co_return std::nullopt;
 }
 
@@ -109,8 +112,7 @@ Task<Ended> check_then_carry_up(Session& session, Carry& what, std::uint64_t& mo
 }
 
 // The tunnel of check_then_carry_up(), with one line in the account: of its end, or of the denial.
-Task<void> relay_checked(Session& session, Carry& what) {
-  Traffic traffic;
+Task<void> relay_checked(Session& session, Carry& what, Traffic traffic = {}) {
   std::optional<Fault> fault;
   {
     OpenTunnel tunnel(*session.agent->metrics);
@@ -201,6 +203,16 @@ Task<void> carry(Session& session, Carry what) {
   if (!co_await have_origin(session, what)) co_return;
   Traffic traffic;
   co_await relay_visit(session, what.visit, traffic, carry_up(session, traffic.up));
+}
+
+Task<void> carry_upgraded(Session& session, Visit& visit, Inbox& early) {
+  Traffic traffic{visit.line.bytes_up, visit.line.bytes_down, &early};
+  if (visit.decision.tls == allowlists::TlsMode::match) {
+    Carry what{visit, *visit.target, {}};
+    co_await relay_checked(session, what, traffic);
+    co_return;
+  }
+  co_await relay_visit(session, visit, traffic, carry_up(session, traffic.up));
 }
 
 }  // namespace sluice::proxy

@@ -3,15 +3,14 @@
 #include <sys/socket.h>
 
 #include <algorithm>
-#include <boost/asio/buffer.hpp>
 #include <boost/asio/experimental/awaitable_operators.hpp>
-#include <boost/asio/write.hpp>
 #include <cerrno>
 #include <limits>
 
 #include "proxy/session/meter.h"
 #include "proxy/wire/forward.h"
 #include "proxy/wire/response_head.h"
+#include "proxy/wire/upgrade.h"
 
 namespace sluice::proxy {
 
@@ -42,24 +41,17 @@ bool Exchange::origin_is_quiet() noexcept {
 
 Task<bool> Exchange::carry_bytes(metrics::Direction direction, std::string_view bytes,
                                  std::uint64_t& moved) {
-  const std::size_t wanted = bytes.size();
-  if (session_.agent->limits.meters(direction)) {
-    const std::size_t granted = co_await meter(session_, direction, wanted);
-    bytes = bytes.substr(0, granted);
-  }
-  Socket& to = direction == metrics::Direction::up ? session_.origin : session_.socket;
-  const auto [error, written] = co_await asio::async_write(to, asio::buffer(bytes), Token());
-  moved += written;
-  session_.agent->metrics->moved(direction, written);
-  session_.deadline.arm(session_.worker.shared.timeouts.idle);
-  if (bytes.size() < wanted) {
-    // What waits for the other direction waits for nothing now.
-    session_.wake();
-    ErrorCode ignored;
-    session_.origin.close(ignored);
-    session_.socket.cancel(ignored);
-  }
-  co_return !error && bytes.size() == wanted;
+  const Sent sent = co_await send(session_, direction, bytes, moved);
+  if (sent == Sent::held_back) end_both();
+  co_return sent == Sent::all;
+}
+
+// What waits for the other direction waits for nothing now.
+void Exchange::end_both() noexcept {
+  session_.wake();
+  ErrorCode ignored;
+  session_.origin.close(ignored);
+  session_.socket.cancel(ignored);
 }
 
 Task<bool> Exchange::to_origin(std::string_view bytes, std::uint64_t& moved) {
@@ -140,6 +132,7 @@ Task<Exchange::Upload> Exchange::upload(const Order& order, std::uint64_t& moved
   // An origin that stopped reading may still have an answer. An agent that is gone or
   // unintelligible will never complete the request, and no answer to half of it may be passed on.
   if (result == Upload::agent_gone || result == Upload::agent_broke_framing) {
+    session_.wake();
     ErrorCode ignored;
     session_.origin.close(ignored);
   }
@@ -161,7 +154,7 @@ Task<Exchange::Download> Exchange::pass_head(const Order& order, const wire::Res
   origin_may_stay_ = head.keeps_alive() && body->framing != wire::Framing::until_close;
   // An answer that comes before the whole request did leaves bytes behind that are no request.
   agent_may_stay_ = order.keep_alive && upload_sent_ && sent.framing != wire::Framing::until_close;
-  const auto text = wire::forward_response_head({head, order.method, sent},
+  const auto text = wire::forward_response_head({head, order.method, sent, order.upgrade},
                                                 wire::KeepAlive(interim || agent_may_stay_));
   if (!text) {
     why_ = text.error().why;
@@ -169,9 +162,13 @@ Task<Exchange::Download> Exchange::pass_head(const Order& order, const wire::Res
   }
   response_body_ = *body;
   if (interim && order.minor == 0) co_return Download::done;  // RFC 9110 15.2: unknown to HTTP/1.0
-  if (!interim) response_began_ = true;
-  std::uint64_t ignored = 0;
-  co_return co_await to_agent(*text, ignored) ? Download::done : Download::cut_short;
+  const bool switches = head.status == 101;  // by forward_response_head(): as was offered
+  if (!interim || switches) response_began_ = true;
+  std::uint64_t sent_of_it = 0;
+  const bool whole = co_await to_agent(*text, sent_of_it);
+  if (sent_of_it > 0 && !whole) response_began_ = true;  // nothing else can be said behind it
+  if (!whole) co_return Download::cut_short;
+  co_return switches ? Download::switched : Download::done;
 }
 
 Task<Exchange::Download> Exchange::pass_chunked(std::uint64_t& moved) {
@@ -225,9 +222,7 @@ Task<Exchange::Download> Exchange::download(const Order& order, std::uint64_t& m
   if (!upload_ended_) {
     // Answered or broken without the rest of the request: nobody wants it any more, neither from an
     // agent that waits with it (Expect: 100-continue) nor towards an origin that does not read it.
-    ErrorCode ignored;
-    session_.origin.close(ignored);
-    session_.socket.cancel(ignored);
+    end_both();
   }
   co_return result;
 }
@@ -249,9 +244,9 @@ Task<Exchange::Download> Exchange::hear_response(const Order& order, std::uint64
     }
     anything = true;
     const Download passed = co_await pass_head(order, **head);
+    from_origin_.consume((*head)->size);
     if (passed != Download::done) co_return passed;
     const bool interim = (*head)->status < 200;
-    from_origin_.consume((*head)->size);
     scanned = 0;
     if (interim) continue;
     const Download body = co_await pass_body(moved);
@@ -296,6 +291,13 @@ Task<std::optional<Exchange::Trouble>> Exchange::dial_origin(Visit& visit,
   co_return std::nullopt;
 }
 
+// The connection is no longer HTTP: false, always.
+Task<bool> Exchange::carry_on(Visit& visit) {
+  co_await carry_upgraded(session_, visit, from_origin_);
+  drop_origin();
+  co_return false;
+}
+
 Task<bool> Exchange::converse(Visit& visit, const Order& order, const allowlists::Target& target) {
   if (session_.origin.is_open() && !origin_is_quiet()) drop_origin();
   const bool reused = may_reuse_origin(visit, target);
@@ -317,6 +319,7 @@ Task<bool> Exchange::converse(Visit& visit, const Order& order, const allowlists
   session_.deadline.disarm();
   visit.line.bytes_up += up;
   visit.line.bytes_down += down;
+  if (got == Download::switched) co_return co_await carry_on(visit);
   if (response_ended_) {
     session_.gate.close(visit);
     // Bytes behind the response answer nothing that was asked: not on this connection again.
@@ -366,8 +369,16 @@ Task<bool> Exchange::run(Visit& visit, const wire::RequestHead& head,
     co_return co_await refuse(visit, order, std::move(trouble));
   }
   order.body = *body;
-  auto text = wire::forward_request_head(
-      {head, target, origin_form, *body, session_.worker.shared.loop_token});
+  auto text = wire::offered_protocols(head, *body);
+  if (text) {
+    order.upgrade = std::move(*text);
+    text = wire::forward_request_head({.head = head,
+                                       .target = target,
+                                       .origin_form = origin_form,
+                                       .body = *body,
+                                       .loop_token = session_.worker.shared.loop_token,
+                                       .upgrade = order.upgrade});
+  }
   if (!text) {
     order.keep_alive = false;
     Trouble trouble{text.error().reason, text.error().why};

@@ -25,7 +25,8 @@ class Exchange {
   // What of a request outlives its bytes.
   struct Order {
     std::string method;
-    std::string head;  // as it goes to the origin
+    std::string head;     // as it goes to the origin
+    std::string upgrade;  // the protocols it offers, if any
     wire::BodyPlan body;
     int minor = 1;
     bool keep_alive = false;
@@ -38,11 +39,12 @@ class Exchange {
     std::string why;
   };
   enum class Upload : std::uint8_t { sent, agent_gone, agent_broke_framing, origin_gone };
-  enum class Download : std::uint8_t { done, nothing_came, broken_head, cut_short };
+  enum class Download : std::uint8_t { done, switched, nothing_came, broken_head, cut_short };
 
   Task<bool> refuse(Visit& visit, const Order& order, Trouble trouble);
   bool may_reuse_origin(const Visit& visit, const allowlists::Target& target);
   Task<std::optional<Trouble>> dial_origin(Visit& visit, const allowlists::Target& target);
+  Task<bool> carry_on(Visit& visit);
   Task<bool> converse(Visit& visit, const Order& order, const allowlists::Target& target);
   Task<Upload> send_body(const Order& order, std::uint64_t& moved);
   Task<Upload> send_length(std::uint64_t left, std::uint64_t& moved);
@@ -57,6 +59,7 @@ class Exchange {
   Task<bool> to_agent(std::string_view bytes, std::uint64_t& moved);
   Task<bool> carry_bytes(metrics::Direction direction, std::string_view bytes,
                          std::uint64_t& moved);
+  void end_both() noexcept;
   Task<bool> more_from_origin();
   bool origin_is_quiet() noexcept;
   void drop_origin() noexcept;

@@ -2,6 +2,8 @@
 
 #include <fmt/core.h>
 
+#include <utility>
+
 #include "base/text.h"
 
 namespace sluice::proxy {
@@ -70,7 +72,7 @@ void Gate::apply_limits(Visit& visit) const {
   };
   std::optional<Reason> reason;
   if (limits.connections() != 0 &&
-      agent_->sessions.load() > static_cast<int>(limits.connections())) {
+      std::cmp_greater(agent_->sessions.load(), limits.connections())) {
     reason = Reason::connection_limit;
   } else if (used_up(metrics::Direction::up)) {
     reason = Reason::upload_budget;

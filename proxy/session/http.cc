@@ -47,11 +47,12 @@ Wanted wanted_by(const wire::RequestHead& head, const HttpMode& mode) {
 Task<std::optional<wire::RequestHead>> hear_request(Session& session, const HttpMode& mode,
                                                     bool first) {
   std::size_t scanned = 0;
+  const wire::HeadLimits limits = head_limits(session.worker.shared);
   const auto& timeouts = session.worker.shared.timeouts;
   bool begun = first || !session.inbox.empty();
   session.deadline.arm(begun ? timeouts.headers : timeouts.idle);
   for (;;) {
-    auto head = wire::parse_request_head(session.inbox.view(), {}, scanned);
+    auto head = wire::parse_request_head(session.inbox.view(), limits, scanned);
     if (!head) {
       Visit visit = session.gate.malformed(mode.via, "", head.error().reason);
       const auto refusal = session.gate.refuse(visit, head.error().reason, head.error().why);

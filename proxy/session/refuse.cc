@@ -18,7 +18,8 @@ Task<void> refuse_in_kind(Session& session, Visit& visit, Reason reason, std::st
   switch (co_await hear_speech(session)) {
     case wire::Speech::http: {
       std::size_t scanned = 0;
-      const auto head = wire::parse_request_head(session.inbox.view(), {}, scanned);
+      const wire::HeadLimits limits = head_limits(session.worker.shared);
+      const auto head = wire::parse_request_head(session.inbox.view(), limits, scanned);
       const wire::AsJson as_json = head && *head ? wire::wants_json(**head) : wire::AsJson::no;
       const std::string reply = wire::http_refusal(refusal, as_json, wire::KeepAlive::no);
       co_await session.say_and_close(reply);

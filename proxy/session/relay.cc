@@ -3,7 +3,6 @@
 #include <array>
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/experimental/awaitable_operators.hpp>
-#include <boost/asio/write.hpp>
 #include <memory>
 
 #include "proxy/session/meter.h"
@@ -39,7 +38,6 @@ Ended break_both(Session& session, Ended how) {
 // buffer, so talk stays small and bulk becomes cheap.
 Task<Ended> pump(Direction way, std::uint64_t& moved) {
   Session& session = way.session;
-  const auto idle = session.worker.shared.timeouts.idle;
   std::unique_ptr<char[]> buffer;
   std::size_t room = small_buffer;
   ErrorCode ignored;
@@ -61,15 +59,10 @@ Task<Ended> pump(Direction way, std::uint64_t& moved) {
       co_return Ended::done;
     }
     if (error) co_return break_both(session, way.from_broke);
-    std::size_t granted = size;
-    if (session.agent->limits.meters(way.name)) granted = co_await meter(session, way.name, size);
-    const auto [write_error, written] =
-        co_await asio::async_write(way.to, asio::buffer(buffer.get(), granted), Token());
-    moved += written;
-    session.agent->metrics->moved(way.name, written);
-    session.deadline.arm(idle);
-    if (write_error) co_return break_both(session, way.to_broke);
-    if (granted < size) co_return break_both(session, way.from_broke);
+    const std::string_view bytes(buffer.get(), size);
+    const Sent sent = co_await send(session, way.name, bytes, moved);
+    if (sent == Sent::broken) co_return break_both(session, way.to_broke);
+    if (sent == Sent::held_back) co_return break_both(session, way.from_broke);
     if (size == room && room < large_buffer) {
       room *= 2;
       buffer = std::make_unique_for_overwrite<char[]>(room);
@@ -77,33 +70,32 @@ Task<Ended> pump(Direction way, std::uint64_t& moved) {
   }
 }
 
+// Sends on what was read before the tunnel stood, then pumps.
+Task<Ended> pump_behind(Inbox* held, Direction way, std::uint64_t& moved) {
+  if (held != nullptr && !held->empty()) {
+    const Sent sent = co_await send(way.session, way.name, held->view(), moved);
+    if (sent == Sent::broken) co_return break_both(way.session, way.to_broke);
+    if (sent == Sent::held_back) co_return break_both(way.session, way.from_broke);
+  }
+  if (held != nullptr) held->release();
+  co_return co_await pump(way, moved);
+}
+
 }  // namespace
 
 Task<Ended> carry_up(Session& session, std::uint64_t& moved) {
-  if (!session.inbox.empty()) {
-    std::string_view held = session.inbox.view();
-    const std::size_t wanted = held.size();
-    if (session.agent->limits.meters(metrics::Direction::up)) {
-      const std::size_t granted = co_await meter(session, metrics::Direction::up, wanted);
-      held = held.substr(0, granted);
-    }
-    const auto [error, written] =
-        co_await asio::async_write(session.origin, asio::buffer(held), Token());
-    moved += written;
-    session.agent->metrics->moved(metrics::Direction::up, written);
-    if (error) co_return break_both(session, Ended::origin_broke);
-    if (held.size() < wanted) co_return break_both(session, Ended::agent_broke);
-  }
-  session.inbox.release();
-  co_return co_await pump({session, session.socket, session.origin, metrics::Direction::up,
-                           Ended::agent_broke, Ended::origin_broke},
-                          moved);
+  co_return co_await pump_behind(&session.inbox,
+                                 {session, session.socket, session.origin, metrics::Direction::up,
+                                  Ended::agent_broke, Ended::origin_broke},
+                                 moved);
 }
 
 Task<metrics::TunnelEnd> relay(Session& session, Traffic& traffic, Task<Ended> up) {
   session.deadline.arm(session.worker.shared.timeouts.idle);
-  const auto [ended_up, ended_down] = co_await (
-      std::move(up) && pump({session, session.origin, session.socket, metrics::Direction::down,
+  const auto [ended_up, ended_down] =
+      co_await (std::move(up) &&
+                pump_behind(traffic.early,
+                            {session, session.origin, session.socket, metrics::Direction::down,
                              Ended::origin_broke, Ended::agent_broke},
                             traffic.down));
   session.deadline.disarm();

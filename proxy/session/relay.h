@@ -11,6 +11,7 @@ namespace sluice::proxy {
 struct Traffic {
   std::uint64_t up = 0;
   std::uint64_t down = 0;
+  Inbox* early = nullptr;  // what the origin said before the tunnel stood: goes down first
 };
 
 // How one direction ended.

@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <array>
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/write.hpp>
@@ -16,7 +17,7 @@ namespace {
 using namespace std::chrono_literals;
 
 // What a refused agent may still send before its connection is cut.
-constexpr std::size_t drained_bytes = std::size_t{256} * 1024;
+constexpr std::size_t drained_bytes = std::size_t{8} * 1024 * 1024;
 constexpr auto drained_time = 1s;
 
 // SOCKS4 "request rejected or failed": version 0, code 91, six bytes that mean nothing.
@@ -110,12 +111,17 @@ void Session::reset() noexcept {
 }
 
 Task<void> Session::pause(Clock::duration wait, metrics::Direction direction) {
-  Timer timer(worker.io, wait);
+  const auto idle = worker.shared.timeouts.idle;
+  const auto until = Clock::now() + wait;
+  Timer timer(worker.io);
   Timer*& slot = pauses_[static_cast<std::size_t>(direction)];
   slot = &timer;
-  // Waiting for its turn is not idling.
-  deadline.arm(worker.shared.timeouts.idle + wait);
-  co_await timer.async_wait();
+  while (Clock::now() < until && socket.is_open() && origin.is_open()) {
+    // Waiting for its turn is not idling, and the other direction arms it for less.
+    deadline.arm(idle);
+    timer.expires_at(std::min(until, Clock::now() + idle / 2));
+    co_await timer.async_wait();
+  }
   slot = nullptr;
 }
 

@@ -67,7 +67,7 @@ class Session : public boost::intrusive::list_base_hook<
   std::uint64_t reviewed = 0;  // Worker::reviews_begun, when it was last reviewed
   bool broken_off = false;
 
-  // Waits, or less long where wake() is called.
+  // Waits, or less long where wake() is called because one of the sockets is closed.
   Task<void> pause(Clock::duration wait, metrics::Direction direction);
   void wake() noexcept;
 
@@ -123,5 +123,10 @@ struct Carry {
   HttpMode http;  // for plain HTTP inside
 };
 Task<void> carry(Session& session, Carry what);
+
+// What both sides say after the origin switched protocols (101): relayed to its end, which closes
+// the visit; nothing of it is read as HTTP again. With `tls: match`, TLS inside must still name the
+// host. `early` is what the origin said behind its 101.
+Task<void> carry_upgraded(Session& session, Visit& visit, Inbox& early);
 
 }  // namespace sluice::proxy

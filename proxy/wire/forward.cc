@@ -7,6 +7,8 @@
 #include <charconv>
 #include <vector>
 
+#include "proxy/wire/upgrade.h"
+
 namespace sluice::proxy::wire {
 namespace {
 
@@ -147,7 +149,12 @@ WireResult<std::string> forward_request_head(const ForwardedRequest& request) {
   append_request_fields(out, head, *options, *hops);
   append_framing(out, request.body);
   append_field(out, "Via", fmt::format("1.{} sluice ({})", head.minor, request.loop_token));
-  if (!request.keep_alive) append_field(out, "Connection", "close");
+  if (!request.upgrade.empty()) {
+    append_field(out, "Connection", "Upgrade");
+    append_field(out, "Upgrade", request.upgrade);
+  } else if (!request.keep_alive) {
+    append_field(out, "Connection", "close");
+  }
   out += "\r\n";
   return out;
 }
@@ -155,8 +162,11 @@ WireResult<std::string> forward_request_head(const ForwardedRequest& request) {
 WireResult<std::string> forward_response_head(const ForwardedResponse& response,
                                               KeepAlive keep_alive) {
   const ResponseHead& head = response.head;
+  std::string_view protocol;
   if (head.status == 101) {
-    return wire_fail(Reason::unreachable, "the origin switches to a protocol nobody asked for");
+    const auto switched = switched_protocol(head, response.offered);
+    if (!switched) return tl::unexpected(switched.error());
+    protocol = *switched;
   }
   const auto options = connection_options(head);
   if (!options) return wire_fail(Reason::unreachable, "of the origin: " + options.error().why);
@@ -178,6 +188,9 @@ WireResult<std::string> forward_response_head(const ForwardedResponse& response,
   if (head.status >= 200) {
     const bool stays = bool(keep_alive) && response.body.framing != Framing::until_close;
     append_field(out, "Connection", stays ? "keep-alive" : "close");
+  } else if (!protocol.empty()) {
+    append_field(out, "Connection", "Upgrade");
+    append_field(out, "Upgrade", protocol);
   }
   out += "\r\n";
   return out;

@@ -21,6 +21,7 @@ struct ForwardedRequest {
   BodyPlan body;                 // request_body(head)
   std::string_view loop_token;   // of this process: letters and digits, the same for every request
   KeepAlive keep_alive = KeepAlive::yes;  // no: tell the origin that this is the last request
+  std::string_view upgrade = {};          // offered_protocols(head), or empty to offer none
 };
 
 // The request as HTTP/1.1 in origin-form: Host from the target, fields of this hop (RFC 9110 7.6.1)
@@ -34,10 +35,11 @@ struct ForwardedResponse {
   std::string_view request_method;
   BodyPlan
       body;  // as it is sent to the agent: for one that speaks HTTP/1.0, until_close for chunked
+  std::string_view offered = {};  // ForwardedRequest::upgrade
 };
 
 // The response as HTTP/1.1, fields of this hop dropped, framing from `body`, Via appended. A body
-// until_close is never kept alive. unreachable: 101, which nobody asked for.
+// until_close is never kept alive. unreachable: a 101 that switched_protocol() refuses.
 WireResult<std::string> forward_response_head(const ForwardedResponse& response,
                                               KeepAlive keep_alive);
 

@@ -6,6 +6,8 @@ Says "namespace" once it is in a network namespace of its own, waits for a line,
 and says "ready". LOG gets one JSON object a line; `kind` is packet, tcp, tls, http or dns.
 """
 
+import base64
+import hashlib
 import http.server
 import json
 import socket
@@ -141,6 +143,9 @@ class Pages(http.server.BaseHTTPRequestHandler):
         if self.path.startswith("/bytes/"):
             self._send_many(int(self.path[7:]))
             return
+        if self.path == "/websocket" and self.headers.get("Upgrade") == "websocket":
+            self._speak_websocket()
+            return
         told = {"origin": host, "path": self.path, "method": self.command, "got": len(body)}
         reply = (json.dumps(told) + "\n").encode()
         if self.path.startswith("/slow"):
@@ -167,6 +172,24 @@ class Pages(http.server.BaseHTTPRequestHandler):
         while count > 0:
             self.wfile.write(piece[:count])
             count -= len(piece)
+
+    def _speak_websocket(self):
+        """RFC 6455: accepts, echoes short text frames, ends with the client's close frame."""
+        key = self.headers["Sec-WebSocket-Key"] + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+        self.send_response(101)
+        self.send_header("Connection", "Upgrade")
+        self.send_header("Upgrade", "websocket")
+        digest = hashlib.sha1(key.encode()).digest()
+        self.send_header("Sec-WebSocket-Accept", base64.b64encode(digest).decode())
+        self.end_headers()
+        self.close_connection = True
+        while len(start := self.rfile.read(2)) == 2:
+            mask = self.rfile.read(4)
+            masked = self.rfile.read(start[1] & 127)
+            text = bytes(byte ^ mask[at % 4] for at, byte in enumerate(masked))
+            self.wfile.write(bytes([start[0], len(text)]) + text)
+            if start[0] & 15 == 8:
+                return
 
     do_GET = do_POST = do_PUT = do_HEAD = do_DELETE = do_OPTIONS = do_TRACE = _answer
 

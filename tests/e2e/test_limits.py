@@ -145,6 +145,27 @@ class OverARestart(Case):
         self.own(test_shared.FOLDER)
         self.addCleanup(self.remove_socket)
 
+    def test_an_agent_with_all_its_connections_waits_and_goes_on_when_one_ends(self):
+        self.start_sluiced("limits: {connections_per_agent: 2, header_bytes: 2KiB, headers: 8}\n")
+        script = f"""
+            exec 3<>/dev/tcp/127.0.0.1/3128 4<>/dev/tcp/127.0.0.1/3128
+            sleep 0.3
+            ({statuses(1, "http://allowed.test/")}; echo after) > third &
+            sleep 0.7; cat third; echo before
+            exec 3>&- 4>&-
+            wait; cat third
+            """
+        run = self.sluice("run", "--agent", "coder-1", "--", "bash", "-c", script)
+        self.assertEqual(run.out.split(), ["before", "200", "after"], run)
+
+    def test_a_head_larger_or_longer_than_the_operator_says_is_431(self):
+        self.start_sluiced("limits: {header_bytes: 2KiB, headers: 8}\n")
+        long = "-H 'X-Long: " + "x" * 2000 + "' http://allowed.test/"
+        many = " ".join(f"-H 'X-{n}: 1'" for n in range(9)) + " http://allowed.test/"
+        script = statuses(1, "http://allowed.test/") + f"; {statuses(1, long)}; {statuses(1, many)}"
+        run = self.sluice("run", "--agent", "coder-1", "--", "bash", "-c", script)
+        self.assertEqual(run.out.split(), ["200", "431", "431"], run)
+
     def test_a_budget_is_not_new_after_sluiced_was_restarted(self):
         self.write(self.policy_file, policy("{upload: 50KiB/day}"))
         state = f"{os.path.dirname(self.policy_file)}/state"

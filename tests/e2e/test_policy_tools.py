@@ -246,6 +246,37 @@ class Check(Tools):
         self.assertEqual((found[1]["file"], found[1]["line"]), ("none.yaml", 0))
         self.assertEqual(err, "")
 
+    def test_a_file_is_named_as_the_person_named_it(self):
+        for folder in ("one", "two"):
+            os.mkdir(os.path.join(self.folder, folder))
+            self.write(f"{folder}/policy.yaml", "version: 2\n")
+        _, err = self.sluice("check", "one/policy.yaml", "two", status=1)
+        self.assertEqual(
+            [line.split(": ")[0] for line in err.splitlines() if "error" in line],
+            ["one/policy.yaml:1:1", "two/policy.yaml:1:1"],
+        )
+        out, _ = self.sluice("check", "--json", "two", status=1)
+        self.assertEqual(json.loads(out)[0]["file"], "two/policy.yaml")
+
+    def test_standard_input_is_read_once(self):
+        for command in (
+            ("check", "-", "-"),
+            ("check", "--audit", "-", "-"),
+            ("test", "-", "-"),
+            ("diff", "-", "-"),
+            ("replay", "-", "-"),
+        ):
+            out, err = self.sluice(*command, status=2)
+            self.assertEqual(
+                (out, err),
+                (
+                    "",
+                    "sluice: error: standard input is named twice and can be read once\n"
+                    "hint: name a file for all but one\n",
+                ),
+                command,
+            )
+
     def test_rules_that_an_audit_log_does_not_name_are_told(self):
         line = (
             '{"ts":"2026-01-02T03:04:05.678Z","agent":"coder-1","session":"s","via":"connect",'

@@ -156,6 +156,9 @@ TEST(PolicyFile, SaysItsVersion) {
   EXPECT_EQ(errors_of("version: 2\n"),
             "allow.yaml:1:1: error: unknown version '2'\n"
             "hint: write version: 1\n");
+  EXPECT_EQ(errors_of("version: \"1\"\n"),
+            "allow.yaml:1:1: error: unknown version '1'\n"
+            "hint: write version: 1, without quotes\n");
   for (const char* version : {"01", "1.0", "\"1\"", "one", "", "[1]"}) {
     EXPECT_NE(errors_of("version: " + std::string(version) + "\n"), "") << version;
   }

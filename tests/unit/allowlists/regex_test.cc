@@ -124,6 +124,9 @@ TEST(HostRegex, IsRefusedWithASentenceWhenItIsNone) {
        "allow.yaml:5:9: error: 'b\xc3\xbc"
        "cher' fits no name: names are ASCII here\n"
        "hint: write the A-label of an international name: xn--...\n"},
+      {R"x(host_regex: "a|(?s-i:B\\.example)")x",
+       "allow.yaml:5:9: error: 'a|(?s-i:B\\\\.example)' makes letter case count, and no name has "
+       "capitals\nhint: remove the flag -i\n"},
       {R"(host_regex: "")",
        "allow.yaml:5:9: error: '' is no regex\n"
        "hint: write an RE2 regex for the whole name: \"build-[0-9]+\\\\.example\\\\.com\"\n"},
@@ -140,6 +143,9 @@ TEST(HostRegex, IsRefusedWithASentenceWhenItIsNone) {
        "hint: remove it\n"},
   };
   for (const auto& [rule, expected] : cases) EXPECT_EQ(errors_of_rule(rule), expected) << rule;
+  for (const char* fine : {"(?i)a", "(?i-s)a", "a(?:-i)b", "(?P<i>a-i)", "\\(?-i"}) {
+    EXPECT_EQ(errors_of_rule(std::string("host_regex: '") + fine + '\''), "") << fine;
+  }
 }
 
 TEST(HostRegexes, OfOneAgentAreBoundedTogether) {
@@ -150,6 +156,32 @@ TEST(HostRegexes, OfOneAgentAreBoundedTogether) {
   EXPECT_EQ(errors_of(coder(lines)),
             "allow.yaml:3:3: error: the regexes of agent 'coder-1' are too large together\n"
             "hint: use host: \"*.example.com\" where it says the same\n");
+}
+
+TEST(HostRegexes, UnderNeverAreBoundedTogether) {
+  std::string lines = "version: 1\nnever:\n";
+  for (int i = 0; i < 20; ++i) {
+    lines += "  - host_regex: \"x" + std::to_string(i) + "[a-z]{900}[a-z]{900}[a-z]{900}\"\n";
+  }
+  EXPECT_EQ(errors_of(lines),
+            "allow.yaml:2:1: error: the regexes under 'never' are too large together\n"
+            "hint: use host: \"*.example.com\" where it says the same\n");
+}
+
+TEST(HostRegexes, OfAWholePolicyAreReadOnlyAsFarAsTheyAreBounded) {
+  // 300 of them have more than a million instructions; the rest would take minutes.
+  std::string lines = "version: 1\ngroups:\n  one:\n";
+  for (int i = 0; i < 20'000; ++i) {
+    lines +=
+        "    - host_regex: \"x" + std::to_string(i) + "[a-z]{950}[a-z]{950}[a-z]{950}x{950}\"\n";
+  }
+  lines += "agents:\n  coder-1:\n    use: [group:one]\n";
+  const std::string errors = errors_of(lines);
+  EXPECT_THAT(errors, testing::HasSubstr(
+                          "error: the regexes of the policy are too large together: from this one "
+                          "on they were not read\n"
+                          "hint: use host: \"*.example.com\" where it says the same\n"));
+  EXPECT_EQ(errors.find("not read"), errors.rfind("not read"));
 }
 
 TEST(HostRegex, AnswersTheSameWhenItsAutomatonDoesNotFitIntoMemory) {

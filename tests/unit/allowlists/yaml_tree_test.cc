@@ -182,6 +182,34 @@ TEST(YamlTree, RefusesCharactersThatEndLinesForSomeReadersOnly) {
   EXPECT_EQ(shape_of(R"("\N\L\P\r")"), R"("\u{85}\u{2028}\u{2029}\x0d")");
 }
 
+TEST(YamlTree, RefusesInvisibleCharactersThatTurnTheDirectionOfText) {
+  const std::vector<Case> cases = {
+      {"# \u061c", "1:3: error: text direction control U+061C"},
+      {"a: b # \u200e", "1:8: error: text direction control U+200E"},
+      {"\"\u200f\": b", "1:2: error: text direction control U+200F"},
+      {"a: [\u202ab]", "1:5: error: text direction control U+202A"},
+      {"a: b\n# c\n#\u202b", "3:2: error: text direction control U+202B"},
+      {"# \u202c", "1:3: error: text direction control U+202C"},
+      {"# \u202d", "1:3: error: text direction control U+202D"},
+      {"# \u00fc\u202e deny", "1:4: error: text direction control U+202E"},
+      {"# \u2066", "1:3: error: text direction control U+2066"},
+      {"# \u2067", "1:3: error: text direction control U+2067"},
+      {"# \u2068", "1:3: error: text direction control U+2068"},
+      {"# \u2069", "1:3: error: text direction control U+2069"},
+  };
+  for (const auto& [text, expected] : cases) {
+    EXPECT_EQ(shape_of(text),
+              "p.yaml:" + expected +
+                  ", which nobody sees\nhint: remove it: what is shown around it may not be what "
+                  "acts")
+        << text;
+  }
+}
+
+TEST(YamlTree, TakesRightToLeftLettersAndCharactersOfNoWidth) {
+  EXPECT_EQ(shape_of("# \u05d0\u0627 \u200b\u200c\u200d\u2060\na: b"), shape_of("a: b"));
+}
+
 TEST(YamlTree, RefusesWhatIsNotUtf8) {
   const std::vector<Case> cases = {
       {"a: \xff", "1:4: error: byte 0xff is not UTF-8"},

@@ -31,8 +31,9 @@ TEST(ADuration, HasAUnit) {
   EXPECT_EQ(duration("2h"), 2h);
   EXPECT_EQ(duration("366d"), 24h * 366);
   EXPECT_EQ(duration("0s"), 0ms);
-  for (const std::string text : {"", "10", "s", "1w", "-1s", "1.5h", "367d", "1h30m",
-                                 "99999999999999999999s", "18446744073709551615d"}) {
+  for (const std::string text :
+       {"", "10", "s", "1w", "-1s", "1.5h", "367d", "1h30m", "10 s", " 10s", "+10s", "10S", "10sec",
+        "99999999999999999999s", "18446744073709551615d"}) {
     EXPECT_FALSE(duration(text)) << text;
   }
 }

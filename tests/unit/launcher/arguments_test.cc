@@ -90,6 +90,19 @@ TEST(PolicyArguments, AreCheckAndExplain) {
   }
 }
 
+TEST(AWordThatIsNoCommand, IsNamedWithTheNearestOne) {
+  const auto told = [](const std::vector<std::string>& words) {
+    return std::get<Farewell>(parse_arguments(words)).err;
+  };
+  EXPECT_EQ(told({"polcy", "check", "p"}),
+            "sluice: error: there is no command 'polcy'\nhint: did you mean 'policy'?\n");
+  EXPECT_EQ(told({"policy", "chek", "p"}),
+            "sluice: error: there is no command 'chek'\nhint: did you mean 'check'?\n");
+  EXPECT_EQ(told({"a\x1b"}),
+            "sluice: error: there is no command 'a\\x1b'\nhint: known here: run, policy\n");
+  EXPECT_EQ(std::get<Farewell>(parse_arguments({"rn", "--", "true"})).status, 2);
+}
+
 TEST(TheVersion, IsOnStandardOutput) {
   const Command command = parse_arguments({"--version"});
   EXPECT_EQ(std::get<Farewell>(command).status, 0);

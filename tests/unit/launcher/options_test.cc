@@ -33,13 +33,14 @@ TEST(Durations, NeedAUnit) {
   EXPECT_EQ(parse_duration("30s"), milliseconds(30'000));
   EXPECT_EQ(parse_duration("10m"), milliseconds(600'000));
   EXPECT_EQ(parse_duration("2h"), milliseconds(7'200'000));
+  EXPECT_EQ(parse_duration("1d"), milliseconds(86'400'000));
   for (const char* text : {"", "5", "0s", "-5s", "5 s", "1h30m", "99999999999h", "s"}) {
     const auto duration = parse_duration(text);
     ASSERT_FALSE(duration) << text;
     EXPECT_EQ(to_string(duration.error()),
               "error: '" + std::string(text) +
                   "' is not a duration\nhint: write a number and a unit: "
-                  "500ms, 30s, 10m, 2h");
+                  "500ms, 30s, 10m, 2h, 1d");
   }
 }
 

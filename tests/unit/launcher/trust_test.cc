@@ -211,7 +211,7 @@ TEST(Sha256, IsThatOfFips180) {
 }
 
 TEST(AWordForAShell, IsQuotedWhereItMustBe) {
-  EXPECT_EQ(shell_word("/work/a-b_c.d/.sluice.yaml"), "/work/a-b_c.d/.sluice.yaml");
+  EXPECT_EQ(shell_word("/srv/a-b_c.d/.sluice.yaml"), "/srv/a-b_c.d/.sluice.yaml");
   EXPECT_EQ(shell_word("/my work/it's"), "'/my work/it'\\''s'");
   EXPECT_EQ(shell_word("/a\x1b[2J;rm"), "'/a\\x1b[2J;rm'");
   EXPECT_EQ(shell_word(""), "''");

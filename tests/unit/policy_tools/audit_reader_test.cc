@@ -257,7 +257,8 @@ TEST(AuditReading, NamesTheFileThatItCannotRead) {
             "error: cannot open the audit log '/nowhere/a.jsonl': No such file or directory\n"
             "hint: name a file that exists and that you may read, or - for standard input");
   EXPECT_EQ(to_string(read_path("/").error()),
-            "error: cannot read the audit log '/': Is a directory");
+            "error: cannot read the audit log '/': Is a directory\n"
+            "hint: name the log itself, or - for standard input");
 }
 
 TEST(AuditReading, StopsWhenWhatItFeedsFails) {

@@ -1,4 +1,5 @@
 // What `sluice policy diff` prints, line by line.
+#include <algorithm>
 #include <chrono>
 
 #include "diff_policies.h"
@@ -126,6 +127,45 @@ TEST(PolicyDiffText, FollowsMappedAddressesAsTheirIpv4AddressesAreAnswered) {
       "agent coder-1\n"
       "  + 10.0.0.0/8 ports 80, 443 (new.yaml:4), was denied (old.yaml:5)\n"
       "  + ::ffff:10.0.0.0/104 ports 80, 443 (new.yaml:4), was denied (old.yaml:5)\n");
+}
+
+TEST(PolicyDiffText, LeavesOutWhatNeverRefusesBeforeAndAfter) {
+  const std::string never =
+      "never:\n  - host: unlisted\n  - host: \".bad.example.com\"\n  - host: "
+      "unlisted.example.com\n";
+  const auto policy = [&](const std::string& rest, const std::string& rules) {
+    return "version: 1\n" + never + rest + "agents:\n  coder-1:\n    allow:\n" + rules;
+  };
+  const std::string own = "      - host: a.example.org\n";
+  EXPECT_EQ(told(policy("", own),
+                 policy("  - host: new.example.net\n", own + "      - host: \"*.example.com\"\n"
+                                                             "      - host: x.bad.example.com\n"
+                                                             "      - any: true\n")),
+            "agent coder-1\n"
+            "  + *.example.com (apart from *.bad.example.com, bad.example.com, "
+            "unlisted.example.com) ports 80, 443 (new.yaml:11)\n"
+            "  + any other name ports 80, 443 (new.yaml:13)\n");
+}
+
+TEST(PolicyDiffText, IsThereInSecondsForThousandsOfNeverNamesAndOfAgents) {
+  const auto policy = [](int version) {
+    std::string text = "version: 1\nnever:\n";
+    for (int i = 0; i < 9000; ++i) {
+      text += "  - host: n" + std::to_string(i) + ".example.net\n";
+    }
+    if (version == 2) text += "  - host: one.example.org\n";
+    text += "agents:\n";
+    for (int i = 0; i < 1000; ++i) {
+      const std::string number = std::to_string(i);
+      text += "  coder-" + number + ":\n    allow: [{host: a" + number + ".v" +
+              std::to_string(version) + ".example.com}]\n";
+    }
+    return text;
+  };
+  const auto begin = std::chrono::steady_clock::now();
+  const std::string text = told(policy(1), policy(2));
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(60));
+  EXPECT_EQ(std::count(text.begin(), text.end(), '+'), 1000);
 }
 
 TEST(PolicyDiffText, IsThereInSecondsForTenThousandRules) {

@@ -254,6 +254,7 @@ TEST(LooseRegexes, AreToldByTheDotOrByTheNameTheyFit) {
       {".*example\\.com",
        "'.*example\\.com' fits 'sluice-probeexample.com', which a stranger can register"},
       {".*", "'.*' fits 'sluice-probe.com', which a stranger can register"},
+      {"[a-z.]*", "'[a-z.]*' fits 'sluiceprobe.com', which a stranger can register"},
       {"api\\..*", "'api\\..*' fits 'api.net', which a stranger can register"},
       {"api\\.[a-z]+\\.com",
        "'api\\.[a-z]+\\.com' fits 'api.sluiceprobe.com', which a stranger can "

@@ -44,6 +44,22 @@ TEST(ABudget, BeginsAnewWhenItsUtcWindowDoes) {
   EXPECT_EQ(allowance.take(Direction::up, day, 1, noon + 12h), 1U);
 }
 
+TEST(ABudget, IsNotNewWhenTheClockIsSetBackALittle) {
+  Allowances allowances;
+  Allowance& allowance = *allowances.of("coder-1");
+  const allowlists::Budget day{.bytes = 1000, .per = 24h};
+  const auto midnight = noon + 12h;
+  EXPECT_EQ(allowance.take(Direction::up, day, 1000, midnight + 1s), 1000U);
+  EXPECT_EQ(allowance.take(Direction::up, day, 1000, midnight - 1s), 0U);
+  EXPECT_EQ(allowance.take(Direction::up, day, 1000, midnight + 1s), 0U) << "nor afterwards";
+  Allowances after;
+  ASSERT_TRUE(after.restore(allowances.save(midnight - 1s), midnight - 1s));
+  EXPECT_EQ(after.of("coder-1")->take(Direction::up, day, 1000, midnight), 0U);
+  EXPECT_EQ(allowance.take(Direction::up, day, 1000, midnight + 24h), 1000U);
+  EXPECT_EQ(allowance.take(Direction::up, day, 1000, noon - 48h), 1000U)
+      << "a clock that was days ahead blocks nobody for days";
+}
+
 TEST(ABudget, ThatGrowsWhileItIsInUseGrantsTheDifference) {
   Allowance allowance;
   EXPECT_EQ(allowance.take(Direction::up, {.bytes = 1000, .per = 1h}, 2000, noon), 1000U);

@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <fstream>
 #include <mutex>
+#include <thread>
 
 #include "base/log.h"
 
@@ -163,6 +164,49 @@ TEST_F(PolicyFiles, OfADirectoryMayComeAndGo) {
   fs::create_directory(at("etc"));
   put("etc/c.yaml", 3);
   EXPECT_EQ(next_rules(3), 3);
+}
+
+TEST_F(PolicyFiles, AreNeverHalfOfOneEditionAndHalfOfTheNext) {
+  const auto publish = [&](int number) {
+    const std::string version = fmt::format("etc/..v{}", number);
+    fs::create_directory(at(version));
+    put(version + "/a.yaml", number);
+    // Long to read, so that a swap falls between the files.
+    std::ofstream(at(version + "/a.yaml"), std::ios::app) << '#' << std::string(200'000, 'x');
+    put_text(version + "/b.yaml",
+             fmt::format("version: 1\nagents:\n  b-1:\n    allow: [{}{{host: b.test}}]\n",
+                         number == 1 ? "" : "{host: c.test}, "));
+  };
+  publish(1);
+  publish(2);
+  const auto swap = [&](int number) {
+    fs::create_symlink(fmt::format("..v{}", number), at("etc/..data_tmp"));
+    fs::rename(at("etc/..data_tmp"), at("etc/..data"));
+  };
+  swap(1);
+  for (const char* name : {"a.yaml", "b.yaml"}) {
+    fs::create_symlink(fmt::format("..data/{}", name), at(fmt::format("etc/{}", name)));
+  }
+  begin("etc");
+  std::thread asking([&] {
+    for (int i = 0; i < 2000; ++i) {
+      reload_->ask();
+      std::this_thread::sleep_for(1ms);
+    }
+  });
+  for (int i = 0; i < 400; ++i) {
+    swap(i % 2 + 1);
+    std::this_thread::sleep_for(5ms);
+  }
+  asking.join();
+  swap(2);
+  int last = 0;
+  while (const auto reloaded = next(400ms)) {
+    if (!reloaded->edition) continue;
+    last = static_cast<int>(reloaded->edition->policy->rule_count());
+    EXPECT_TRUE(last == 2 || last == 4) << last;
+  }
+  EXPECT_EQ(last, 4);
 }
 
 TEST_F(PolicyFiles, MayBeMissingAtFirstDirectoriesIncluded) {
