@@ -209,10 +209,6 @@ class RuleReader {
            fmt::format("{} is too large a regex once its repetitions are written out",
                        quoted(rule_.name)),
            "write smaller repetitions, or several rules");
-    } else if (makes_case_count(rule_.name)) {
-      fail(field,
-           fmt::format("{} makes letter case count, and no name has capitals", quoted(rule_.name)),
-           "remove the flag -i");
     } else {
       regexes_.of.emplace(rule_.name, size);
     }

@@ -26,8 +26,6 @@ constexpr std::string_view magic = "sluice-trust 1\n";
 constexpr std::size_t digest_size = 64;
 constexpr std::size_t largest_record = largest_workspace_policy + 8192;
 
-std::string in_quotes(std::string_view path) { return fmt::format("'{}'", text::printable(path)); }
-
 struct CloseDirectory {
   void operator()(DIR* directory) const noexcept { ::closedir(directory); }
 };
@@ -266,6 +264,8 @@ std::string ignored_workspace_policy(const std::string& workspace, std::string_v
   if (::lstat(path.c_str(), &status) != 0) return {};
   return fmt::format("{} is not obeyed: {}", in_quotes(path), why);
 }
+
+std::string in_quotes(std::string_view path) { return fmt::format("'{}'", text::printable(path)); }
 
 std::string shell_word(std::string_view path) {
   const auto is_plain = [](char c) {

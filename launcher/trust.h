@@ -69,6 +69,8 @@ Result<std::optional<allowlists::Source>> judge_workspace_policy(const std::stri
 // "'/srv/app/.sluice.yaml' is not obeyed: WHY", or "" when the workspace brings no policy.
 std::string ignored_workspace_policy(const std::string& workspace, std::string_view why);
 
+// 'path', printable: who wrote the workspace chose it.
+std::string in_quotes(std::string_view path);
 // `path` as one word for a shell.
 std::string shell_word(std::string_view path);
 

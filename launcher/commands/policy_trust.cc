@@ -27,8 +27,6 @@ struct TrustOptions {
 // All of it: what is cut off here would be trusted unseen.
 constexpr DiffBounds everything{SIZE_MAX, SIZE_MAX};
 
-std::string in_quotes(std::string_view path) { return fmt::format("'{}'", text::printable(path)); }
-
 void print(const Json& json) {
   fmt::print("{}\n", json.dump(-1, ' ', false, Json::error_handler_t::replace));
 }

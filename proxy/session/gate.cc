@@ -65,10 +65,9 @@ Visit Gate::ask(metrics::Via via, const allowlists::Target& target) const {
 // Before anything is dialled: what is used up already needs no connection.
 void Gate::apply_limits(Visit& visit) const {
   const LiveLimits& limits = agent_->limits;
-  const auto now = Allowance::Utc::now();
   const auto used_up = [&](metrics::Direction direction) {
     const auto budget = limits.budget(direction);
-    return budget && agent_->allowance->is_used_up(direction, *budget, now);
+    return budget && agent_->allowance->is_used_up(direction, *budget, Allowance::Utc::now());
   };
   std::optional<Reason> reason;
   if (limits.connections() != 0 &&

@@ -6,9 +6,8 @@ import signal
 import textwrap
 import time
 
-import test_shared
-import world
 from agent import Case, curl
+from shared import SharedCase
 
 KIB = 1024
 
@@ -132,19 +131,7 @@ class Limits(Case):
             self.assertIn("my.yaml:10:", run.err)
 
 
-class OverARestart(Case):
-    # Borrowed and not inherited: its tests would run again here.
-    remove_socket = test_shared.SharedProxy.remove_socket
-    start_sluiced = test_shared.SharedProxy.start_sluiced
-    answers = test_shared.SharedProxy.answers
-    wait_until = test_shared.SharedProxy.wait_until
-
-    def setUp(self):
-        super().setUp()
-        os.makedirs(test_shared.FOLDER, exist_ok=True)
-        self.own(test_shared.FOLDER)
-        self.addCleanup(self.remove_socket)
-
+class OfSluiced(SharedCase):
     def test_an_agent_with_all_its_connections_waits_and_goes_on_when_one_ends(self):
         self.start_sluiced("limits: {connections_per_agent: 2, header_bytes: 2KiB, headers: 8}\n")
         script = f"""
@@ -168,15 +155,12 @@ class OverARestart(Case):
 
     def test_a_budget_is_not_new_after_sluiced_was_restarted(self):
         self.write(self.policy_file, policy("{upload: 50KiB/day}"))
-        state = f"{os.path.dirname(self.policy_file)}/state"
-        os.makedirs(state, exist_ok=True)
-        self.own(state)
         upload = f"head -c {40 * KIB} /dev/zero > some; " + statuses(
             1, "--data-binary", "@some", "http://allowed.test/"
         )
         said = []
         for _ in range(2):
-            daemon = self.start_sluiced(f"state: {state}\n")
+            daemon = self.start_sluiced()
             run = self.sluice("run", "--agent", "coder-1", "--", "bash", "-c", upload)
             said.append(run.out.strip())
             daemon.send_signal(signal.SIGTERM)

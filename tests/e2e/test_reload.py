@@ -6,10 +6,9 @@ import signal
 import socket
 import subprocess
 
-import test_shared
 import world
-from agent import Case, as_ordinary, curl, is_root
-from test_shared import FOLDER, SOCKET
+from agent import curl, is_root
+from shared import FOLDER, SharedCase
 
 # Opens the ssh host's port by its synthetic address, says so, answers each line by what the origin
 # echoes, and tells how the connection ended.
@@ -34,36 +33,8 @@ print(told, flush=True)
 """
 
 
-class Reload(Case):
-    remove_socket = test_shared.SharedProxy.remove_socket
-    answers = test_shared.SharedProxy.answers
-    wait_until = test_shared.SharedProxy.wait_until
-
-    def setUp(self):
-        super().setUp()
-        os.makedirs(FOLDER, exist_ok=True)
-        self.own(FOLDER)
-        self.addCleanup(self.remove_socket)
-        self.folder = os.path.dirname(self.policy_file)
-        self.audit = f"{self.folder}/shared.jsonl"
-
-    def start_sluiced(self):
-        config = self.write(
-            f"{self.folder}/sluiced.conf",
-            f"policy: {self.policy_file}\n"
-            f"handover: {{socket: {SOCKET}}}\n"
-            f"admin: {{socket: {FOLDER}/admin.sock, address: '127.0.0.1:9915'}}\n"
-            f"audit: {{file: {self.audit}}}\n",
-        )
-        command = [f"{world.BIN}/sluiced", "--config", config]
-        daemon = subprocess.Popen(
-            command if is_root() else as_ordinary(*command), env=self.environment,
-            stdin=subprocess.DEVNULL, stderr=subprocess.PIPE,
-        )  # fmt: skip
-        self.addCleanup(daemon.communicate)
-        self.addCleanup(daemon.kill)
-        self.wait_until(lambda: self.answers(), "sluiced does not listen")
-        return daemon
+class Reload(SharedCase):
+    admin_address = "127.0.0.1:9915"
 
     def get(self, path, address=f"{FOLDER}/admin.sock"):
         family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET

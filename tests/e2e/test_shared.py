@@ -4,61 +4,12 @@ import os
 import signal
 import socket
 import subprocess
-import time
 
-import world
-from agent import Case, as_ordinary, curl, is_root
-
-FOLDER = "/run/sluice"
-SOCKET = FOLDER + "/handover.sock"
+from agent import curl
+from shared import SOCKET, SharedCase
 
 
-class SharedProxy(Case):
-    def setUp(self):
-        super().setUp()
-        os.makedirs(FOLDER, exist_ok=True)
-        self.own(FOLDER)
-        self.addCleanup(self.remove_socket)
-
-    def remove_socket(self):
-        for name in os.listdir(FOLDER):
-            if name.endswith(".sock"):
-                os.unlink(f"{FOLDER}/{name}")
-
-    def start_sluiced(self, more=""):
-        folder = os.path.dirname(self.policy_file)
-        config = self.write(
-            f"{folder}/sluiced.yaml",
-            f"policy: {self.policy_file}\n"
-            f"handover: {{socket: {SOCKET}}}\n"
-            f"admin: {{socket: {FOLDER}/admin.sock, address: ''}}\n"
-            f"audit: {{file: {folder}/shared.jsonl}}\n"
-            f"{more or f'state: {folder}'}\n",
-        )
-        command = [f"{world.BIN}/sluiced", "--config", config]
-        daemon = subprocess.Popen(
-            command if is_root() else as_ordinary(*command), env=self.environment,
-            stdin=subprocess.DEVNULL, stderr=subprocess.PIPE,
-        )  # fmt: skip
-        self.addCleanup(daemon.communicate)
-        self.addCleanup(daemon.kill)
-        self.wait_until(lambda: self.answers(), "sluiced does not listen")
-        return daemon
-
-    def answers(self):
-        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
-            try:
-                client.connect(SOCKET)
-                return True
-            except OSError:
-                return False
-
-    def wait_until(self, condition, message, seconds=10):
-        end = time.monotonic() + seconds
-        while not condition():
-            self.assertLess(time.monotonic(), end, message)
-            time.sleep(0.05)
-
+class SharedProxy(SharedCase):
     def without_policy(self, *command):
         return self.sluice("run", "--agent", "coder-1", "--", *command)
 

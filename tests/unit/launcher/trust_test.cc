@@ -25,7 +25,7 @@ class Trust : public ::testing::Test {
     std::string name = fs::temp_directory_path() / "sluice-trust-XXXXXX";
     ASSERT_NE(::mkdtemp(name.data()), nullptr);
     root_ = fs::canonical(name).string();
-    work_ = root_ + "/work";
+    work_ = root_ + "/project";
     policy_ = work_ + "/.sluice.yaml";
     fs::create_directory(work_);
   }
@@ -171,7 +171,7 @@ TEST_F(Trust, TakesNoDamagedRecord) {
                               "' is damaged\n"
                               "hint: review the workspace's policy and trust it again";
   std::string other_path = whole;
-  other_path.replace(other_path.find("/work/"), 6, "/mork/");
+  other_path.replace(other_path.find("/project/"), 9, "/another/");
   std::string other_length = whole;
   other_length.replace(80, 2, "99");
   for (const std::string& bytes :

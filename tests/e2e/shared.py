@@ -1,0 +1,65 @@
+"""A shared sluiced for the tests of a class: started as the test's identity, ended with the test."""
+
+import os
+import socket
+import subprocess
+import time
+
+import world
+from agent import Case, as_ordinary, is_root
+
+FOLDER = "/run/sluice"
+SOCKET = FOLDER + "/handover.sock"
+
+
+class SharedCase(Case):
+    admin_address = "''"
+
+    def setUp(self):
+        super().setUp()
+        os.makedirs(FOLDER, exist_ok=True)
+        self.own(FOLDER)
+        self.addCleanup(self.remove_sockets)
+        self.folder = os.path.dirname(self.policy_file)
+        self.audit = f"{self.folder}/shared.jsonl"
+
+    def remove_sockets(self):
+        for name in os.listdir(FOLDER):
+            if name.endswith(".sock"):
+                os.unlink(f"{FOLDER}/{name}")
+
+    def start_sluiced(self, more=""):
+        """`more`: further lines of the configuration."""
+        # Not *.yaml: the folder is a policy directory in some tests.
+        config = self.write(
+            f"{self.folder}/sluiced.conf",
+            f"policy: {self.policy_file}\n"
+            f"handover: {{socket: {SOCKET}}}\n"
+            f"admin: {{socket: {FOLDER}/admin.sock, address: {self.admin_address}}}\n"
+            f"audit: {{file: {self.audit}}}\n"
+            f"state: {self.folder}\n"
+            f"{more}\n",
+        )
+        command = [f"{world.BIN}/sluiced", "--config", config]
+        daemon = subprocess.Popen(
+            command if is_root() else as_ordinary(*command), env=self.environment,
+            stdin=subprocess.DEVNULL, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        self.addCleanup(daemon.communicate)
+        self.addCleanup(daemon.kill)
+        self.wait_until(self.answers, "sluiced does not listen")
+        return daemon
+
+    def answers(self):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
+            try:
+                client.connect(SOCKET)
+                return True
+            except OSError:
+                return False
+
+    def wait_until(self, condition, message, seconds=10):
+        end = time.monotonic() + seconds
+        while not condition():
+            self.assertLess(time.monotonic(), end, message)
+            time.sleep(0.05)
