@@ -5,8 +5,6 @@
 namespace sluice::allowlists {
 namespace {
 
-constexpr std::int64_t set_memory = std::int64_t{64} * 1024 * 1024;
-
 bool is_default_port(std::uint16_t port) { return port == 80 || port == 443; }
 
 }  // namespace
@@ -25,7 +23,7 @@ bool RegexIndex::Entry::has_port(std::uint16_t port) const noexcept {
   return std::find(ports.begin(), ports.end(), port) != ports.end();
 }
 
-RegexIndex::RegexIndex(std::span<const Rule> rules) {
+RegexIndex::RegexIndex(std::span<const Rule> rules, std::int64_t set_memory) {
   RE2::Options options = regex_options();
   for (const Rule& rule : rules) {
     if (rule.scope != Scope::regex) continue;
@@ -53,7 +51,8 @@ void RegexIndex::match(std::string_view name, std::vector<int>& found) const {
     std::sort(found.begin(), found.end());
     return;
   }
-  // The set's automaton ran out of memory: a rule that denies must still be found.
+  // The set did not fit into its memory (RE2 2022 says so when it compiles, its interface allows it
+  // later too): a rule that denies must still be found.
   found.clear();
   for (std::size_t i = 0; i < rules_.size(); ++i) {
     if (RE2::FullMatch(name, *rules_[i].alone)) found.push_back(static_cast<int>(i));

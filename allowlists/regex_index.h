@@ -26,7 +26,10 @@ RE2::Options regex_options();
 
 class RegexIndex {
  public:
-  explicit RegexIndex(std::span<const Rule> rules);
+  // `set_memory`: bytes for the automaton of all regexes together. Where it does not suffice they
+  // are asked one after the other, with the same answer.
+  explicit RegexIndex(std::span<const Rule> rules,
+                      std::int64_t set_memory = std::int64_t{64} * 1024 * 1024);
 
   // All regexes that match are one level: their ports united, deny first.
   Outcome find(std::string_view name, std::uint16_t port) const noexcept;
