@@ -27,7 +27,10 @@ def steady(text):
 
 
 def in_order(command, text):
-    """What is said of a run comes from the agent and from the supervisor, whoever is first."""
+    """What is said of a run comes from several processes, whichever is first.
+
+    curl writes its errors character by character, so that they would mix with sluice's lines: the
+    document keeps it silent."""
     lines = steady(text).split("\n")
     return sorted(lines) if command.startswith("sluice run") else lines
 
