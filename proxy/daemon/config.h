@@ -8,6 +8,8 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <variant>
 #include <vector>
 
 #include "base/error.h"
@@ -48,10 +50,56 @@ struct Config {
     std::chrono::milliseconds drain{30'000};
   } timeouts;
   struct Limits {
-    unsigned connections_per_agent = 0;  // 0: an eighth of the descriptor limit, at most 4096
+    unsigned connections_per_agent = 0;   // 0: an eighth of the descriptor limit, at most 4096
     std::uint64_t header_bytes = 65'536;  // of one request head
     unsigned headers = 128;               // fields in it
   } limits;
+  // Explicit listeners, for containers that cannot hand over sockets. Each speaks HTTP, CONNECT and
+  // SOCKS5.
+  struct Listener {
+    Endpoint address;
+    struct Tls {
+      std::string cert;       // PEM chain, the server's own first
+      std::string key;        // PEM
+      std::string client_ca;  // PEM; "": clients need no certificate
+    };
+    std::optional<Tls> tls;
+    // Who arrives here, one of:
+    struct Fixed {
+      std::string agent;
+    };
+    struct BySource {
+      std::vector<std::pair<Cidr, std::string>> agents;  // the longest prefix decides
+    };
+    struct ByPassword {
+      std::vector<std::pair<std::string, std::string>> users;  // agent, crypt(5) hash
+    };
+    // The agent is the certificate's first DNS name, or else its common name.
+    struct ByCertificate {};
+    std::variant<Fixed, BySource, ByPassword, ByCertificate> who;
+  };
+  std::vector<Listener> listen;
+  // A proxy through which everything goes out, asked by CONNECT.
+  struct UpstreamProxy {
+    std::string host;  // a canonical name or an address
+    std::uint16_t port = 0;
+    std::string credentials_file;      // "user:password" in one line; "": none
+    struct Except {                    // goes out directly
+      std::vector<std::string> hosts;  // "example.com", ".example.com", "*.example.com"
+      std::vector<Cidr> ranges;        // of literal and of resolved addresses
+    } except;
+    enum class Send : std::uint8_t { address, name };
+    Send send = Send::address;
+  };
+  std::optional<UpstreamProxy> upstream_proxy;
+  // How connections of some agents leave the machine; the first entry that fits decides.
+  struct Egress {
+    std::vector<std::string> agents;     // names, or globs with `*` only
+    std::optional<IpAddress> source_v4;  // bound before connect(2)
+    std::optional<IpAddress> source_v6;  // with only one of both, the other family is not dialled
+    std::optional<std::uint32_t> mark;   // SO_MARK (socket(7)); needs CAP_NET_ADMIN
+  };
+  std::vector<Egress> egress;
   std::string state = "/var/lib/sluice";  // a directory, for what outlives a restart
   struct Audit {
     bool to_stdout = false;
