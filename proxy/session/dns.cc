@@ -37,6 +37,30 @@ std::string answer_allowed(Agent& agent, const std::string& name, const wire::Dn
   return wire::dns_addresses(query, std::span(&address, 1), answer_ttl, transport);
 }
 
+// "_https._tcp.example.com" -> "example.com" (RFC 8552): the host a service question is about.
+// Nothing for other names.
+std::optional<allowlists::Host> service_host(const allowlists::Host& asked) {
+  std::string_view rest = asked.name();
+  while (rest.starts_with('_')) {
+    const std::size_t dot = rest.find('.');
+    if (dot == std::string_view::npos) return std::nullopt;
+    rest.remove_prefix(dot + 1);
+  }
+  if (rest.size() == asked.name().size()) return std::nullopt;
+  auto host = allowlists::Host::parse(rest);
+  if (!host || !host->is_name()) return std::nullopt;
+  return std::move(*host);
+}
+
+// Programs ask for services of a host they may reach (SRV, HTTPS, TXT): there are none, and that is
+// no denial worth a line and a sentence.
+bool asks_service_of_allowed(const Gate& gate, const allowlists::Host& asked,
+                             const wire::DnsQuery& query) {
+  if (query.type == wire::dns_type_a || query.type == wire::dns_type_aaaa) return false;
+  const auto host = service_host(asked);
+  return host && gate.ask_name(*host);
+}
+
 // One datagram with the addresses it came from and was sent to.
 struct Datagram {
   std::array<std::uint8_t, 4096> bytes;
@@ -110,6 +134,10 @@ std::string answer_dns(Worker& worker, const std::shared_ptr<Agent>& agent,
         transport);
   }
   Visit visit = gate.ask_name(*host);
+  if (visit.reason() == Reason::not_listed && asks_service_of_allowed(gate, *host, *query)) {
+    agent->metrics->dns(DnsOutcome::no_data);
+    return wire::dns_no_data(*query, transport);
+  }
   if (!visit) return wire::dns_refusal(*query, gate.refuse(visit), transport);
   return answer_allowed(*agent, host->name(), *query, transport);
 }

@@ -10,6 +10,7 @@ import base64
 import hashlib
 import http.server
 import json
+import os
 import socket
 import socketserver
 import ssl
@@ -143,6 +144,9 @@ class Pages(http.server.BaseHTTPRequestHandler):
         if self.path.startswith("/bytes/"):
             self._send_many(int(self.path[7:]))
             return
+        if self.path.startswith("/site/"):
+            self._send_file(self.path.partition("?")[0])
+            return
         if self.path == "/websocket" and self.headers.get("Upgrade") == "websocket":
             self._speak_websocket()
             return
@@ -172,6 +176,19 @@ class Pages(http.server.BaseHTTPRequestHandler):
         while count > 0:
             self.wfile.write(piece[:count])
             count -= len(piece)
+
+    def _send_file(self, path):
+        """A file that a test put into the world's directory, below site/."""
+        try:
+            with open(f"/mnt{os.path.normpath(path)}", "rb") as file:
+                body = file.read()
+        except OSError:
+            self.send_error(404)
+            return
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
 
     def _speak_websocket(self):
         """RFC 6455: accepts, echoes short text frames, ends with the client's close frame."""

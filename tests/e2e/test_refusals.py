@@ -114,6 +114,18 @@ class WhatIsNotAllowed(Case):
         self.assertEqual(run.out.count("status: NOERROR"), 2, run)
         self.assertEqual(run.out.count("ANSWER: 0"), 2, run)
 
+    def test_a_service_of_an_allowed_host_is_unknown_and_no_denial(self):
+        """apt asks for SRV before each download, browsers for HTTPS; an address is another matter."""
+        ask = "dig +time=2 +tries=1"
+        run = self.shell(
+            f"{ask} _https._tcp.allowed.test SRV; {ask} _8443._https.allowed.test TYPE65; "
+            f"{ask} _http._tcp.other.test SRV; {ask} _https._tcp.allowed.test A"
+        )
+        self.assertEqual(run.out.count("status: NOERROR"), 2, run)
+        self.assertEqual(run.out.count("status: NXDOMAIN"), 2, run)
+        self.assertIn("blocked 2 (not_listed 2)", run.err)
+        self.assertEqual(self.outside.questions(), [])
+
     def test_no_question_of_the_agent_travels_upstream(self):
         """DNS is no way out: labels under an allowed wildcard, TXT, any server, any transport."""
         secret = base64.b32encode(os.urandom(20)).decode().lower()
