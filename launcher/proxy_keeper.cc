@@ -10,11 +10,13 @@
 #include <cerrno>
 
 #include "base/text.h"
+#include "netns/remake.h"
 
 namespace sluice::launcher {
 namespace {
 
 constexpr std::chrono::milliseconds retry_pause{250};
+constexpr std::chrono::milliseconds slow_retry_pause{1000};
 constexpr std::chrono::seconds retry_time{30};
 constexpr std::size_t longest_log_line = 1024;
 constexpr int polite_end_ms = 1000;
@@ -145,19 +147,45 @@ void ProxyKeeper::give_up(std::string why, std::vector<Event>& events) {
                          why)});
 }
 
+// The agent's connections wait no longer; a sluiced that comes back gets new listeners.
+void ProxyKeeper::stand_down(const std::string& why, Clock::time_point now,
+                             std::vector<Event>& events) {
+  auto kept = netns::namespace_of(listeners_.front().get());
+  if (!kept) return give_up(why, events);
+  namespace_ = std::move(*kept);
+  close_listeners(listeners_);
+  retry_at_ = now + slow_retry_pause;
+  events.emplace_back(Notice{fmt::format(
+      "{}: the agent's network is closed, every connection is refused until sluiced is back",
+      why)});
+}
+
+Result<void> ProxyKeeper::remake_listeners() {
+  if (!namespace_) return {};
+  auto sockets = netns::open_listeners_in(namespace_.get());
+  if (!sockets) return Failure(sockets.error());
+  for (netns::RoleSocket& socket : *sockets) {
+    listeners_[static_cast<std::size_t>(socket.role)] = std::move(socket.fd);
+  }
+  namespace_.reset();
+  return {};
+}
+
 std::vector<ProxyKeeper::Event> ProxyKeeper::tick(Clock::time_point now) {
   std::vector<Event> events;
   if (!retry_at_ || now < *retry_at_) return events;
-  retry_at_ = now + retry_pause;
+  retry_at_ = now + (namespace_ ? slow_retry_pause : retry_pause);
   auto opened = open();
+  if (opened) opened = remake_listeners();
   if (opened) opened = link_.register_over(std::move(waiting_), listeners_);
   if (opened) {
     retry_at_.reset();
     events.emplace_back(Notice{"sluiced is back"});
-  } else if (now >= retry_until_) {
-    link_.disconnect();
-    give_up(opened.error().what, events);
+    return events;
   }
+  link_.disconnect();
+  waiting_.reset();
+  if (!namespace_ && now >= retry_until_) stand_down(opened.error().what, now, events);
   return events;
 }
 

@@ -81,15 +81,17 @@ class ProxyKeeper {
  private:
   void replace(const Gone& gone, Clock::time_point now, std::vector<Event>& events);
   void restart(Clock::time_point now, std::vector<Event>& events);
-  void await_shared(Clock::time_point now, std::vector<Event>& events);
   void give_up(std::string why, std::vector<Event>& events);
+  void stand_down(const std::string& why, Clock::time_point now, std::vector<Event>& events);
+  Result<void> remake_listeners();
   void end_process();
 
   ProxyChoice choice_;
   ProxyLink link_;
   DeathLimit deaths_;
   Listeners listeners_;
-  Fd waiting_;  // connected, but nothing to register yet
+  Fd namespace_;  // of listeners that were closed, to make new ones when sluiced is back
+  Fd waiting_;    // connected, but nothing to register yet
   Fd log_;
   std::string log_line_;
   pid_t pid_ = -1;

@@ -23,8 +23,8 @@ constexpr std::array<std::string_view, 2> direction_names = {"up", "down"};
 constexpr std::array<std::string_view, dns_outcome_count> dns_outcome_names = {
     "answered", "no_data", "refused", "malformed", "exhausted"};
 constexpr std::array<std::string_view, tunnel_end_count> tunnel_end_names = {
-    "closed", "agent_reset", "origin_reset", "idle",    "policy_changed",
-    "budget", "agent_gone",  "drain",        "internal"};
+    "closed",         "agent_reset", "origin_reset", "idle",  "lifetime",
+    "policy_changed", "budget",      "agent_gone",   "drain", "internal"};
 constexpr std::string_view other_name = "other";
 
 template <class Enum>

@@ -41,6 +41,7 @@ enum class TunnelEnd : std::uint8_t {
   agent_reset,     // the agent's side broke it off
   origin_reset,    // the origin's side broke it off
   idle,            // no byte for timeouts.idle
+  lifetime,        // it was open for timeouts.lifetime
   policy_changed,  // a reload no longer allows it
   budget,          // a byte budget was used up
   agent_gone,      // the agent was unregistered

@@ -63,7 +63,13 @@ struct Names {
 // {"v":1,"op":"unregister"}: closes the listeners, ends the agent's tunnels, answers with totals.
 struct Unregister {};
 
-using Request = std::variant<Register, Names, Unregister>;
+// {"v":1,"op":"take_over","format":1}: a new sluiced asks for everything that the old one has; what
+// follows on the connection is in netns/take_over.h.
+struct TakeOver {
+  std::uint64_t format = 1;
+};
+
+using Request = std::variant<Register, Names, Unregister, TakeOver>;
 
 // -- what sluiced says
 // -----------------------------------------------------------------------------------

@@ -1,10 +1,12 @@
 #include "proxy/wheel.h"
 
+#include <algorithm>
+
 namespace sluice::proxy {
 
 void Deadline::arm(Clock::duration after) noexcept {
   expired_ = false;
-  due_ = wheel_.now() + after + Wheel::tick;
+  due_ = std::min(wheel_.now() + after + Wheel::tick, end_);
   if (!is_linked()) wheel_.armed_.push_back(*this);
 }
 
@@ -24,6 +26,7 @@ void Wheel::turn() noexcept {
   for (Deadline& deadline : armed_) {
     if (deadline.due_ <= now_) deadline.fire();
   }
+  if (each_turn_) each_turn_();
 }
 
 Task<void> Wheel::run() {

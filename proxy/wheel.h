@@ -3,6 +3,8 @@
 #pragma once
 
 #include <boost/intrusive/list.hpp>
+#include <functional>
+#include <utility>
 
 #include "proxy/net.h"
 
@@ -28,6 +30,12 @@ class Deadline : public boost::intrusive::list_base_hook<
   void disarm() noexcept;
   bool expired() const noexcept { return expired_; }
 
+  // However it is armed from now on, it does not let anything wait beyond `end`.
+  void never_beyond(Clock::time_point end) noexcept { end_ = end; }
+  Clock::time_point end() const noexcept { return end_; }
+  // Whether that end has come, armed or not.
+  bool is_beyond() const noexcept;
+
  private:
   friend class Wheel;
   void fire() noexcept;
@@ -36,6 +44,7 @@ class Deadline : public boost::intrusive::list_base_hook<
   Socket* first_;
   Socket* second_ = nullptr;
   Clock::time_point due_;
+  Clock::time_point end_ = Clock::time_point::max();
   bool expired_ = false;
 };
 
@@ -48,6 +57,8 @@ class Wheel {
   Task<void> run();
   // The time of the last tick: what a deadline counts from, without asking the clock.
   Clock::time_point now() const noexcept { return now_; }
+  // Called at every tick; one for all that its owner keeps.
+  void at_each_turn(std::function<void()> call) { each_turn_ = std::move(call); }
 
  private:
   friend class Deadline;
@@ -57,6 +68,9 @@ class Wheel {
   Timer timer_;
   Clock::time_point now_ = Clock::now();
   List armed_;
+  std::function<void()> each_turn_;
 };
+
+inline bool Deadline::is_beyond() const noexcept { return wheel_.now() >= end_; }
 
 }  // namespace sluice::proxy

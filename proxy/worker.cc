@@ -1,5 +1,6 @@
 #include "proxy/worker.h"
 
+#include <algorithm>
 #include <boost/asio/post.hpp>
 
 #include "proxy/session/session.h"
@@ -10,9 +11,18 @@ namespace {
 // About a millisecond: each costs two decisions and a question to the kernel's routes.
 constexpr int sessions_at_once = 256;
 
+// An agent's share of the descriptors is an eighth: what only waits takes less than that.
+OriginPool::Bounds kept_origins(const Shared& shared) {
+  OriginPool::Bounds bounds;
+  const std::size_t share = shared.limits.connections_per_agent / 4;
+  if (share > 0) bounds.all = std::min(bounds.all, share);
+  return bounds;
+}
+
 }  // namespace
 
-Worker::Worker(Shared& all) : shared(all), sessions(std::make_unique<Sessions>()) {}
+Worker::Worker(Shared& all)
+    : shared(all), origins(wheel, kept_origins(all)), sessions(std::make_unique<Sessions>()) {}
 Worker::~Worker() = default;
 
 Result<std::unique_ptr<Worker>> Worker::create(Shared& shared,
@@ -24,7 +34,8 @@ Result<std::unique_ptr<Worker>> Worker::create(Shared& shared,
   auto routes = RouteQuery::open();
   if (!routes) return Failure(routes.error());
   worker->routes_.emplace(std::move(*routes));
-  worker->dialer.emplace(worker->io, *worker->resolver_, *worker->routes_, shared.own_listeners);
+  worker->dialer.emplace(worker->io, *worker->resolver_, *worker->routes_,
+                         Dialer::Terms{shared.own_listeners, shared.way_out});
   return worker;
 }
 
@@ -32,10 +43,14 @@ void Worker::break_off(const Agent* agent) noexcept {
   for (Session& session : *sessions) {
     if (agent == nullptr || session.agent.get() == agent) session.break_off();
   }
+  origins.drop(agent);
 }
 
 void Worker::review_sessions() {
   ++reviews_begun;
+  origins.review([this](const std::shared_ptr<Agent>& agent, const Connected& kept) {
+    return Gate(*this, agent).may_keep(kept.target, kept.address);
+  });
   if (std::exchange(reviewing_, true)) return;
   review_some();
 }

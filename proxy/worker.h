@@ -11,6 +11,7 @@
 #include "proxy/daemon/config.h"
 #include "proxy/egress/dialer.h"
 #include "proxy/net.h"
+#include "proxy/session/origin_pool.h"
 #include "proxy/wheel.h"
 #include "proxy/wire/field.h"
 
@@ -27,6 +28,7 @@ struct Shared {
   std::string loop_token;  // of this run of sluiced: marks our Via, begins the names of sessions
   metrics::Registry& registry;
   metrics::AuditLog* audit = nullptr;  // set before the first thread starts
+  WayOut way_out{};
 };
 
 // What a request head may be.
@@ -41,18 +43,20 @@ class Worker {
                                                 std::shared_ptr<const ResolverSettings> settings);
   ~Worker();
 
-  // Breaks off every session of `agent` (null: of all agents) on this thread. They end by
-  // themselves.
+  // Breaks off every session of `agent` (null: of all agents) on this thread, which end by
+  // themselves, and closes the idle connections kept for it.
   void break_off(const Agent* agent) noexcept;
 
   // Agents of this thread have another policy: judges what each session carries again, a few
-  // sessions at a time, so that nobody waits for it. A call during such a round begins it anew.
+  // sessions at a time, so that nobody waits for it, and closes the idle connections that it does
+  // not allow. A call during such a round begins it anew.
   void review_sessions();
 
   Shared& shared;
   asio::io_context io{1};
   Wheel wheel{io};
   std::optional<Dialer> dialer;
+  OriginPool origins;
 
   using Sessions = boost::intrusive::list<Session, boost::intrusive::constant_time_size<false>>;
   std::unique_ptr<Sessions> sessions;

@@ -9,10 +9,10 @@ MAY_INCLUDE = {
     "allowlists": {"base"},
     "metrics": {"base"},
     "netns": {"base"},
-    "proxy": {"base", "allowlists", "metrics"},  # and netns/handover.h
+    "proxy": {"base", "allowlists", "metrics"},  # and netns/handover.h, netns/take_over.h
     "launcher": {"base", "allowlists", "netns"},
 }
-EXCEPTIONS = {("proxy", "netns/handover.h")}
+EXCEPTIONS = {("proxy", "netns/handover.h"), ("proxy", "netns/take_over.h")}
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.MULTILINE)
 
 

@@ -16,10 +16,13 @@ MAY = {
     "connect": {
         "asio.cc.o": "Asio itself: whoever starts a connect through it is listed below",
         "resolver.cc.o": "the resolver's door to the configured name servers",
-        "unix_socket.cc.o": "asks whether another sluiced answers at a Unix socket",
+        "unix_socket.cc.o": "asks another sluiced at a Unix socket",
         "network.cc.o": "the namespace's self-check, inside an agent's namespace; not called by sluiced",
     },
-    "sendto": {"asio.cc.o": "Asio itself; sluiced starts no datagram through it"},
+    "sendto": {
+        "asio.cc.o": "Asio itself; sluiced starts no datagram through it",
+        "notify.cc.o": "tells the service manager, over a Unix socket",
+    },
     "sendmsg": {
         "asio.cc.o": "writes to connected sockets",
         "dns.cc.o": "answers an agent's DNS question, into the agent's namespace",
@@ -27,13 +30,13 @@ MAY = {
     },
     "sendmmsg": {},
     "getaddrinfo": {"asio.cc.o": "Asio's resolver, which nobody uses"},
-    "reactive_socket_service_base::start_connect_op": {"dialer.cc.o": "the one dialer"},
+    "reactive_socket_service_base::start_connect_op": {"race.cc.o": "the one dialer's attempts"},
     "reactive_socket_service_base::start_send_op": {
         name: "writes to a connection that the dialer or an accept made"
-        for name in ("session.cc.o", "relay.cc.o", "exchange.cc.o")
+        for name in ("tls_pumps.cc.o", "session.cc.o", "relay.cc.o", "exchange.cc.o", "upstream.cc.o")
     },
 }
-ALWAYS = {"connect": "resolver.cc.o", "reactive_socket_service_base::start_connect_op": "dialer.cc.o"}
+ALWAYS = {"connect": "resolver.cc.o", "reactive_socket_service_base::start_connect_op": "race.cc.o"}
 
 
 def references(archives):

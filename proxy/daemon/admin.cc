@@ -24,7 +24,6 @@ using namespace std::chrono_literals;
 using Descriptor = Token::as_default_on_t<asio::posix::basic_stream_descriptor<Executor>>;
 
 constexpr auto request_deadline = 5s;
-constexpr auto accept_pause = 100ms;
 constexpr int most_at_once = 64;
 constexpr std::string_view metrics_type = "text/plain; version=0.0.4; charset=utf-8";
 
@@ -59,9 +58,20 @@ Task<void> converse(Descriptor& connection, const AdminPages& pages) {
   }
 }
 
+// One of most_at_once, also when what it is for ends by an exception.
+class Seat {
+ public:
+  explicit Seat(std::shared_ptr<int> taken) : taken_(std::move(taken)) { ++*taken_; }
+  ~Seat() { --*taken_; }
+  Seat(const Seat&) = delete;
+  Seat& operator=(const Seat&) = delete;
+
+ private:
+  std::shared_ptr<int> taken_;
+};
+
 Task<void> serve_one(asio::io_context& io, std::shared_ptr<const AdminPages> pages, Fd socket,
-                     std::shared_ptr<int> open) {
-  ++*open;
+                     [[maybe_unused]] std::unique_ptr<const Seat> seat) {
   Descriptor connection(io);
   ErrorCode error;
   connection.assign(socket.get(), error);
@@ -70,7 +80,6 @@ Task<void> serve_one(asio::io_context& io, std::shared_ptr<const AdminPages> pag
     Timer timer(io, request_deadline);
     co_await (converse(connection, *pages) || timer.async_wait());
   }
-  --*open;
 }
 
 }  // namespace
@@ -95,30 +104,15 @@ std::string admin_response(std::string_view method, std::string_view target,
   return response("404 Not Found", "text/plain", known, with_body);
 }
 
-Task<void> serve_admin(asio::io_context& io, AdminPages its_pages, Fd listener) {
+Task<void> serve_admin(asio::io_context& io, AdminPages its_pages, Entrance& entrance) {
   const auto pages = std::make_shared<const AdminPages>(std::move(its_pages));
-  Descriptor readable(io);
-  ErrorCode error;
-  readable.assign(listener.get(), error);
-  if (error) co_return;
-  (void)listener.release();
-  const auto open = std::make_shared<int>(0);
-  Timer pause(io);
-  for (;;) {
-    const auto [waiting] = co_await readable.async_wait(Descriptor::wait_read);
-    if (waiting) co_return;
-    Fd connection;
-    if (*open < most_at_once) {
-      connection.reset(
-          ::accept4(readable.native_handle(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
-    }
-    if (connection) {
-      spawn(io, serve_one(io, pages, std::move(connection), open));
-      continue;
-    }
-    pause.expires_after(accept_pause);
-    co_await pause.async_wait();
-  }
+  const auto taken = std::make_shared<int>(0);
+  Entrance::Guests guests;
+  guests.have_room = [taken] { return *taken < most_at_once; };
+  guests.take = [&io, pages, taken](Fd guest) {
+    spawn(io, serve_one(io, pages, std::move(guest), std::make_unique<const Seat>(taken)));
+  };
+  co_await entrance.serve(std::move(guests));
 }
 
 Result<Fd> listen_admin(const IpAddress& address, std::uint16_t port) {

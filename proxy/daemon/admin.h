@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "metrics/registry.h"
+#include "proxy/daemon/entrance.h"
 #include "proxy/net.h"
 
 namespace sluice::proxy {
@@ -25,7 +26,7 @@ std::string admin_response(std::string_view method, std::string_view target,
                            const AdminPages& pages);
 
 // Serves a listening stream socket (Unix or TCP), one request a connection, at most 64 at a time.
-Task<void> serve_admin(asio::io_context& io, AdminPages pages, Fd listener);
+Task<void> serve_admin(asio::io_context& io, AdminPages pages, Entrance& entrance);
 
 // A listening TCP socket for it.
 Result<Fd> listen_admin(const IpAddress& address, std::uint16_t port);

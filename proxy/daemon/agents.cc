@@ -9,6 +9,7 @@
 #include <boost/asio/post.hpp>
 
 #include "base/text.h"
+#include "netns/take_over.h"
 #include "proxy/daemon/spawn.h"
 #include "proxy/session/dns.h"
 #include "proxy/session/session.h"
@@ -26,6 +27,8 @@ struct Registration::Thread {
     for (const auto& acceptor : acceptors) acceptor->close(ignored);
     if (dns) dns->close(ignored);
   }
+
+  std::vector<netns::Role> roles;  // in the order of acceptors
 };
 
 namespace {
@@ -42,6 +45,23 @@ bool is_closed(const ErrorCode& error) {
   return error == asio::error::operation_aborted || error == asio::error::bad_descriptor;
 }
 
+// A connection inherits SO_LINGER from its listener, whose open file is the peer's as well, and
+// with it close(2) waits even where nothing else does (socket(7)). O_NONBLOCK cannot be kept in the
+// same way: a peer that takes it away from under a listener can make accept(2) wait where another
+// thread was faster. Only root and sluiced's own user can be such a peer, and they could as well
+// end it.
+void forget_inherited(Socket& socket) noexcept {
+  constexpr linger none{};
+  ::setsockopt(socket.native_handle(), SOL_SOCKET, SO_LINGER, &none, sizeof none);
+}
+
+void begin(Worker& worker, const std::shared_ptr<Agent>& agent, Socket socket,
+           netns::Role role) noexcept try {
+  spawn(worker.io, serve(worker, agent, std::move(socket), role));
+} catch (const std::bad_alloc&) {
+  // This connection is closed; the listener stays.
+}
+
 Task<void> accept_all(Worker& worker, std::shared_ptr<Agent> agent,
                       std::shared_ptr<Acceptor> acceptor, netns::Role role) {
   Timer pause(worker.io);
@@ -49,15 +69,18 @@ Task<void> accept_all(Worker& worker, std::shared_ptr<Agent> agent,
   while (acceptor->is_open()) {
     auto [error, socket] = co_await acceptor->async_accept();
     if (!error) {
+      forget_inherited(socket);
       while (most > 0 && agent->sessions >= most && acceptor->is_open()) {
         pause.expires_after(full_pause);
         co_await pause.async_wait();
       }
-      spawn(worker.io, serve(worker, agent, std::move(socket), role));
+      begin(worker, agent, std::move(socket), role);
       continue;
     }
     if (is_closed(error)) co_return;
     if (error == asio::error::connection_aborted) continue;  // it went away while it waited
+    // Connections that nobody uses go first.
+    if (error == asio::error::no_descriptors && worker.origins.make_room()) continue;
     log::warning("cannot accept a connection of agent '{}': {}", agent->name, error.message());
     pause.expires_after(accept_pause);
     co_await pause.async_wait();
@@ -81,6 +104,7 @@ Result<void> open_in(Registration::Thread& thread, const netns::RoleSocket& sock
   } else {
     const bool v4 = socket.role == netns::Role::tproxy4 || socket.role == netns::Role::proxy;
     thread.acceptors.push_back(std::make_shared<Acceptor>(thread.worker.io));
+    thread.roles.push_back(socket.role);
     thread.acceptors.back()->assign(v4 ? Tcp::v4() : Tcp::v6(), copy->get(), error);
   }
   if (error)
@@ -90,14 +114,34 @@ Result<void> open_in(Registration::Thread& thread, const netns::RoleSocket& sock
 }
 
 void serve_in(const std::shared_ptr<Registration::Thread>& thread,
-              const std::shared_ptr<Agent>& agent, const std::vector<netns::Role>& roles) {
+              const std::shared_ptr<Agent>& agent) {
   Worker& worker = thread->worker;
-  auto acceptor = thread->acceptors.begin();
-  for (const netns::Role role : roles) {
-    if (role != netns::Role::dns_udp)
-      spawn(worker.io, accept_all(worker, agent, *acceptor++, role));
+  for (std::size_t i = 0; i < thread->acceptors.size(); ++i) {
+    spawn(worker.io, accept_all(worker, agent, thread->acceptors[i], thread->roles[i]));
   }
   if (thread->dns) spawn(worker.io, serve_dns_udp(worker, agent, thread->dns));
+}
+
+// Duplicates of what the threads serve; they are assigned and read on the control thread only.
+Result<std::vector<netns::RoleSocket>> duplicates(const Registration& registration) {
+  std::vector<netns::RoleSocket> sockets;
+  const auto add = [&](netns::Role role, int fd) -> Result<void> {
+    Fd copy(::fcntl(fd, F_DUPFD_CLOEXEC, 3));
+    if (!copy) return fail_errno(Errc::unavailable, "cannot duplicate a listener");
+    sockets.push_back({role, std::move(copy)});
+    return {};
+  };
+  for (const auto& thread : registration.threads) {
+    const bool first = thread == registration.threads.front();
+    for (std::size_t i = 0; first && i < thread->acceptors.size(); ++i) {
+      auto added = add(thread->roles[i], thread->acceptors[i]->native_handle());
+      if (!added) return Failure(added.error());
+    }
+    if (!thread->dns) continue;
+    auto added = add(netns::Role::dns_udp, thread->dns->native_handle());
+    if (!added) return Failure(added.error());
+  }
+  return sockets;
 }
 
 }  // namespace
@@ -106,10 +150,27 @@ Registration::Registration(std::shared_ptr<Agent> its_agent, std::uint64_t cooki
     : agent(std::move(its_agent)), netns_cookie(cookie) {}
 Registration::~Registration() = default;
 
+std::string Registration::id() const { return fmt::format("{}-{:x}", agent->name, netns_cookie); }
+
+netns::Totals Registration::counted() const {
+  const metrics::Totals here = agent->metrics->totals();
+  netns::Totals totals{
+      .allowed = here.allowed, .bytes_up = here.bytes_up, .bytes_down = here.bytes_down};
+  for (std::size_t i = 0; i < reason_count; ++i) {
+    const std::uint64_t count = here.denied[i] + here.dns_denied[i];
+    const std::string name(reason_name(static_cast<Reason>(i)));
+    if (count > 0) totals.denied[name] = count;
+    if (here.reported[i] > 0) totals.reported[name] = here.reported[i];
+  }
+  netns::add(totals, carried);
+  return totals;
+}
+
 void Agents::set_policy(std::shared_ptr<const allowlists::Policy> policy) {
   policy_ = std::move(policy);
   shared_.registry.set_policy_rules(policy_->rule_count());
   for (const auto& [name, registration] : live_) registration->agent->set_policy(policy_);
+  of_listeners_.set_policy(policy_);
   // After the last agent has it: who asks during a review asks the new one.
   for (const auto& worker : workers_) {
     asio::post(worker->io, [&worker = *worker] { worker.review_sessions(); });
@@ -170,24 +231,41 @@ Result<std::shared_ptr<Registration>> Agents::add(Application application) {
     return fail(Errc::bad_config, "the bindings contradict one another");
   }
   auto registration = std::make_shared<Registration>(agent, *cookie);
-  std::vector<netns::Role> roles;
-  for (const auto& socket : application.sockets) roles.push_back(socket.role);
+  if (auto opened = open(*registration, application.sockets); !opened) {
+    return Failure(opened.error());
+  }
+  if (!of_listeners_.reserve(application.name)) {
+    return fail(Errc::unavailable,
+                fmt::format("the agent name '{}' is taken", text::printable(application.name)),
+                "an explicit listener has an agent of that name; choose another one");
+  }
+  live_.emplace(application.name, registration);
+  return registration;
+}
+
+Result<void> Agents::open(Registration& registration,
+                          const std::vector<netns::RoleSocket>& sockets) {
+  std::vector<std::shared_ptr<Registration::Thread>> threads;
   // Questions of one agent are answered on one thread; connections on all.
-  const std::size_t dns_thread = *cookie % workers_.size();
+  const std::size_t dns_thread = registration.netns_cookie % workers_.size();
   for (std::size_t i = 0; i < workers_.size(); ++i) {
     auto thread = std::make_shared<Registration::Thread>(*workers_[i]);
-    for (const netns::RoleSocket& socket : application.sockets) {
+    for (const netns::RoleSocket& socket : sockets) {
       if (socket.role == netns::Role::dns_udp && i != dns_thread) continue;
       if (auto opened = open_in(*thread, socket); !opened) return Failure(opened.error());
     }
-    registration->threads.push_back(std::move(thread));
+    threads.push_back(std::move(thread));
   }
-  for (const auto& thread : registration->threads) {
-    asio::post(thread->worker.io, [thread, agent, roles] { serve_in(thread, agent, roles); });
+  registration.threads = std::move(threads);
+  return {};
+}
+
+void Agents::serve(const Registration& registration) {
+  for (const auto& thread : registration.threads) {
+    asio::post(thread->worker.io,
+               [thread, agent = registration.agent] { serve_in(thread, agent); });
   }
-  live_.emplace(application.name, registration);
-  log::info("agent '{}' is registered", application.name);
-  return registration;
+  log::info("agent '{}' is registered", registration.agent->name);
 }
 
 void Agents::remove(const Registration& registration) {
@@ -198,6 +276,7 @@ void Agents::remove(const Registration& registration) {
       thread->worker.break_off(agent.get());
     });
   }
+  of_listeners_.release(registration.agent->name);
   live_.erase(registration.agent->name);
   log::info("agent '{}' is gone", registration.agent->name);
 }
@@ -210,8 +289,54 @@ void Agents::close_listeners() {
   }
 }
 
+Result<void> Agents::rest() {
+  std::vector<std::vector<netns::RoleSocket>> sockets;
+  for (const auto& [name, registration] : live_) {
+    auto copies = duplicates(*registration);
+    if (!copies) return Failure(copies.error());
+    sockets.push_back(std::move(*copies));
+  }
+  auto copies = sockets.begin();
+  for (const auto& [name, registration] : live_) {
+    registration->resting = std::move(*copies++);
+    for (const auto& thread : registration->threads) {
+      ++*closing_;
+      asio::post(thread->worker.io, [thread, closing = closing_] {
+        thread->close();
+        --*closing;
+      });
+    }
+  }
+  return {};
+}
+
+Result<void> Agents::go_on() {
+  for (const auto& [name, registration] : live_) {
+    registration->agent->names.thaw();
+    if (registration->resting.empty()) continue;
+    auto opened = open(*registration, registration->resting);
+    if (!opened) return Failure(opened.error());
+    registration->resting.clear();
+    serve(*registration);
+  }
+  return {};
+}
+
+void Agents::leave_to_another() {
+  for (const auto& [name, registration] : live_) {
+    registration->resting.clear();
+    registration->agent->lease.end();
+  }
+}
+
+void Agents::break_off(const std::shared_ptr<Agent>& agent) {
+  for (const auto& worker : workers_) {
+    asio::post(worker->io, [&worker = *worker, agent] { worker.break_off(agent.get()); });
+  }
+}
+
 int Agents::sessions() const noexcept {
-  int open = 0;
+  int open = of_listeners_.sessions();
   for (const auto& [name, registration] : live_) open += registration->agent->sessions;
   return open;
 }

@@ -19,44 +19,62 @@ constexpr std::size_t largest_file = std::size_t{64} * 1024 * 1024;
 
 }  // namespace
 
+Result<void> BudgetKeeper::load() {
+  const bool is_there = ::access(file_.c_str(), F_OK) == 0 || errno != ENOENT;
+  if (!is_there) return {};
+  const auto text = read_file(file_, largest_file);
+  if (!text) return Failure(text.error());
+  auto restored = allowances_.restore(*text, Allowance::Utc::now());
+  if (restored) return {};
+  Error error = restored.error();
+  error.what = fmt::format("'{}': {}", file_, error.what);
+  return Failure(std::move(error));
+}
+
 Result<std::unique_ptr<BudgetKeeper>> BudgetKeeper::start(Allowances& allowances, std::string file,
-                                                          std::chrono::milliseconds every) {
-  std::unique_ptr<BudgetKeeper> keeper(new BudgetKeeper(allowances, std::move(file)));
-  const bool is_there = ::access(keeper->file_.c_str(), F_OK) == 0 || errno != ENOENT;
-  if (is_there) {
-    const auto text = read_file(keeper->file_, largest_file);
-    if (!text) return Failure(text.error());
-    const auto restored = allowances.restore(*text, Allowance::Utc::now());
-    if (!restored) {
-      Error error = restored.error();
-      error.what = fmt::format("'{}': {}", keeper->file_, error.what);
-      return Failure(std::move(error));
-    }
+                                                          std::chrono::milliseconds every,
+                                                          Load load) {
+  std::unique_ptr<BudgetKeeper> keeper(new BudgetKeeper(allowances, std::move(file), every));
+  if (load == Load::yes) {
+    if (auto loaded = keeper->load(); !loaded) return Failure(loaded.error());
   }
   if (auto saved = keeper->save(); !saved) return Failure(saved.error());
-  keeper->thread_ = std::jthread(
-      [keeper = keeper.get(), every](const std::stop_token& stop) { keeper->keep(stop, every); });
+  keeper->go_on();
   return keeper;
+}
+
+void BudgetKeeper::go_on() {
+  if (thread_.joinable()) {
+    thread_.request_stop();
+    thread_.join();
+  }
+  ended_ = false;
+  thread_ = std::jthread([this](const std::stop_token& stop) { keep(stop); });
 }
 
 BudgetKeeper::~BudgetKeeper() {
   if (!thread_.joinable()) return;
   thread_.request_stop();
   thread_.join();
-  if (const auto saved = save(); !saved) log::error("{}", to_string(saved.error()));
 }
 
-void BudgetKeeper::keep(const std::stop_token& stop, std::chrono::milliseconds every) {
+void BudgetKeeper::save_or_tell() {
+  const auto saved = save();
+  if (!saved && !told_) log::error("{}", to_string(saved.error()));
+  told_ = !saved;
+}
+
+void BudgetKeeper::keep(const std::stop_token& stop) {
   sigset_t all;
   sigfillset(&all);
   ::pthread_sigmask(SIG_SETMASK, &all, nullptr);
   std::unique_lock lock(mutex_);
   while (!stop.stop_requested()) {
-    changed_.wait_for(lock, stop, every, [] { return false; });
-    const auto saved = save();
-    if (!saved && !told_) log::error("{}", to_string(saved.error()));
-    told_ = !saved;
+    changed_.wait_for(lock, stop, every_, [] { return false; });
+    save_or_tell();
   }
+  save_or_tell();  // the stop may have come while the last time was under way
+  ended_ = true;
 }
 
 Result<void> BudgetKeeper::save() {
@@ -70,6 +88,11 @@ Result<void> BudgetKeeper::save() {
                       "directory, or change 'state'");
   }
   if (auto written = write_all(fd.get(), next, text); !written) return Failure(written.error());
+  // Or a crash of the machine could leave an empty file under the name (rename(2) is journalled
+  // before the data).
+  if (::fsync(fd.get()) != 0) {
+    return fail_errno(Errc::unavailable, fmt::format("cannot write '{}'", next));
+  }
   if (::rename(next.c_str(), file_.c_str()) != 0) {
     return fail_errno(Errc::unavailable, fmt::format("cannot replace '{}'", file_));
   }

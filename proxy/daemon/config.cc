@@ -34,6 +34,7 @@ class Reader : ConfigReader {
   Fields fields_of_limits();
   void threads(const Node& node);
   void header_bytes(const Node& node);
+  void lifetime(const Node& node);
   void mode(const Node& node);
   void address(const Node& node);
   void servers(const Node& node);
@@ -54,6 +55,7 @@ tl::expected<Config, Errors> Reader::read(std::string_view text) {
     error(exception.mark, fmt::format("not YAML: {}", exception.msg),
           "see https://yaml.org/spec/1.2");
   }
+  config_.warnings = take_warnings();
   Errors errors = take_errors();
   if (errors.empty()) return std::move(config_);
   return tl::unexpected(std::move(errors));
@@ -107,6 +109,7 @@ Reader::Fields Reader::fields_of_timeouts() {
           {"headers", [&](const Node& node) { duration(node, timeouts.headers); }},
           {"connect", [&](const Node& node) { duration(node, timeouts.connect); }},
           {"idle", [&](const Node& node) { duration(node, timeouts.idle); }},
+          {"lifetime", [&](const Node& node) { lifetime(node); }},
           {"drain", [&](const Node& node) { duration(node, timeouts.drain); }}};
 }
 
@@ -131,6 +134,15 @@ void Reader::threads(const Node& node) {
                  fmt::format("write 0 (one per core) to {}", max_threads));
   }
   config_.threads = static_cast<unsigned>(*number);
+}
+
+// 0 is none, where other durations cannot be 0.
+void Reader::lifetime(const Node& node) {
+  if (node.IsScalar() && node.Scalar() == "0") {
+    config_.timeouts.lifetime = milliseconds::zero();
+  } else {
+    duration(node, config_.timeouts.lifetime);
+  }
 }
 
 void Reader::header_bytes(const Node& node) {

@@ -47,6 +47,7 @@ struct Config {
     std::chrono::milliseconds headers{10'000};
     std::chrono::milliseconds connect{10'000};
     std::chrono::milliseconds idle{600'000};
+    std::chrono::milliseconds lifetime{0};  // of one connection or tunnel of an agent; 0: none
     std::chrono::milliseconds drain{30'000};
   } timeouts;
   struct Limits {
@@ -106,6 +107,7 @@ struct Config {
     std::string file = "/var/log/sluice/audit.jsonl";  // for !to_stdout
   } audit;
   log::Level log_level = log::Level::info;
+  std::vector<Error> warnings;  // what is obeyed, and an operator should know of
 };
 
 using Errors = std::vector<Error>;

@@ -18,6 +18,13 @@ namespace {
 // Parts of the documented file that this version refuses rather than ignores.
 constexpr std::array<std::string_view, 1> not_built = {"handover.peers"};
 
+Errors in_file_order(Errors errors) {
+  std::stable_sort(errors.begin(), errors.end(), [](const Error& a, const Error& b) {
+    return std::pair(a.where->line, a.where->column) < std::pair(b.where->line, b.where->column);
+  });
+  return errors;
+}
+
 }  // namespace
 
 std::optional<std::uint64_t> parse_number(std::string_view digits, int base) {
@@ -53,12 +60,13 @@ void ConfigReader::wrong(const Node& node, std::string_view what, std::string hi
   error(node.Mark(), fmt::format("'{}' {}", text::printable(node.Scalar()), what), std::move(hint));
 }
 
-Errors ConfigReader::take_errors() {
-  std::stable_sort(errors_.begin(), errors_.end(), [](const Error& a, const Error& b) {
-    return std::pair(a.where->line, a.where->column) < std::pair(b.where->line, b.where->column);
-  });
-  return std::exchange(errors_, {});
+void ConfigReader::warning(const YAML::Mark& place, std::string what, std::string hint) {
+  warnings_.push_back({Errc::bad_config, std::move(what), std::move(hint), mark(place)});
 }
+
+Errors ConfigReader::take_errors() { return in_file_order(std::exchange(errors_, {})); }
+
+Errors ConfigReader::take_warnings() { return in_file_order(std::exchange(warnings_, {})); }
 
 void ConfigReader::list(const Node& node, std::string_view expected, std::string hint,
                         const std::function<void(const Node&)>& read) {

@@ -57,8 +57,11 @@ class ConfigReader {
   void error(const YAML::Mark& place, std::string what, std::string hint);
   // "'VALUE' WHAT".
   void wrong(const Node& node, std::string_view what, std::string hint);
+  // What the file may say, and an operator should know of.
+  void warning(const YAML::Mark& place, std::string what, std::string hint);
   // All so far, in file order.
   Errors take_errors();
+  Errors take_warnings();
 
  private:
   void entry(const Node& key, const Node& value, std::string_view section, const Fields& fields);
@@ -69,6 +72,7 @@ class ConfigReader {
   const std::string file_;
   const std::filesystem::path folder_;
   Errors errors_;
+  Errors warnings_;
 };
 
 // The parts of the file that are read elsewhere than in config.cc.

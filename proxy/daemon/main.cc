@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <functional>
 #include <thread>
 
 #include "allowlists/amend.h"
@@ -23,6 +24,7 @@ constexpr std::size_t largest_system_file = std::size_t{4} * 1024 * 1024;
 struct Arguments {
   std::string config;
   bool check = false;
+  bool take_over = false;
   bool embedded = false;
   int handover_fd = -1;
   std::vector<std::string> policy_fds;  // "N:NAME"
@@ -135,18 +137,50 @@ Result<Fd> open_audit(const Config::Audit& audit) {
   return fd;
 }
 
+// The old one's socket of this kind and address, or else a new one.
+using Open = std::function<Result<Fd>()>;
+Result<Fd> inherited_or_new(ServerOrder& order, Inheritance::Kind kind, const std::string& address,
+                            const Open& open) {
+  if (order.inheritance) {
+    if (Fd taken = order.inheritance->socket(kind, address)) return taken;
+  }
+  return open();
+}
+
+Result<void> open_admin(const Config& config, ServerOrder& order) {
+  const Config::Admin& admin = config.admin;
+  auto socket = inherited_or_new(order, Inheritance::Kind::admin, admin.socket, [&] {
+    return listen_unix(admin.socket, SOCK_STREAM, admin.mode);
+  });
+  if (!socket) return Failure(socket.error());
+  order.admin_socket = std::move(*socket);
+  if (!admin.address) return {};
+  const auto& [address, port] = *admin.address;
+  auto listener = inherited_or_new(order, Inheritance::Kind::admin_address,
+                                   Inheritance::address_text(address, port),
+                                   [&] { return listen_admin(address, port); });
+  if (!listener) return Failure(listener.error());
+  order.admin_address = std::move(*listener);
+  order.own_listeners.emplace_back(to_asio(address), port);
+  return {};
+}
+
 Result<void> open_listeners(const Config& config, ServerOrder& order) {
-  auto handover = listen_for_peers(config.handover.socket);
-  if (!handover) return Failure(handover.error());
-  order.handover_listener = std::move(*handover);
-  auto admin = listen_unix(config.admin.socket, SOCK_STREAM, config.admin.mode);
-  if (!admin) return Failure(admin.error());
-  order.admin_socket = std::move(*admin);
-  if (config.admin.address) {
-    const auto& [address, port] = *config.admin.address;
-    auto listener = listen_admin(address, port);
-    if (!listener) return Failure(listener.error());
-    order.admin_address = std::move(*listener);
+  if (order.inheritance) {
+    order.handover_listener = order.inheritance->handover_socket();
+  } else {
+    auto handover = listen_for_peers(config.handover.socket);
+    if (!handover) return Failure(handover.error());
+    order.handover_listener = std::move(*handover);
+  }
+  if (auto opened = open_admin(config, order); !opened) return opened;
+  for (ReadyListener& listener : order.listeners) {
+    const auto& [address, port] = listener.config.address;
+    auto socket =
+        inherited_or_new(order, Inheritance::Kind::listen, Inheritance::address_text(address, port),
+                         [&] { return listen_on(listener.config.address); });
+    if (!socket) return Failure(socket.error());
+    listener.socket = std::move(*socket);
     order.own_listeners.emplace_back(to_asio(address), port);
   }
   return {};
@@ -158,7 +192,10 @@ int run_shared(const Arguments& arguments) {
   log::init("sluiced", config->log_level);
   auto edition = read_edition(config->policy);
   if (!edition) return complain(edition.error());
+  for (const Error& warning : config->warnings) log::warning("{}", to_string(warning));
   for (const Error& warning : edition->warnings) log::warning("{}", to_string(warning));
+  auto listeners = ready_listeners(config->listen);
+  if (!listeners) return complain(listeners.error());
   if (arguments.check) return 0;
   ServerOrder order{.threads = config->threads != 0
                                    ? config->threads
@@ -171,6 +208,17 @@ int run_shared(const Arguments& arguments) {
   auto audit = open_audit(config->audit);
   if (!audit) return complain(audit.error());
   order.audit = std::move(*audit);
+  Errors doubts;
+  auto way_out = WayOut::open(*config, doubts);
+  if (!way_out) return complain(way_out.error());
+  for (const Error& doubt : doubts) log::warning("{}", to_string(doubt));
+  order.way_out = std::move(*way_out);
+  order.listeners = std::move(*listeners);
+  if (arguments.take_over) {
+    auto inheritance = ask_to_take_over(config->handover.socket);
+    if (!inheritance) return complain(inheritance.error());
+    order.inheritance = std::move(*inheritance);
+  }
   if (auto opened = open_listeners(*config, order); !opened) return complain(opened.error());
   return run(std::move(order));
 }
@@ -182,6 +230,9 @@ int main(int argc, char** argv) {
   auto* config =
       app.add_option("--config", arguments.config, "configuration file of a shared sluiced");
   app.add_flag("--check", arguments.check, "validate the configuration and its policy, then exit")
+      ->needs(config);
+  app.add_flag("--take-over", arguments.take_over,
+               "serve in place of the sluiced that runs, which ends when its tunnels have")
       ->needs(config);
   auto* embedded =
       app.add_flag("--embedded", arguments.embedded, "for 'sluice run': serve one supervisor");

@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <boost/asio/basic_signal_set.hpp>
 #include <boost/asio/executor_work_guard.hpp>
@@ -12,7 +13,9 @@
 
 #include "proxy/daemon/admin.h"
 #include "proxy/daemon/budget_keeper.h"
+#include "proxy/daemon/hand_over.h"
 #include "proxy/daemon/handover_server.h"
+#include "proxy/daemon/notify.h"
 #include "proxy/daemon/policy_reload.h"
 #include "proxy/daemon/spawn.h"
 
@@ -49,7 +52,15 @@ class Server {
   Task<void> serve_supervisor();
   Task<void> heed_signals();
   Task<void> drain();
+  Result<void> inherit();
+  Task<void> hand_over(std::shared_ptr<const Fd> link);
+  Estate estate();
+  Task<void> retire(Successor& successor);
+  void leave_to_another();
+  Result<void> serve_all();
+  int open_connections() const;
   Result<void> watch_policy();
+  Result<void> serve_listeners();
   void keep_budgets();
   void take(Reloaded reloaded);
   void serve_admins();
@@ -61,10 +72,22 @@ class Server {
                  .limits = with_defaults(order_.limits),
                  .own_listeners = order_.own_listeners,
                  .loop_token = random_token(),
-                 .registry = registry_};
+                 .registry = registry_,
+                 .way_out = order_.way_out};
   // Outlives the workers: peers that are still connected go with worker 0 and say remove().
   std::optional<Agents> agents_;
+  std::optional<Peers> peers_;
+  std::optional<Predecessor> predecessor_;
   Workers workers_;
+  std::unique_ptr<SignalSet> signals_;
+  std::unique_ptr<Entrance> handover_;
+  std::unique_ptr<Entrance> admin_socket_;
+  std::unique_ptr<Entrance> admin_address_;
+  // What sluiced is about: it begins to end at most once.
+  enum class Stage : std::uint8_t { serving, handing_over, retired, draining };
+  Stage stage_ = Stage::serving;
+  bool end_asked_ = false;
+  std::unique_ptr<Listeners> listeners_;  // null: none are configured
   std::unique_ptr<metrics::AuditLog> audit_;
   LastReload last_reload_;
   std::unique_ptr<PolicyReload> reload_;
@@ -82,11 +105,12 @@ Result<void> Server::make_workers() {
 }
 
 Task<void> Server::serve_supervisor() {
-  co_await serve_peer(workers_[0]->io, *agents_, std::move(order_.handover_peer));
+  co_await peers_->serve(std::move(order_.handover_peer));
   stop();
 }
 
 void Server::take(Reloaded reloaded) {
+  if (stage_ == Stage::serving) notify("READY=1");
   last_reload_ = std::move(reloaded.outcome);
   registry_.policy_reloaded(metrics::Succeeded(last_reload_.ok), last_reload_.at);
   if (!reloaded.edition) return;
@@ -108,9 +132,19 @@ Result<void> Server::watch_policy() {
   return {};
 }
 
+Result<void> Server::serve_listeners() {
+  if (order_.listeners.empty()) return {};
+  auto listeners =
+      Listeners::create(workers_, agents_->of_listeners(), std::move(order_.listeners));
+  if (!listeners) return Failure(listeners.error());
+  listeners_ = std::move(*listeners);
+  return listeners_->serve();
+}
+
 // Without a place for it the limits still hold, until sluiced ends.
 void Server::keep_budgets() {
-  auto keeper = BudgetKeeper::start(agents_->allowances(), order_.budget_file, 5s);
+  const BudgetKeeper::Load load(!order_.inheritance.has_value());
+  auto keeper = BudgetKeeper::start(agents_->allowances(), order_.budget_file, 5s, load);
   if (keeper) {
     budgets_ = std::move(*keeper);
   } else {
@@ -118,31 +152,103 @@ void Server::keep_budgets() {
   }
 }
 
+int Server::open_connections() const {
+  return agents_->sessions() + (listeners_ ? listeners_->fronts() : 0);
+}
+
 // New connections are refused, tunnels get timeouts.drain to finish.
 Task<void> Server::drain() {
+  stage_ = Stage::draining;
+  notify("STOPPING=1");
   agents_->close_listeners();
+  if (listeners_) listeners_->close();
   Timer pause(workers_[0]->io);
   const Clock::time_point until = Clock::now() + shared_.timeouts.drain;
-  while (agents_->sessions() > 0 && Clock::now() < until) {
+  while (open_connections() > 0 && Clock::now() < until) {
     pause.expires_after(50ms);
     co_await pause.async_wait();
   }
   stop();
 }
 
+Estate Server::estate() {
+  Estate all{.io = workers_[0]->io,
+             .agents = *agents_,
+             .peers = *peers_,
+             .handover = *handover_,
+             .others = {{Estate::Kind::admin, admin_socket_->fd()}},
+             .listeners = listeners_.get(),
+             .budgets = budgets_.get()};
+  if (admin_address_) all.others.emplace_back(Estate::Kind::admin_address, admin_address_->fd());
+  return all;
+}
+
+// To whoever asked on `link`, which is of this user or root's.
+Task<void> Server::hand_over(std::shared_ptr<const Fd> link) {
+  if (stage_ != Stage::serving) {
+    const netns::Transfer refused(netns::Refused{"the running sluiced is ending already"});
+    (void)netns::send_packet(link->get(), netns::encode(refused));
+    co_return;
+  }
+  stage_ = Stage::handing_over;
+  log::info("another sluiced takes over");
+  Successor successor(link, *agents_);
+  auto handed = co_await successor.hand_over(estate());
+  if (!handed) {
+    log::warning("nothing was taken over, serving on: {}", handed.error().what);
+    stage_ = Stage::serving;
+    if (end_asked_) co_await drain();
+    co_return;
+  }
+  stage_ = Stage::retired;
+  leave_to_another();
+  co_await retire(successor);
+}
+
+// Every socket is the other's as well: closing ours changes nothing for whoever is connected.
+void Server::leave_to_another() {
+  peers_->leave_to_another();
+  agents_->leave_to_another();
+  if (listeners_) listeners_->close();
+  for (Entrance* entrance : {handover_.get(), admin_socket_.get(), admin_address_.get()}) {
+    if (entrance != nullptr) entrance->close();
+  }
+  log::info("another sluiced has taken over; {} connections are served to their end",
+            open_connections());
+}
+
+Task<void> Server::retire(Successor& successor) {
+  Timer pause(workers_[0]->io);
+  const Clock::time_point until = Clock::now() + shared_.timeouts.drain;
+  while (open_connections() > 0 && Clock::now() < until) {
+    successor.exchange(Successor::Last::no);
+    pause.expires_after(50ms);
+    co_await pause.async_wait();
+  }
+  for (const auto& worker : workers_) {
+    asio::post(worker->io, [&worker = *worker] { worker.break_off(nullptr); });
+  }
+  const Clock::time_point at_most = Clock::now() + 1s;
+  while (open_connections() > 0 && Clock::now() < at_most) {
+    pause.expires_after(5ms);
+    co_await pause.async_wait();
+  }
+  successor.exchange(Successor::Last::yes);
+  stop();
+}
+
 Task<void> Server::heed_signals() {
-  SignalSet signals(workers_[0]->io, SIGTERM, SIGINT, SIGHUP);
-  for (bool draining = false;;) {
-    const auto [error, number] = co_await signals.async_wait();
+  for (;;) {
+    const auto [error, number] = co_await signals_->async_wait();
     if (error) co_return;
     if (number == SIGHUP) {
+      if (stage_ == Stage::serving) notify_reloading();
       reload_->ask();
-    } else if (draining) {
+    } else if (std::exchange(end_asked_, true)) {
       stop();  // asked twice: at once
-    } else {
-      draining = true;
+    } else if (stage_ == Stage::serving) {
       spawn(workers_[0]->io, drain());
-    }
+    }  // One that another took over from ends by itself; and while one does, it is awaited.
   }
 }
 
@@ -173,12 +279,56 @@ void Server::serve_admins() {
   const AdminPages for_all{.registry = registry_, .policy = nullptr};
   AdminPages for_operators = for_all;
   for_operators.policy = [this] { return to_json(order_.policy, last_reload_); };
-  if (order_.admin_socket) {
-    spawn(control, serve_admin(control, for_operators, std::move(order_.admin_socket)));
+  const auto serve = [&](std::unique_ptr<Entrance>& entrance, Fd& socket, const AdminPages& pages) {
+    if (!socket) return;
+    entrance = std::make_unique<Entrance>(control, std::move(socket));
+    spawn(control, serve_admin(control, pages, *entrance));
+  };
+  serve(admin_socket_, order_.admin_socket, for_operators);
+  serve(admin_address_, order_.admin_address, for_all);
+}
+
+// Nothing is served yet, so that whatever fails leaves all to the other one.
+Result<void> Server::inherit() {
+  Inheritance& inheritance = *order_.inheritance;
+  for (const std::string& lines : inheritance.budgets) {
+    auto restored = agents_->allowances().restore(lines, Allowance::Utc::now());
+    if (!restored) return restored;
   }
-  if (order_.admin_address) {
-    spawn(control, serve_admin(control, for_all, std::move(order_.admin_address)));
+  predecessor_.emplace(*agents_);
+  if (auto adopted = predecessor_->adopt(std::move(inheritance.peers), *peers_); !adopted) {
+    return adopted;
   }
+  if (auto taken = take_possession(inheritance); !taken) return taken;
+  agents_->allowances().tell_all();
+  predecessor_->listen(std::move(inheritance.link));
+  inheritance.listening.clear();  // what this configuration does not have
+  peers_->on_farewell([this](const Registration& ended) { return predecessor_->counts(ended); });
+  spawn(workers_[0]->io, predecessor_->attend(workers_[0]->io));
+  return {};
+}
+
+// Of a shared one. What can fail comes first: nobody is served before run_threads().
+Result<void> Server::serve_all() {
+  asio::io_context& control = workers_[0]->io;
+  if (auto watched = watch_policy(); !watched) return watched;
+  if (auto made = serve_listeners(); !made) return made;
+  handover_ = std::make_unique<Entrance>(control, std::move(order_.handover_listener));
+  if (order_.inheritance) {
+    if (auto inherited = inherit(); !inherited) return inherited;
+  }
+  keep_budgets();
+  for (const auto& [name, registration] : agents_->live()) agents_->serve(*registration);
+  peers_->on_take_over([this, &control](std::shared_ptr<const Fd> link) {
+    spawn(control, hand_over(std::move(link)));
+  });
+  peers_->go_on();
+  signals_ = std::make_unique<SignalSet>(control, SIGTERM, SIGINT, SIGHUP);
+  spawn(control, heed_signals());
+  spawn(control, peers_->accept(*handover_));
+  serve_admins();
+  notify(fmt::format("MAINPID={}\nREADY=1", ::getpid()));
+  return {};
 }
 
 Result<int> Server::run() {
@@ -199,18 +349,15 @@ Result<int> Server::run() {
   }
   agents_.emplace(workers_, shared_);
   agents_->set_policy(order_.policy.policy);
+  peers_.emplace(workers_[0]->io, *agents_, Peers::Limits());
   registry_.policy_loaded(order_.policy.loaded_at);
   last_reload_.at = order_.policy.loaded_at;
-  asio::io_context& control = workers_[0]->io;
   for (const auto& worker : workers_) spawn(worker->io, worker->wheel.run());
-  serve_admins();
   if (embedded) {
-    spawn(control, serve_supervisor());
-  } else {
-    keep_budgets();
-    if (auto watched = watch_policy(); !watched) return Failure(watched.error());
-    spawn(control, heed_signals());
-    spawn(control, accept_peers(control, *agents_, std::move(order_.handover_listener)));
+    serve_admins();
+    spawn(workers_[0]->io, serve_supervisor());
+  } else if (auto served = serve_all(); !served) {
+    return Failure(served.error());
   }
   run_threads();
   reload_.reset();

@@ -9,7 +9,9 @@
 
 #include "proxy/daemon/agents.h"
 #include "proxy/daemon/enclose.h"
+#include "proxy/daemon/listeners.h"
 #include "proxy/daemon/policy_edition.h"
+#include "proxy/daemon/take_over.h"
 
 namespace sluice::proxy {
 
@@ -24,12 +26,16 @@ struct ServerOrder {
   Fd admin_socket;   // Unix
   Fd admin_address;  // TCP: whoever can connect may know the metrics, but not the policy
   OwnListeners own_listeners;
+  std::vector<ReadyListener> listeners;  // shared: explicit ones
+  WayOut way_out;
   Fd handover_peer;      // embedded: the one supervisor; sluiced ends with it
   Fd handover_listener;  // shared: for many
   // Embedded: entered before anything of an agent is read. A shared one takes a policy that
   // changes.
   std::optional<Enclosure> enclosure;
   std::string budget_file;  // shared: where used budgets are kept over a restart
+  // Shared: what another sluiced hands over. Its listening sockets are among those above.
+  std::optional<Inheritance> inheritance;
 };
 
 // Runs until SIGTERM, SIGINT or, embedded, until the supervisor is gone. Answers the exit status.

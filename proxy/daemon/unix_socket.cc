@@ -16,9 +16,7 @@ const sockaddr* as_sockaddr(const sockaddr_un& address) {
   return reinterpret_cast<const sockaddr*>(&address);
 }
 
-}  // namespace
-
-Result<Fd> listen_unix(const std::string& path, int type, mode_t mode) {
+Result<sockaddr_un> address_of(const std::string& path) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   if (path.size() >= sizeof address.sun_path) {
@@ -26,6 +24,26 @@ Result<Fd> listen_unix(const std::string& path, int type, mode_t mode) {
                 "unix(7) allows 107 bytes");
   }
   std::memcpy(address.sun_path, path.c_str(), path.size());
+  return address;
+}
+
+}  // namespace
+
+Result<Fd> connect_unix(const std::string& path, int type) {
+  const auto address = address_of(path);
+  if (!address) return Failure(address.error());
+  Fd connection(::socket(AF_UNIX, type | SOCK_CLOEXEC, 0));
+  if (!connection) return fail_errno(Errc::unavailable, "socket");
+  if (::connect(connection.get(), as_sockaddr(*address), sizeof *address) != 0) {
+    return fail_errno(Errc::unavailable, fmt::format("no sluiced answers at '{}'", path));
+  }
+  return connection;
+}
+
+Result<Fd> listen_unix(const std::string& path, int type, mode_t mode) {
+  const auto found = address_of(path);
+  if (!found) return Failure(found.error());
+  const sockaddr_un& address = *found;
   struct stat status {};
   if (::lstat(path.c_str(), &status) == 0) {
     if (!S_ISSOCK(status.st_mode)) {

@@ -15,4 +15,7 @@ namespace sluice::proxy {
 // socket.
 Result<Fd> listen_unix(const std::string& path, int type, mode_t mode);
 
+// Connects to whoever listens at the path; close-on-exec, blocking.
+Result<Fd> connect_unix(const std::string& path, int type);
+
 }  // namespace sluice::proxy

@@ -3,226 +3,239 @@
 #include <fmt/core.h>
 
 #include <algorithm>
-#include <boost/asio/error.hpp>
-#include <boost/asio/this_coro.hpp>
-#include <memory>
 #include <optional>
 
 #include "proxy/egress/happy_eyeballs.h"
+#include "proxy/egress/race.h"
 
 namespace sluice::proxy {
 namespace {
 
 constexpr std::string_view machine_name = "host.sluice.internal";
 
-struct Attempt {
-  IpAddress address;
-  Socket socket;
-  bool pending = false;
-};
+constexpr IpAddress loopback4 = IpAddress::v4(0x7f000001);
+constexpr IpAddress loopback6 = IpAddress::v6({0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1});
 
-// What a dial shares with its attempts, whose handlers may run when the dial is over.
-struct Race {
-  Race(asio::io_context& io, std::size_t most) : wake(io) { attempts.reserve(most); }
-
-  void ended(Attempt& attempt, const ErrorCode& error) noexcept {
-    if (over) return;
-    attempt.pending = false;
-    --pending;
-    if (!error) {
-      if (winner == nullptr) winner = &attempt;
-    } else {
-      ErrorCode ignored;
-      attempt.socket.close(ignored);
-      failed.note(attempt.address, error);
-      next_is_due = true;
-    }
-    wake.cancel();
-  }
-
-  void close() noexcept {
-    over = true;
-    ErrorCode ignored;
-    for (Attempt& attempt : attempts) attempt.socket.close(ignored);
-  }
-
-  Timer wake;
-  std::vector<Attempt> attempts;  // stay where they are: operations are pending on the sockets
-  FailedAttempts failed;
-  Attempt* winner = nullptr;
-  int pending = 0;
-  bool next_is_due = true;
-  bool over = false;
-};
-
-// One dial to resolved addresses. When it goes, with its coroutine or before, no attempt is left.
-class Dial {
- public:
-  Dial(asio::io_context& io, const Dialer& guard, const DialOrder& order,
-       std::vector<IpAddress> addresses)
-      : io_(io),
-        guard_(guard),
-        order_(order),
-        addresses_(std::move(addresses)),
-        until_(Clock::now() + order.connect_timeout),
-        race_(std::make_shared<Race>(io, std::min(addresses_.size(), most_attempts))) {}
-  ~Dial() { race_->close(); }
-  Dial(const Dial&) = delete;
-  Dial& operator=(const Dial&) = delete;
-
-  // Until one attempt is connected, all have failed, the time is over or the caller gives up.
-  Task<void> decide();
-  Dialled outcome();
-
- private:
-  bool proceed();
-  void start_next();
-  bool start(const IpAddress& address);
-  bool may_dial(const IpAddress& address);
-  bool exhausted() const noexcept {
-    return next_ == addresses_.size() || race_->attempts.size() == most_attempts;
-  }
-
-  asio::io_context& io_;
-  const Dialer& guard_;
-  const DialOrder& order_;
-  const std::vector<IpAddress> addresses_;
-  const Clock::time_point until_;
-  const std::shared_ptr<Race> race_;
-  std::size_t next_ = 0;
-  Clock::time_point next_due_;
-  bool out_of_time_ = false;
-  // The first refusal speaks for a name none of whose addresses may be dialled.
-  std::optional<allowlists::Decision> refusal_;
-  IpAddress refused_;
-};
-
-bool Dial::may_dial(const IpAddress& address) {
-  const allowlists::Decision judgement = guard_.judge(order_.rules, order_.target, address);
-  if (!judgement && !refusal_) {
-    refusal_ = judgement;
-    refused_ = address;
-  }
-  return bool(judgement);
+bool is_machine(const allowlists::Host& host) {
+  return host.is_name() && host.name() == machine_name;
 }
 
-// False: it failed at once.
-bool Dial::start(const IpAddress& address) {
-  Attempt& attempt = race_->attempts.emplace_back(Attempt{address, Socket(io_)});
-  const TcpEndpoint to(to_asio(address), order_.target.port);
-  ErrorCode error;
-  attempt.socket.open(to.protocol(), error);
-  if (error) {
-    race_->failed.note(address, error);
-    return false;
-  }
-  attempt.socket.async_connect(
-      to, [race = race_, &attempt](const ErrorCode& ended) { race->ended(attempt, ended); });
-  attempt.pending = true;
-  ++race_->pending;
-  return true;
+bool is_loopback(const IpAddress& address) {
+  return address.is_v4() ? address.v4_value() >> 24 == 127 : address == loopback6;
 }
 
-void Dial::start_next() {
-  race_->next_is_due = false;
-  while (!exhausted()) {
-    const IpAddress& address = addresses_[next_++];
-    // Judged and dialled in one breath: exactly this address, as the kernel's routes are now.
-    if (may_dial(address) && start(address)) return;
-  }
+const allowlists::Decision forbidden{.verdict = Verdict::deny, .reason = Reason::address_forbidden};
+const allowlists::Decision allowed{.verdict = Verdict::allow, .reason = Reason::listed};
+
+bool contains(const std::vector<IpAddress>& addresses, const IpAddress& address) {
+  return std::find(addresses.begin(), addresses.end(), address) != addresses.end();
 }
 
-// False: it is decided.
-bool Dial::proceed() {
-  if (race_->winner != nullptr) return false;
-  const Clock::time_point now = Clock::now();
-  out_of_time_ = now >= until_;
-  if (out_of_time_) return false;
-  if (!exhausted() && (race_->next_is_due || now >= next_due_)) {
-    start_next();
-    next_due_ = now + connection_attempt_delay;
-  }
-  return race_->pending > 0;
+Dialled not_dialled(asio::io_context& io, Reason reason, std::string why) {
+  return {.socket = Socket(io), .reason = reason, .why = std::move(why)};
 }
 
-Task<void> Dial::decide() {
-  for (;;) {
-    const auto state = co_await asio::this_coro::cancellation_state;
-    if (state.cancelled() != asio::cancellation_type::none) co_return;
-    if (!proceed()) co_return;
-    race_->wake.expires_at(exhausted() ? until_ : std::min(until_, next_due_));
-    co_await race_->wake.async_wait();
+void explain_refusal(Dialled& dialled, const allowlists::Target& target) {
+  const bool was_refused = !dialled.connected && !is_failure(dialled.reason);
+  if (was_refused && target.host.is_name()) {
+    dialled.why = fmt::format("the name leads to {}", dialled.address.to_string());
   }
-}
-
-Dialled Dial::outcome() {
-  Dialled result{.socket = Socket(io_)};
-  const auto& attempts = race_->attempts;
-  if (Attempt* winner = race_->winner; winner != nullptr) {
-    ErrorCode ignored;
-    winner->socket.set_option(Tcp::no_delay(true), ignored);
-    result.socket = std::move(winner->socket);
-    result.address = winner->address;
-    result.connected = true;
-  } else if (race_->pending > 0) {
-    const auto waiting = std::find_if(attempts.begin(), attempts.end(),
-                                      [](const Attempt& attempt) { return attempt.pending; });
-    const ErrorCode why = out_of_time_ ? asio::error::timed_out : asio::error::operation_aborted;
-    result.address = waiting->address;
-    result.reason = reason_of(why);
-    result.why = fmt::format("{}: {}", waiting->address.to_string(), why.message());
-  } else if (!attempts.empty()) {
-    result.address = race_->failed.address();
-    result.reason = race_->failed.reason();
-    result.why = race_->failed.sentence();
-  } else if (refusal_) {
-    result.address = refused_;
-    result.reason = refusal_->reason;
-    result.rule = refusal_->rule;
-    if (order_.target.host.is_name()) {
-      result.why = fmt::format("the name leads to {}", refused_.to_string());
-    }
-  } else {
-    result.reason = Reason::connect_timeout;  // it was over before it began
-  }
-  return result;
 }
 
 }  // namespace
 
-Task<Resolution> Dialer::addresses_of(const allowlists::Host& host) {
-  if (!host.is_name()) co_return Resolution{{host.address()}, Reason::dns_failed};
-  if (host.name() == machine_name) {
-    static const IpAddress::Bytes loopback6 = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1};
-    co_return Resolution{{IpAddress::v4(0x7f000001), IpAddress::v6(loopback6)}, Reason::dns_failed};
+Task<Resolution> Dialer::addresses_of(const DialOrder& order) {
+  const allowlists::Host& host = order.target.host;
+  Resolution known;
+  if (!host.is_name()) {
+    known.addresses = {host.address()};
+    co_return known;
   }
-  co_return co_await resolver_.resolve(host.name());
+  if (is_machine(host)) {
+    known.addresses = {loopback4, loopback6};
+    co_return known;
+  }
+  Question question{host.name(), std::string(order.agent), order.give_up};
+  co_return co_await resolver_.resolve(std::move(question));
+}
+
+bool Dialer::is_own(const IpAddress& address, std::uint16_t port) const {
+  const OwnListeners& own = terms_.own_listeners;
+  return std::any_of(own.begin(), own.end(), [&](const TcpEndpoint& listener) {
+    if (listener.port() != port) return false;
+    // A listener on every address is on each address of this machine.
+    return listener.address().is_unspecified() ? bool(routes_.is_local(address))
+                                               : from_asio(listener.address()) == address;
+  });
+}
+
+// A name that is resolved by nobody here.
+bool Dialer::goes_as_name(const allowlists::Host& host) const {
+  const UpstreamProxy* upstream = terms_.way_out.upstream();
+  return upstream != nullptr && upstream->send == Config::UpstreamProxy::Send::name &&
+         host.is_name() && !is_machine(host) && !upstream->excepts(host);
 }
 
 allowlists::Decision Dialer::judge(const allowlists::AgentRules& rules,
                                    const allowlists::Target& target,
                                    const IpAddress& address) const {
-  const bool own = std::any_of(own_.begin(), own_.end(), [&](const TcpEndpoint& listener) {
-    if (listener.port() != target.port) return false;
-    // A listener on every address is on each address of this machine.
-    return listener.address().is_unspecified() ? bool(routes_.is_local(address))
-                                               : from_asio(listener.address()) == address;
-  });
-  if (own) {
-    return {.verdict = Verdict::deny, .reason = Reason::address_forbidden};
-  }
+  if (address == IpAddress() && goes_as_name(target.host)) return allowed;
+  const UpstreamProxy* upstream = terms_.way_out.upstream();
+  // Whoever spoke to it directly could ask it for anything.
+  const bool is_upstream = upstream != nullptr && upstream->port == target.port &&
+                           contains(upstream_addresses_, address);
+  if (is_upstream || is_own(address, target.port)) return forbidden;
   return rules.judge_address(target, address, routes_.is_local(address));
 }
 
-Task<Dialled> Dialer::dial(DialOrder order) {
-  const Resolution resolution = co_await addresses_of(order.target.host);
-  if (resolution.addresses.empty()) {
-    Dialled unresolved{.socket = Socket(io_), .reason = resolution.failure};
-    co_return unresolved;
+// What is this machine's own means something else to an upstream proxy.
+Dialer::Ways Dialer::ways_to(const allowlists::Host& host,
+                             const std::vector<IpAddress>& addresses) const {
+  Ways ways;
+  const UpstreamProxy* upstream = terms_.way_out.upstream();
+  for (const IpAddress& address : in_turn(addresses)) {
+    const bool direct = upstream == nullptr || upstream->excepts(host) ||
+                        upstream->excepts(address) || is_loopback(address) ||
+                        routes_.is_local(address);
+    (direct ? ways.direct : ways.through_upstream).push_back(address);
   }
-  Dial dial(io_, *this, order, in_turn(resolution.addresses));
-  co_await dial.decide();
-  co_return dial.outcome();
+  return ways;
+}
+
+Task<Dialled> Dialer::dial_directly(const DialOrder& order, std::vector<IpAddress> addresses,
+                                    Time until) {
+  Course course{
+      .judge = [&](const IpAddress& address) { return judge(order.rules, order.target, address); },
+      .port = order.target.port,
+      .leaving = terms_.way_out.of(order.agent),
+      .through = {},
+      .until = until,
+      .give_up = order.give_up};
+  Race race(io_, std::move(course), std::move(addresses));
+  co_await race.run();
+  Dialled dialled = race.outcome();
+  explain_refusal(dialled, order.target);
+  co_return dialled;
+}
+
+// Learns the upstream proxy's addresses. A dial that failed: they cannot be had.
+Task<std::optional<Dialled>> Dialer::look_up_upstream(const DialOrder& order) {
+  const UpstreamProxy& upstream = *terms_.way_out.upstream();
+  Resolution resolution;
+  if (upstream.host.is_name()) {
+    Question question{upstream.host.name(), {}, order.give_up};
+    resolution = co_await resolver_.resolve(std::move(question));
+  } else {
+    resolution.addresses = {upstream.host.address()};
+  }
+  if (resolution.addresses.empty()) {
+    co_return not_dialled(io_, resolution.failure,
+                          fmt::format("the name of the upstream proxy {} could not be resolved",
+                                      upstream.to_string()));
+  }
+  upstream_addresses_ = in_turn(resolution.addresses);
+  co_return std::nullopt;
+}
+
+// A connection to the upstream proxy itself. It is the operator's: no rule of an agent speaks about
+// it.
+Task<Dialled> Dialer::dial_upstream(const DialOrder& order, Time until) {
+  const UpstreamProxy& upstream = *terms_.way_out.upstream();
+  Course course{.judge =
+                    [&](const IpAddress& address) {
+                      return is_own(address, upstream.port) ? forbidden : allowed;
+                    },
+                .port = upstream.port,
+                .leaving = terms_.way_out.of(order.agent),
+                .through = {},
+                .until = until,
+                .give_up = order.give_up};
+  Race race(io_, std::move(course), upstream_addresses_);
+  co_await race.run();
+  Dialled dialled = race.outcome();
+  if (dialled.connected) co_return dialled;
+  if (!is_failure(dialled.reason)) {
+    dialled.reason = Reason::unreachable;
+    dialled.why = "it is a listener of this sluiced";
+  }
+  std::string why =
+      fmt::format("the upstream proxy {} cannot be reached: {}", upstream.to_string(), dialled.why);
+  co_return not_dialled(io_, dialled.reason, std::move(why));
+}
+
+// Asks the upstream proxy for a tunnel to one of `addresses`; for order.target by name where that
+// is how it goes.
+Task<Dialled> Dialer::dial_through(const DialOrder& order, std::vector<IpAddress> addresses,
+                                   Time until) {
+  const UpstreamProxy& upstream = *terms_.way_out.upstream();
+  const auto may_go = [&](const IpAddress& address) {
+    return judge(order.rules, order.target, address);
+  };
+  // Nothing is said to the upstream proxy, not even by connecting to it, for what is refused.
+  if (std::none_of(addresses.begin(), addresses.end(), may_go)) {
+    co_return co_await dial_directly(order, std::move(addresses), until);
+  }
+  Dialled to_upstream = co_await dial_upstream(order, until);
+  if (!to_upstream.connected) co_return to_upstream;
+  Through through{upstream, to_upstream.address, std::move(to_upstream.socket), {}};
+  if (goes_as_name(order.target.host)) through.name = order.target.to_string();
+  Course course{.judge = may_go,
+                .port = order.target.port,
+                .leaving = terms_.way_out.of(order.agent),
+                .through = std::move(through),
+                .until = until,
+                .give_up = order.give_up};
+  Race race(io_, std::move(course), std::move(addresses));
+  co_await race.run();
+  Dialled dialled = race.outcome();
+  explain_refusal(dialled, order.target);
+  co_return dialled;
+}
+
+Task<Dialled> Dialer::dial_by_name(const DialOrder& order) {
+  const UpstreamProxy& upstream = *terms_.way_out.upstream();
+  if (auto unknown = co_await look_up_upstream(order)) co_return std::move(*unknown);
+  if (order.target.host == upstream.host && order.target.port == upstream.port) {
+    co_return not_dialled(io_, Reason::address_forbidden, "it is the upstream proxy itself");
+  }
+  std::vector<IpAddress> unknown_here{IpAddress()};
+  co_return co_await dial_through(order, std::move(unknown_here),
+                                  Clock::now() + order.connect_timeout);
+}
+
+Task<Dialled> Dialer::dial(DialOrder order) {
+  Dialled dialled = co_await find_way(order);
+  const bool given_up = order.give_up != nullptr && order.give_up->said();
+  if (!given_up) co_return dialled;
+  co_return not_dialled(io_, Reason::unreachable, "the agent is gone");
+}
+
+Task<Dialled> Dialer::find_way(const DialOrder& order) {
+  if (goes_as_name(order.target.host)) co_return co_await dial_by_name(order);
+  Resolution resolution = co_await addresses_of(order);
+  if (resolution.addresses.empty()) {
+    co_return not_dialled(io_, resolution.failure, std::move(resolution.why));
+  }
+  Ways ways = ways_to(order.target.host, resolution.addresses);
+  const UpstreamProxy* upstream = terms_.way_out.upstream();
+  const bool through = !ways.through_upstream.empty();
+  if (through && upstream->send == Config::UpstreamProxy::Send::name &&
+      !order.target.host.is_name()) {
+    co_return not_dialled(
+        io_, Reason::address_forbidden,
+        "the upstream proxy is given names only (send: name), and no 'except' covers "
+        "this address");
+  }
+  if (upstream != nullptr && (through || upstream->port == order.target.port)) {
+    if (auto unknown = co_await look_up_upstream(order)) co_return std::move(*unknown);
+  }
+  const Time until = Clock::now() + order.connect_timeout;
+  if (!through) co_return co_await dial_directly(order, std::move(ways.direct), until);
+  if (!ways.direct.empty()) {
+    Dialled dialled = co_await dial_directly(order, std::move(ways.direct), until);
+    if (dialled.connected) co_return dialled;
+  }
+  co_return co_await dial_through(order, std::move(ways.through_upstream), until);
 }
 
 }  // namespace sluice::proxy

@@ -6,8 +6,10 @@
 #include <vector>
 
 #include "allowlists/policy.h"
+#include "proxy/egress/give_up.h"
 #include "proxy/egress/resolver.h"
 #include "proxy/egress/route_query.h"
+#include "proxy/egress/way_out.h"
 #include "proxy/net.h"
 
 namespace sluice::proxy {
@@ -18,14 +20,18 @@ using OwnListeners = std::vector<TcpEndpoint>;
 struct DialOrder {
   allowlists::Target target;            // a name, or a literal address that decide() allowed
   const allowlists::AgentRules& rules;  // of the agent; outlive the dial
-  std::chrono::milliseconds connect_timeout{10'000};  // for all addresses together
+  // For all addresses together, and for what an upstream proxy takes.
+  std::chrono::milliseconds connect_timeout{10'000};
+  std::string_view agent;     // its name; outlives the dial
+  GiveUp* give_up = nullptr;  // outlives the dial; null: nobody gives up
 };
 
 // An open connection, or why there is none.
 struct Dialled {
   Socket socket;
-  // The one that was connected; else the one that `reason` is about: the first that failed, that
-  // was still waited for when the time was over, or that was refused.
+  // The one that was connected (0.0.0.0: the upstream proxy was given a name); else the one that
+  // `reason` is about: the first that failed, that was still waited for when the time was over, or
+  // that was refused.
   IpAddress address;
   Reason reason = Reason::internal;   // for !connected
   std::string_view rule = "default";  // the cidr rule that refused the address
@@ -35,28 +41,51 @@ struct Dialled {
 
 class Dialer {
  public:
-  Dialer(asio::io_context& io, Resolver& resolver, RouteQuery& routes, const OwnListeners& own)
-      : io_(io), resolver_(resolver), routes_(routes), own_(own) {}
+  // What holds for every dial of a thread; outlives the dialer.
+  struct Terms {
+    const OwnListeners& own_listeners;
+    const WayOut& way_out;
+  };
+  Dialer(asio::io_context& io, Resolver& resolver, RouteQuery& routes, Terms terms)
+      : io_(io), resolver_(resolver), routes_(routes), terms_(terms) {}
 
   // Resolves once and connects to the first address that answers (RFC 8305): in_turn(), a new
   // attempt each connection_attempt_delay and at once when one fails, most_attempts at most. Each
   // is judged by the agent's rules and the kernel's routes just before its own connect(2), and
-  // dialled exactly as judged; one that is refused is passed over. When this ends, is cancelled or
-  // its coroutine is destroyed, all other attempts are closed.
+  // dialled exactly as judged; one that is refused is passed over. With an upstream proxy the same
+  // holds for what it is asked to connect to; what `except` covers and what is this machine's own
+  // goes out directly, and first. When this ends, is cancelled or given up, or its coroutine is
+  // destroyed, all other attempts are closed.
   Task<Dialled> dial(DialOrder order);
 
   // The address guard as it stands now, for `address` on behalf of `target`: the agent's rules, the
-  // kernel's routes, our own listeners.
+  // kernel's routes, our own listeners, the upstream proxy itself. An address that only an upstream
+  // proxy knows (0.0.0.0) passes where it is given names.
   allowlists::Decision judge(const allowlists::AgentRules& rules, const allowlists::Target& target,
                              const IpAddress& address) const;
 
  private:
-  Task<Resolution> addresses_of(const allowlists::Host& host);
+  using Time = Clock::time_point;
+  struct Ways {
+    std::vector<IpAddress> direct;
+    std::vector<IpAddress> through_upstream;
+  };
+  Task<Dialled> find_way(const DialOrder& order);
+  Task<Resolution> addresses_of(const DialOrder& order);
+  Task<std::optional<Dialled>> look_up_upstream(const DialOrder& order);
+  Task<Dialled> dial_directly(const DialOrder& order, std::vector<IpAddress> addresses, Time until);
+  Task<Dialled> dial_upstream(const DialOrder& order, Time until);
+  Task<Dialled> dial_through(const DialOrder& order, std::vector<IpAddress> addresses, Time until);
+  Task<Dialled> dial_by_name(const DialOrder& order);
+  Ways ways_to(const allowlists::Host& host, const std::vector<IpAddress>& addresses) const;
+  bool goes_as_name(const allowlists::Host& host) const;
+  bool is_own(const IpAddress& address, std::uint16_t port) const;
 
   asio::io_context& io_;
   Resolver& resolver_;
   RouteQuery& routes_;
-  const OwnListeners& own_;
+  const Terms terms_;
+  std::vector<IpAddress> upstream_addresses_;  // as last resolved
 };
 
 }  // namespace sluice::proxy

@@ -40,14 +40,25 @@ Reason reason_of(const ErrorCode& connect_error) noexcept {
   return Reason::unreachable;
 }
 
-void FailedAttempts::note(const IpAddress& address, const ErrorCode& error) noexcept {
-  if (error_ && !(is_of_this_machine(error_) && !is_of_this_machine(error))) return;
+void FailedAttempts::take(Held what, const IpAddress& address, Reason reason, std::string why) {
+  if (held_ >= what) return;
+  held_ = what;
   address_ = address;
-  error_ = error;
+  reason_ = reason;
+  why_ = std::move(why);
 }
 
-std::string FailedAttempts::sentence() const {
-  return fmt::format("{}: {}", address_.to_string(), error_.message());
+void FailedAttempts::note(const IpAddress& address, const ErrorCode& error) {
+  take(is_of_this_machine(error) ? Held::of_this_machine : Held::of_the_way, address,
+       reason_of(error), fmt::format("{}: {}", address.to_string(), error.message()));
+}
+
+void FailedAttempts::note(const IpAddress& address, Reason reason, std::string why) {
+  take(Held::of_the_way, address, reason, std::move(why));
+}
+
+void FailedAttempts::note_unsent(const IpAddress& address, std::string why) {
+  take(Held::of_this_machine, address, Reason::unreachable, std::move(why));
 }
 
 }  // namespace sluice::proxy

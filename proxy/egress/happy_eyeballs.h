@@ -28,17 +28,26 @@ Reason reason_of(const ErrorCode& connect_error) noexcept;
 // than that this machine has no way there (IPv6 without a route) gives way to the first other one.
 class FailedAttempts {
  public:
-  void note(const IpAddress& address, const ErrorCode& error) noexcept;
+  void note(const IpAddress& address, const ErrorCode& error);
+  // What an upstream proxy said of it.
+  void note(const IpAddress& address, Reason reason, std::string why);
+  // No packet left, for a reason of our own configuration.
+  void note_unsent(const IpAddress& address, std::string why);
 
   // For what was noted at least once.
   const IpAddress& address() const noexcept { return address_; }
-  Reason reason() const noexcept { return reason_of(error_); }
+  Reason reason() const noexcept { return reason_; }
   // "192.0.2.1: Connection refused"
-  std::string sentence() const;
+  const std::string& sentence() const noexcept { return why_; }
 
  private:
+  enum class Held : std::uint8_t { nothing, of_this_machine, of_the_way };
+  void take(Held what, const IpAddress& address, Reason reason, std::string why);
+
+  Held held_ = Held::nothing;
   IpAddress address_;
-  ErrorCode error_;
+  Reason reason_ = Reason::unreachable;
+  std::string why_;
 };
 
 }  // namespace sluice::proxy

@@ -7,11 +7,14 @@
 #include <sys/socket.h>
 
 #include <algorithm>
-#include <boost/asio/any_completion_handler.hpp>
 #include <boost/asio/posix/basic_stream_descriptor.hpp>
-#include <boost/asio/post.hpp>
+#include <boost/intrusive/list.hpp>
 #include <map>
+#include <optional>
 #include <unordered_map>
+
+#include "base/log.h"
+#include "proxy/egress/happy_eyeballs.h"
 
 namespace sluice::proxy {
 namespace {
@@ -20,6 +23,11 @@ using Descriptor = Token::as_default_on_t<asio::posix::basic_stream_descriptor<E
 
 constexpr std::size_t max_cached_names = 4096;
 constexpr std::size_t max_addresses_per_name = 16;
+// Seconds that an answer lives, whatever its TTL says.
+constexpr int shortest_life = 1;
+constexpr int longest_life = 300;
+// RFC 2308 5 would take it from the SOA record, which c-ares does not show.
+constexpr std::chrono::seconds life_of_absence{5};
 
 // The resolver's own door: the only sockets that speak to a name server, opened and connected here.
 ares_socket_t open_socket(int domain, int type, int protocol, void*) {
@@ -48,18 +56,6 @@ IpAddress address_of(const sockaddr* address) {
   return IpAddress::v6(bytes);
 }
 
-// RFC 8305 4: families alternate, IPv6 first, each in the order of the answer.
-std::vector<IpAddress> interleave(const std::vector<IpAddress>& v6,
-                                  const std::vector<IpAddress>& v4) {
-  std::vector<IpAddress> mixed;
-  for (std::size_t i = 0; i < std::max(v6.size(), v4.size()); ++i) {
-    if (i < v6.size()) mixed.push_back(v6[i]);
-    if (i < v4.size()) mixed.push_back(v4[i]);
-  }
-  if (mixed.size() > max_addresses_per_name) mixed.resize(max_addresses_per_name);
-  return mixed;
-}
-
 }  // namespace
 
 class Resolver::Engine {
@@ -73,23 +69,33 @@ class Resolver::Engine {
   }
 
   Result<void> init();
-  Task<Resolution> resolve(std::string name);
+  Task<Resolution> resolve(Question question);
 
  private:
-  using Handler = asio::any_completion_handler<void(Resolution)>;
+  // One coroutine that waits; when it goes, nobody calls it any more.
+  struct Waiter : boost::intrusive::list_base_hook<
+                      boost::intrusive::link_mode<boost::intrusive::auto_unlink>> {
+    explicit Waiter(asio::io_context& io) : wake(io, Clock::time_point::max()) {}
+    void answer(const Resolution& answer) noexcept;
+    Timer wake;
+    std::optional<Resolution> resolution;
+  };
+  // One question on its way. c-ares cannot be told to forget it, so it counts until its end, also
+  // when all its waiters are gone.
   struct Query {
     Engine& engine;
     std::string name;
-    Handler handler;
+    std::string agent;
+    boost::intrusive::list<Waiter, boost::intrusive::constant_time_size<false>> waiters;
   };
   struct Cached {
-    std::vector<IpAddress> addresses;
+    std::vector<IpAddress> addresses;  // none: there are none
     Clock::time_point until;
   };
   // c-ares's interest in one of its sockets. The descriptor is c-ares's: release it, never close
   // it.
   struct Watch {
-    explicit Watch(asio::io_context& io, int fd) : descriptor(io, fd) {}
+    explicit Watch(asio::io_context& io) : descriptor(io) {}
     ~Watch() { (void)descriptor.release(); }
     Descriptor descriptor;
     bool reading = false;
@@ -98,12 +104,18 @@ class Resolver::Engine {
     bool wants_write = false;
   };
 
-  static void socket_changed(void* self, ares_socket_t fd, int readable, int writable);
-  static void answered(void* query, int status, int timeouts, ares_addrinfo* result);
-  void start(std::string name, Handler handler);
+  // Called by C code: nothing may be thrown through it.
+  static void socket_changed(void* self, ares_socket_t fd, int readable, int writable) noexcept;
+  static void answered(void* query, int status, int timeouts, ares_addrinfo* result) noexcept;
+  std::optional<Resolution> known(const std::string& name) const;
+  std::optional<Resolution> over_bounds(const std::string& agent) const;
+  void watch(int fd, int readable, int writable);
+  void join(Question& question, Waiter& waiter);
+  void finish(Query& query, const Resolution& resolution);
   void wait_for(const std::shared_ptr<Watch>& watch);
   void arm_timer();
-  void remember(const std::string& name, const std::vector<IpAddress>& addresses, int ttl);
+  void remember(const std::string& name, const std::vector<IpAddress>& addresses,
+                std::chrono::seconds life);
 
   asio::io_context& io_;
   std::shared_ptr<const ResolverSettings> settings_;
@@ -112,6 +124,8 @@ class Resolver::Engine {
   ares_channel channel_ = nullptr;
   std::map<int, std::shared_ptr<Watch>> watches_;
   std::unordered_map<std::string, Cached> cache_;
+  std::unordered_map<std::string, std::unique_ptr<Query>> queries_;  // by name
+  std::unordered_map<std::string, unsigned> asked_;  // how many of them, by agent; none with 0
 };
 
 Result<void> Resolver::Engine::init() {
@@ -146,17 +160,31 @@ Result<void> Resolver::Engine::init() {
   return {};
 }
 
-void Resolver::Engine::socket_changed(void* self, ares_socket_t fd, int readable, int writable) {
+// Without a watch the question ends by its timeout.
+void Resolver::Engine::socket_changed(void* self, ares_socket_t fd, int readable,
+                                      int writable) noexcept {
   auto& engine = *static_cast<Engine*>(self);
-  if (!readable && !writable) {
+  try {
+    engine.watch(fd, readable, writable);
+  } catch (const std::exception& error) {
     engine.watches_.erase(fd);
+    log::warning("cannot watch a socket of the resolver: {}", error.what());
+  }
+}
+
+void Resolver::Engine::watch(int fd, int readable, int writable) {
+  if (readable == 0 && writable == 0) {
+    watches_.erase(fd);
     return;
   }
-  auto& watch = engine.watches_[fd];
-  if (!watch) watch = std::make_shared<Watch>(engine.io_, fd);
+  auto& watch = watches_[fd];
+  if (!watch) {
+    watch = std::make_shared<Watch>(io_);
+    watch->descriptor.assign(fd);  // throws when epoll has no room
+  }
   watch->wants_read = readable != 0;
   watch->wants_write = writable != 0;
-  engine.wait_for(watch);
+  wait_for(watch);
 }
 
 void Resolver::Engine::wait_for(const std::shared_ptr<Watch>& watch) {
@@ -209,63 +237,132 @@ void Resolver::Engine::arm_timer() {
 }
 
 void Resolver::Engine::remember(const std::string& name, const std::vector<IpAddress>& addresses,
-                                int ttl) {
+                                std::chrono::seconds life) {
   const Clock::time_point now = Clock::now();
   if (cache_.size() >= max_cached_names) {
     std::erase_if(cache_, [now](const auto& entry) { return entry.second.until <= now; });
     if (cache_.size() >= max_cached_names) cache_.clear();
   }
-  cache_[name] = {addresses, now + std::chrono::seconds(std::clamp(ttl, 1, 300))};
+  cache_[name] = {addresses, now + life};
 }
 
-void Resolver::Engine::answered(void* query_pointer, int status, int, ares_addrinfo* result) {
-  const std::unique_ptr<Query> query(static_cast<Query*>(query_pointer));
+// Without memory for the addresses there are none.
+void Resolver::Engine::Waiter::answer(const Resolution& answer) noexcept {
+  resolution.emplace();
+  try {
+    resolution = answer;
+  } catch (const std::bad_alloc&) {
+    resolution->addresses.clear();
+  }
+  wake.cancel();
+}
+
+void Resolver::Engine::finish(Query& query, const Resolution& resolution) {
+  for (Waiter& waiter : query.waiters) waiter.answer(resolution);
+  query.waiters.clear();
+  if (const auto count = asked_.find(query.agent); count != asked_.end() && --count->second == 0) {
+    asked_.erase(count);
+  }
+  queries_.erase(queries_.find(query.name));  // and `query` with it
+}
+
+void Resolver::Engine::answered(void* query_pointer, int status, int,
+                                ares_addrinfo* result) noexcept {
+  const std::unique_ptr<ares_addrinfo, decltype(&ares_freeaddrinfo)> held(result,
+                                                                          &ares_freeaddrinfo);
+  Query& query = *static_cast<Query*>(query_pointer);
+  Engine& engine = query.engine;
+  if (status == ARES_EDESTRUCTION) return;  // the thread is ending and nobody waits any more
   Resolution resolution;
-  std::vector<IpAddress> v4;
-  std::vector<IpAddress> v6;
-  int ttl = 300;
-  if (status == ARES_SUCCESS) {
-    for (const ares_addrinfo_node* node = result->nodes; node != nullptr; node = node->ai_next) {
-      const IpAddress address = address_of(node->ai_addr);
-      (address.is_v4() ? v4 : v6).push_back(address);
+  try {
+    int ttl = longest_life;
+    for (const auto* node = result != nullptr ? result->nodes : nullptr; node != nullptr;
+         node = node->ai_next) {
+      resolution.addresses.push_back(address_of(node->ai_addr));
       ttl = std::min(ttl, node->ai_ttl);
     }
-    resolution.addresses = interleave(v6, v4);
+    resolution.addresses = in_turn(resolution.addresses);
+    if (resolution.addresses.size() > max_addresses_per_name) {
+      resolution.addresses.resize(max_addresses_per_name);
+    }
+    const bool is_none = status == ARES_ENOTFOUND || status == ARES_ENODATA;
+    if (!resolution.addresses.empty()) {
+      engine.remember(query.name, resolution.addresses,
+                      std::chrono::seconds(std::clamp(ttl, shortest_life, longest_life)));
+    } else if (is_none) {
+      engine.remember(query.name, {}, life_of_absence);
+    }
+    resolution.failure = status == ARES_ETIMEOUT ? Reason::dns_timeout : Reason::dns_failed;
+    const bool is_told = status == ARES_SUCCESS || is_none || status == ARES_ETIMEOUT;
+    if (!is_told) resolution.why = fmt::format("name servers: {}", ares_strerror(status));
+  } catch (const std::exception& error) {
+    log::error("an answer of a name server was lost: {}", error.what());
   }
-  if (result != nullptr) ares_freeaddrinfo(result);
-  if (status == ARES_ETIMEOUT) resolution.failure = Reason::dns_timeout;
-  if (status == ARES_EDESTRUCTION) return;  // the thread is ending and nobody waits any more
-  if (!resolution.addresses.empty()) {
-    query->engine.remember(query->name, resolution.addresses, ttl);
-  }
-  asio::post(query->engine.io_,
-             [handler = std::move(query->handler), resolution = std::move(resolution)]() mutable {
-               std::move(handler)(std::move(resolution));
-             });
+  engine.finish(query, resolution);
 }
 
-void Resolver::Engine::start(std::string name, Handler handler) {
+std::optional<Resolution> Resolver::Engine::known(const std::string& name) const {
+  const auto& listed = settings_->hosts.find(name);
+  const auto cached = cache_.find(name);
+  Resolution resolution;
+  if (!listed.empty()) {
+    resolution.addresses = listed;
+  } else if (cached != cache_.end() && cached->second.until > Clock::now()) {
+    resolution.addresses = cached->second.addresses;
+  } else {
+    return {};
+  }
+  return resolution;
+}
+
+// One more question for the agent would be too many.
+std::optional<Resolution> Resolver::Engine::over_bounds(const std::string& agent) const {
+  Resolution refused;
+  const auto count = asked_.find(agent);
+  if (!agent.empty() && count != asked_.end() && count->second >= most_of_agent) {
+    refused.failure = Reason::rate_limit;
+    refused.why = fmt::format("{} other names of this agent are being resolved", count->second);
+    return refused;
+  }
+  if (queries_.size() >= most_of_all) {
+    refused.why = "too many names are being resolved";
+    return refused;
+  }
+  return {};
+}
+
+// The answer may be there when this returns.
+void Resolver::Engine::join(Question& question, Waiter& waiter) {
+  if (const auto found = queries_.find(question.name); found != queries_.end()) {
+    found->second->waiters.push_back(waiter);
+    return;
+  }
+  if (auto refused = over_bounds(question.agent)) {
+    waiter.resolution = std::move(refused);
+    return;
+  }
+  auto& slot = queries_[question.name];
+  slot.reset(new Query{*this, question.name, question.agent, {}});
+  Query* const query = slot.get();
+  query->waiters.push_back(waiter);
+  ++asked_[question.agent];
   ares_addrinfo_hints hints{};
   hints.ai_family = AF_UNSPEC;
   hints.ai_flags = ARES_AI_NOSORT;  // sorting would open sockets of its own
-  auto* query = new Query{*this, std::move(name), std::move(handler)};
-  ares_getaddrinfo(channel_, query->name.c_str(), nullptr, &hints, &Engine::answered, query);
+  ares_getaddrinfo(channel_, question.name.c_str(), nullptr, &hints, &Engine::answered, query);
   arm_timer();
 }
 
-Task<Resolution> Resolver::Engine::resolve(std::string name) {
-  if (const auto& listed = settings_->hosts.find(name); !listed.empty()) {
-    co_return Resolution{listed, Reason::dns_failed};
+Task<Resolution> Resolver::Engine::resolve(Question question) {
+  if (auto found = known(question.name)) co_return std::move(*found);
+  Waiter waiter(io_);
+  const WaitsFor waits(waiter.wake, question.give_up);
+  if (!waits.is_over()) {
+    join(question, waiter);
+    if (!waiter.resolution) co_await waiter.wake.async_wait();
   }
-  if (const auto cached = cache_.find(name);
-      cached != cache_.end() && cached->second.until > Clock::now()) {
-    co_return Resolution{cached->second.addresses, Reason::dns_failed};
-  }
-  co_return co_await asio::async_initiate<const asio::use_awaitable_t<Executor>&, void(Resolution)>(
-      [this](auto handler, std::string asked) {
-        start(std::move(asked), Handler(std::move(handler)));
-      },
-      asio::use_awaitable_t<Executor>(), std::move(name));
+  if (waiter.resolution) co_return std::move(*waiter.resolution);
+  co_return Resolution();  // cancelled or given up
 }
 
 Resolver::Resolver(std::unique_ptr<Engine> engine) : engine_(std::move(engine)) {}
@@ -278,6 +375,8 @@ Result<std::unique_ptr<Resolver>> Resolver::create(
   return std::unique_ptr<Resolver>(new Resolver(std::move(engine)));
 }
 
-Task<Resolution> Resolver::resolve(std::string name) { return engine_->resolve(std::move(name)); }
+Task<Resolution> Resolver::resolve(Question question) {
+  return engine_->resolve(std::move(question));
+}
 
 }  // namespace sluice::proxy

@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/reason.h"
+#include "proxy/egress/give_up.h"
 #include "proxy/egress/hosts_file.h"
 #include "proxy/net.h"
 
@@ -27,10 +28,18 @@ struct ResolverSettings {
   std::chrono::milliseconds timeout{5000};  // for one name, all servers and tries together
 };
 
-// Addresses in the order they should be tried, or why there are none: dns_failed or dns_timeout.
+// Addresses in the order they should be tried, or why there are none: dns_failed, dns_timeout, or
+// rate_limit for an agent that asks for too many names at once.
 struct Resolution {
   std::vector<IpAddress> addresses;
   Reason failure = Reason::dns_failed;
+  std::string why;  // one sentence for the audit line; may be empty
+};
+
+struct Question {
+  std::string name;           // canonical
+  std::string agent;          // on whose behalf; "": sluiced's own
+  GiveUp* give_up = nullptr;  // outlives the wait
 };
 
 // One per thread. Construct before sluiced encloses itself: c-ares seeds its query ids from the
@@ -43,9 +52,16 @@ class Resolver {
   Resolver(const Resolver&) = delete;
   Resolver& operator=(const Resolver&) = delete;
 
+  // Names that one agent may have asked for without an answer yet, and all agents together; on one
+  // thread. A name that is being asked for already is not asked for again: all wait for one answer.
+  static constexpr unsigned most_of_agent = 64;
+  static constexpr unsigned most_of_all = 1024;
+
   // hosts file first, then A and AAAA together; CNAME chains are followed by c-ares, search domains
-  // are off. `name` is canonical. Answers live in the cache for their TTL, between 1 s and 300 s.
-  Task<Resolution> resolve(std::string name);
+  // are off. Answers live in the cache for their TTL, between 1 s and 300 s; that there is no such
+  // name, or none with an address (RFC 2308), for 5 s; a name server that fails or is silent, not
+  // at all. Ends early when it is cancelled or given up.
+  Task<Resolution> resolve(Question question);
 
  private:
   class Engine;

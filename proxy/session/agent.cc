@@ -31,17 +31,30 @@ bool Lease::may_say(const std::string& sentence) {
   return ++said_in_window_ <= sentences_per_second;
 }
 
+std::shared_ptr<const Fd> Lease::socket() noexcept {
+  const std::lock_guard lock(mutex_);
+  return socket_;
+}
+
+void Lease::end() noexcept {
+  const std::lock_guard lock(mutex_);
+  socket_.reset();
+}
+
 void Lease::tell_denied(const std::string& sentence) noexcept try {
-  if (may_say(sentence)) {
-    (void)netns::send_packet(socket_->get(), netns::encode(netns::Answer(netns::Denied{sentence})));
+  const auto peer = socket();
+  if (peer != nullptr && may_say(sentence)) {
+    (void)netns::send_packet(peer->get(), netns::encode(netns::Answer(netns::Denied{sentence})));
   }
 } catch (const std::bad_alloc&) {
   // The sentence is lost; the denial stands, in the audit line and on the wire.
 }
 
 bool Lease::tell_binding(const netns::Binding& binding) noexcept try {
+  const auto peer = socket();
+  if (peer == nullptr) return false;
   const auto message = netns::encode(netns::Answer(netns::Bindings{{binding}}));
-  return netns::send_packet(socket_->get(), message).has_value();
+  return netns::send_packet(peer->get(), message).has_value();
 } catch (const std::bad_alloc&) {
   return false;
 }

@@ -18,6 +18,7 @@ namespace sluice::proxy {
 // The peer's end of the handover connection, for what sluiced says unasked. Any thread.
 class Lease {
  public:
+  // Null: an agent of an explicit listener, to whom nobody listens.
   explicit Lease(std::shared_ptr<const Fd> socket) noexcept : socket_(std::move(socket)) {}
 
   // Shows a denial to the agent: the same sentence at most once in two seconds, at most 20 a
@@ -25,9 +26,12 @@ class Lease {
   void tell_denied(const std::string& sentence) noexcept;
   // False when the peer could not be told: the binding must then not be given out.
   bool tell_binding(const netns::Binding& binding) noexcept;
+  // The peer is another sluiced's from now on: nothing is said any more.
+  void end() noexcept;
 
  private:
   bool may_say(const std::string& sentence);
+  std::shared_ptr<const Fd> socket() noexcept;
 
   std::shared_ptr<const Fd> socket_;
   std::mutex mutex_;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <utility>
 #include <vector>
 
 #include "allowlists/policy.h"
@@ -122,7 +123,7 @@ Allowance::Window& Allowance::window(metrics::Direction direction, const allowli
   Window& window = windows_[index_of(direction)];
   const std::int64_t length = budget.per.count();
   if (window.length != length || !is_current(length, window.number, now)) {
-    window = {length, window_number(length, now), 0};
+    window = {length, window_number(length, now), 0, 0};
   }
   return window;
 }
@@ -134,6 +135,7 @@ std::uint64_t Allowance::take(metrics::Direction direction, const allowlists::Bu
   const std::uint64_t left = budget.bytes - std::min(budget.bytes, current.used);
   const std::uint64_t granted = std::min(wanted, left);
   current.used += granted;
+  current.untold += granted;
   return granted;
 }
 
@@ -153,6 +155,12 @@ std::shared_ptr<Allowance> Allowances::of(const std::string& agent) {
   return allowance;
 }
 
+std::string Allowances::line_of(std::string_view name, std::size_t direction,
+                                const Allowance::Window& window, std::uint64_t bytes) {
+  return fmt::format("{} {} {} {} {}\n", name, direction_names[direction], window.length,
+                     window.number, bytes);
+}
+
 std::string Allowances::save(Allowance::Utc::time_point now) const {
   const std::scoped_lock lock(mutex_);
   std::string text(file_version);
@@ -162,14 +170,38 @@ std::string Allowances::save(Allowance::Utc::time_point now) const {
     for (std::size_t i = 0; i < direction_names.size(); ++i) {
       const Allowance::Window& window = allowance->windows_[i];
       if (window.used == 0 || !is_current(window.length, window.number, now)) continue;
-      text += fmt::format("{} {} {} {} {}\n", name, direction_names[i], window.length,
-                          window.number, window.used);
+      text += line_of(name, i, window, window.used);
     }
   }
   return text;
 }
 
-Result<void> Allowances::restore(std::string_view text, Allowance::Utc::time_point now) {
+void Allowances::tell_all() noexcept {
+  const std::scoped_lock lock(mutex_);
+  for (const auto& [name, allowance] : by_name_) {
+    const std::scoped_lock own_lock(allowance->mutex_);
+    for (Allowance::Window& window : allowance->windows_) window.untold = 0;
+  }
+}
+
+std::string Allowances::take_untold(Allowance::Utc::time_point now) {
+  const std::scoped_lock lock(mutex_);
+  std::string text;
+  for (const auto& [name, allowance] : by_name_) {
+    const std::scoped_lock own_lock(allowance->mutex_);
+    for (std::size_t i = 0; i < direction_names.size(); ++i) {
+      Allowance::Window& window = allowance->windows_[i];
+      const std::uint64_t untold = std::exchange(window.untold, 0);
+      if (untold == 0 || !is_current(window.length, window.number, now)) continue;
+      if (text.empty()) text = fmt::format("{}\n", file_version);
+      text += line_of(name, i, window, untold);
+    }
+  }
+  return text;
+}
+
+Result<void> Allowances::read(std::string_view text, Allowance::Utc::time_point now,
+                              Reading reading) {
   for (std::size_t number = 1; !text.empty(); ++number) {
     const std::size_t end = std::min(text.find('\n'), text.size());
     std::string_view line = text.substr(0, end);
@@ -189,8 +221,12 @@ Result<void> Allowances::restore(std::string_view text, Allowance::Utc::time_poi
     if (!is_current(*length, *window, now)) continue;
     const auto allowance = of(std::string(name));
     const std::scoped_lock lock(allowance->mutex_);
-    allowance->windows_[static_cast<std::size_t>(known - direction_names.begin())] = {
-        *length, *window, *used};
+    Allowance::Window& here =
+        allowance->windows_[static_cast<std::size_t>(known - direction_names.begin())];
+    const bool adds = reading == Reading::more && here.length == *length && here.number == *window;
+    // The other one's clock has not come as far.
+    if (reading == Reading::more && !adds && here.length != 0 && here.number > *window) continue;
+    here = {*length, *window, adds ? here.used + *used : *used, adds ? here.untold : 0};
   }
   return {};
 }

@@ -74,6 +74,7 @@ class Allowance {
     std::int64_t length = 0;  // seconds
     std::int64_t number = 0;  // since the epoch, in lengths
     std::uint64_t used = 0;
+    std::uint64_t untold = 0;  // of `used`, what take_untold() has not answered yet
   };
   Window& window(metrics::Direction direction, const allowlists::Budget& budget,
                  Utc::time_point now) noexcept;
@@ -94,9 +95,26 @@ class Allowances {
   std::string save(Allowance::Utc::time_point now) const;
   // What save() wrote; windows that are over count for nothing. An error names the line; what is
   // before it is restored.
-  Result<void> restore(std::string_view text, Allowance::Utc::time_point now);
+  Result<void> restore(std::string_view text, Allowance::Utc::time_point now) {
+    return read(text, now, Reading::whole);
+  }
+
+  // Two sluiced that serve the same agents for a while tell each other what theirs used.
+  // Begins anew what take_untold() answers: what save() answered, or was restored, is known.
+  void tell_all() noexcept;
+  // In save()'s form, what was used since the last call; "" for nothing.
+  std::string take_untold(Allowance::Utc::time_point now);
+  // Counts what the other one's take_untold() answered.
+  Result<void> add(std::string_view text, Allowance::Utc::time_point now) {
+    return read(text, now, Reading::more);
+  }
 
  private:
+  enum class Reading : std::uint8_t { whole, more };
+  static std::string line_of(std::string_view name, std::size_t direction,
+                             const Allowance::Window& window, std::uint64_t bytes);
+  Result<void> read(std::string_view text, Allowance::Utc::time_point now, Reading reading);
+
   mutable std::mutex mutex_;
   std::map<std::string, std::shared_ptr<Allowance>, std::less<>> by_name_;
 };

@@ -24,10 +24,16 @@ class OpenTunnel {
   metrics::AgentMetrics& counts_;
 };
 
+void note_end(Visit& visit, metrics::TunnelEnd end) {
+  if (end == metrics::TunnelEnd::lifetime)
+    visit.line.error = "the connection reached the end of its life";
+}
+
 Task<void> relay_visit(Session& session, Visit& visit, Traffic& traffic, Task<Ended> up) {
   {
     OpenTunnel tunnel(*session.agent->metrics);
     tunnel.end = co_await relay(session, traffic, std::move(up));
+    note_end(visit, tunnel.end);
   }
   visit.line.bytes_up = traffic.up;
   visit.line.bytes_down = traffic.down;
@@ -118,6 +124,7 @@ Task<void> relay_checked(Session& session, Carry& what, Traffic traffic = {}) {
     OpenTunnel tunnel(*session.agent->metrics);
     tunnel.end =
         co_await relay(session, traffic, check_then_carry_up(session, what, traffic.up, fault));
+    note_end(what.visit, tunnel.end);
   }
   what.visit.line.bytes_up = traffic.up;
   what.visit.line.bytes_down = traffic.down;
@@ -140,11 +147,14 @@ Task<FirstSpeaker> first_speaker(Session& session) {
   co_return first.index() == 0 ? FirstSpeaker::agent : FirstSpeaker::origin;
 }
 
-// Each request is a visit of its own. What led to them is in the account, unless it was no request.
+// Each request is a visit of its own. What led to them has its own line only where the agent asked
+// for it apart, or where no request came of it.
 Task<void> carry_http(Session& session, Carry& what) {
-  if (what.http.via != metrics::Via::transparent) session.gate.close(what.visit);
+  const bool asked_apart = what.http.via != metrics::Via::transparent;
+  if (asked_apart) session.gate.close(what.visit);
   const Carrying nothing(session, nullptr);
-  co_await serve_http(session, std::move(what.http));
+  const bool has_lines = co_await serve_http(session, std::move(what.http));
+  if (!has_lines && !asked_apart) session.gate.close(what.visit);
 }
 
 // `tls: match`: any protocol, but TLS only for the host that was allowed, and HTTP request by

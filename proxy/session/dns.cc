@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "allowlists/address_guard.h"
+#include "base/log.h"
 
 namespace sluice::proxy {
 namespace {
@@ -24,6 +25,8 @@ std::string answer_allowed(Agent& agent, const std::string& name, const wire::Dn
     return wire::dns_no_data(query, transport);
   }
   const auto given = agent.names.give(name);
+  // The question is asked again, of the sluiced that gives names from now on.
+  if (!given && agent.names.is_frozen()) return {};
   const bool told = given && (!given->is_new || agent.lease.tell_binding({name, given->index}));
   if (!told) {
     // Or the next question would be answered with an address of which the lease holder never heard.
@@ -142,18 +145,33 @@ std::string answer_dns(Worker& worker, const std::shared_ptr<Agent>& agent,
   return answer_allowed(*agent, host->name(), *query, transport);
 }
 
+namespace {
+
+// One question, if there is one.
+bool answer_next(Worker& worker, const std::shared_ptr<Agent>& agent, int socket,
+                 Datagram& datagram) try {
+  if (!receive(socket, datagram)) return false;
+  worker.shared.registry.connection(metrics::Via::dns);
+  const auto message = std::span(datagram.bytes).first(datagram.size);
+  const std::string answer = answer_dns(worker, agent, message, wire::DnsTransport::udp);
+  if (!answer.empty() && datagram.has_to) reply(socket, datagram, answer);
+  return true;
+} catch (const std::exception& error) {
+  // No memory, above all: this question has no answer, those behind it shall have theirs.
+  log::error("a DNS question of agent '{}' failed: {}", agent->name, error.what());
+  return true;
+}
+
+}  // namespace
+
 Task<void> serve_dns_udp(Worker& worker, std::shared_ptr<Agent> agent,
                          std::shared_ptr<UdpSocket> socket) {
   auto datagram = std::make_unique<Datagram>();
   for (;;) {
     const auto [error] = co_await socket->async_wait(UdpSocket::wait_read);
     if (error) co_return;
-    for (int i = 0; i < datagrams_a_turn && receive(socket->native_handle(), *datagram); ++i) {
-      worker.shared.registry.connection(metrics::Via::dns);
-      const auto message = std::span(datagram->bytes).first(datagram->size);
-      const std::string answer = answer_dns(worker, agent, message, wire::DnsTransport::udp);
-      if (!answer.empty() && datagram->has_to) reply(socket->native_handle(), *datagram, answer);
-    }
+    int left = datagrams_a_turn;
+    while (left > 0 && answer_next(worker, agent, socket->native_handle(), *datagram)) --left;
   }
 }
 

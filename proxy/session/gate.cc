@@ -200,7 +200,7 @@ bool Gate::may_keep(const allowlists::Target& target, const IpAddress& address) 
   return rules_now.decide(target) && worker_.dialer->judge(rules_now, target, address);
 }
 
-Task<Dialled> Gate::dial(Visit& visit, const allowlists::Target& target) const {
+Task<Dialled> Gate::dial(Visit& visit, const allowlists::Target& target) {
   Dialled revoked{.socket = Socket(worker_.io), .reason = Reason::policy_changed};
   if (!still_allows(visit, nullptr)) {
     revoked.why = visit.line.error;
@@ -211,16 +211,20 @@ Task<Dialled> Gate::dial(Visit& visit, const allowlists::Target& target) const {
     Dialled too_fast{.socket = Socket(worker_.io), .reason = Reason::rate_limit};
     co_return too_fast;
   }
-  DialOrder order{
-      .target = target, .rules = rules(visit), .connect_timeout = worker_.shared.timeouts.connect};
+  DialOrder order{.target = target,
+                  .rules = rules(visit),
+                  .connect_timeout = worker_.shared.timeouts.connect,
+                  .agent = agent_->name,
+                  .give_up = &give_up_};
   Dialled dialled = co_await worker_.dialer->dial(std::move(order));
-  if (dialled.address != IpAddress()) visit.line.address = dialled.address.to_string();
+  const bool has_address = dialled.address != IpAddress();  // else an upstream proxy got the name
+  if (has_address) visit.line.address = dialled.address.to_string();
   if (!dialled.connected) {
     if (dialled.rule != "default") visit.line.rule = dialled.rule;
     co_return dialled;
   }
   // The policy may have changed meanwhile; nothing was said to the origin yet.
-  if (still_allows(visit, &dialled.address)) co_return dialled;
+  if (still_allows(visit, has_address ? &dialled.address : nullptr)) co_return dialled;
   revoked.address = dialled.address;
   revoked.why = visit.line.error;
   co_return revoked;

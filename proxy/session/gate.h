@@ -77,9 +77,13 @@ class Gate {
 
   // Resolves, judges and connects for an allowed visit. Refused or failed: the visit says so, but
   // is not in the account yet.
-  Task<Dialled> dial(Visit& visit, const allowlists::Target& target) const;
+  Task<Dialled> dial(Visit& visit, const allowlists::Target& target);
+  // Ends a dial under way at once; from now on every dial fails.
+  void give_up_dialling() noexcept { give_up_.now(); }
 
   const Agent& agent() const noexcept { return *agent_; }
+  // Of visits to come.
+  void set_agent(std::shared_ptr<Agent> agent) noexcept { agent_ = std::move(agent); }
 
  private:
   using Held = YesNo<struct HeldTag>;  // to the tls: of the policy that was asked first
@@ -92,6 +96,7 @@ class Gate {
   Worker& worker_;
   std::shared_ptr<Agent> agent_;
   std::string session_;
+  GiveUp give_up_;
 };
 
 }  // namespace sluice::proxy

@@ -3,6 +3,7 @@
 #include <limits>
 
 #include "proxy/session/exchange.h"
+#include "proxy/session/identify.h"
 #include "proxy/session/session.h"
 
 namespace sluice::proxy {
@@ -21,7 +22,7 @@ Wanted not_wanted(Reason reason, std::string_view shown, std::string why) {
   return {.reason = reason, .shown = std::string(shown), .why = std::move(why)};
 }
 
-Wanted wanted_by_authority(std::string_view authority, std::uint16_t default_port,
+Wanted wanted_by_authority(std::string_view authority, std::optional<std::uint16_t> default_port,
                            std::string form) {
   auto target = allowlists::Target::parse(authority, default_port);
   if (!target) return not_wanted(Reason::bad_host, authority, target.error().why);
@@ -43,9 +44,13 @@ Wanted wanted_by(const wire::RequestHead& head, const HttpMode& mode) {
   return wanted_by_authority(absolute->authority, 80, absolute->origin_form(head.method));
 }
 
+struct HeardRequest {
+  std::optional<wire::RequestHead> head;
+  bool refused = false;  // without a head: it was answered, and is in the account
+};
+
 // Reads up to a whole request head. Its views live in the inbox until the next read.
-Task<std::optional<wire::RequestHead>> hear_request(Session& session, const HttpMode& mode,
-                                                    bool first) {
+Task<HeardRequest> hear_request(Session& session, const HttpMode& mode, bool first) {
   std::size_t scanned = 0;
   const wire::HeadLimits limits = head_limits(session.worker.shared);
   const auto& timeouts = session.worker.shared.timeouts;
@@ -58,9 +63,9 @@ Task<std::optional<wire::RequestHead>> hear_request(Session& session, const Http
       const auto refusal = session.gate.refuse(visit, head.error().reason, head.error().why);
       co_await session.say_and_close(
           wire::http_refusal(refusal, wire::AsJson::no, wire::KeepAlive::no));
-      co_return std::nullopt;
+      co_return HeardRequest{.head = std::nullopt, .refused = true};
     }
-    if (*head) co_return std::move(**head);
+    if (*head) co_return HeardRequest{.head = std::move(**head)};
     const bool heard = co_await session.more();
     if (heard) {
       // Once for the whole head, not again for every byte of it (slowloris).
@@ -68,13 +73,14 @@ Task<std::optional<wire::RequestHead>> hear_request(Session& session, const Http
       begun = true;
       continue;
     }
-    if (session.deadline.expired() && begun) {
+    const bool late = session.deadline.expired() && begun && !session.deadline.is_beyond();
+    if (late) {
       Visit visit = session.gate.malformed(mode.via, "", Reason::deadline);
       const auto refusal = session.gate.refuse(visit, Reason::deadline, "no whole request head");
       co_await session.say_and_close(
           wire::http_refusal(refusal, wire::AsJson::no, wire::KeepAlive::no));
     }
-    co_return std::nullopt;
+    co_return HeardRequest{.head = std::nullopt, .refused = late};
   }
 }
 
@@ -94,6 +100,48 @@ Task<bool> refuse(Session& session, const wire::RequestHead& head, Visit& visit,
   }
   session.inbox.consume(head.size);
   co_return co_await session.say(reply);
+}
+
+// Answers a request of somebody who may not ask: nothing behind it is read as a request, and it is
+// in the account with what it asked for.
+Task<void> turn_away(Session& session, const wire::RequestHead& head, Caller::Refused refused) {
+  const bool is_connect = head.method == "CONNECT";
+  const metrics::Via via = is_connect ? metrics::Via::connect : metrics::Via::http;
+  session.worker.shared.registry.connection(via);
+  Visit visit = session.gate.malformed(via, head.target, refused.reason);
+  visit.line.method = head.method;
+  Wanted wanted =
+      is_connect ? wanted_by_authority(head.target, std::nullopt, "") : wanted_by(head, HttpMode());
+  if (wanted.target) {
+    visit.line.host = wanted.target->host.to_string();
+    visit.line.port = wanted.target->port;
+    visit.line.path = std::move(wanted.origin_form);
+  }
+  auto refusal = session.gate.refuse(visit, refused.reason, std::move(refused.why));
+  // Nobody is told whether it was the name or the password.
+  if (refusal.reason == Reason::auth_required) refusal.detail.clear();
+  const wire::ForHead for_head(head.method == "HEAD");
+  const std::string reply =
+      wire::http_refusal(refusal, wire::wants_json(head), wire::KeepAlive::no, for_head);
+  co_await session.say_and_close(reply);
+}
+
+// Every request on an explicit listener is its sender's, whoever sent the one before. False: turned
+// away.
+Task<bool> admit(Session& session, const wire::RequestHead& head,
+                 std::optional<Exchange>& exchange) {
+  Identified who = co_await identify(session, head);
+  if (who.agent != session.agent) {
+    exchange.reset();  // with what it keeps of another agent's
+    session.become(std::move(who.agent));
+    exchange.emplace(session);
+  }
+  if (!who.refused) {
+    session.caller.place.leave();
+    co_return true;
+  }
+  co_await turn_away(session, head, std::move(*who.refused));
+  co_return false;
 }
 
 // True: the connection may go on with the next request.
@@ -119,6 +167,9 @@ Task<bool> serve_request(Session& session, const HttpMode& mode, const wire::Req
   } else if (mode.fixed && *target != *mode.fixed) {
     deny(Reason::host_mismatch);
     why = "the request names another host than the connection";
+  } else if (mode.port && !mode.fixed && target->port != *mode.port) {
+    deny(Reason::host_mismatch);
+    why = "the request names another port than the connection";
   } else if (visit && visit.decision.tls == allowlists::TlsMode::require) {
     deny(Reason::not_tls);
     why = "plain HTTP on a port that must speak TLS";
@@ -131,22 +182,27 @@ Task<bool> serve_request(Session& session, const HttpMode& mode, const wire::Req
 
 }  // namespace
 
-Task<void> serve_http(Session& session, HttpMode mode) {
-  Exchange exchange(session);
+Task<bool> serve_http(Session& session, HttpMode mode) {
+  std::optional<Exchange> exchange(std::in_place, session);
   for (bool first = true;; first = false) {
-    const auto head = co_await hear_request(session, mode, first);
-    if (!head) co_return;
+    const HeardRequest heard = co_await hear_request(session, mode, first);
+    if (!heard.head) co_return heard.refused || !first;
+    const wire::RequestHead& head = *heard.head;
     session.deadline.disarm();
-    if (head->method == "CONNECT" && !mode.port) {
-      co_await serve_connect(session, *head);
-      co_return;
+    if (!mode.port && !session.caller.is_settled()) {
+      const bool admitted = co_await admit(session, head, exchange);
+      if (!admitted) co_return true;
+    }
+    if (head.method == "CONNECT" && !mode.port) {
+      co_await serve_connect(session, head);
+      co_return true;
     }
     session.worker.shared.registry.connection(mode.via);
-    const bool stays = co_await serve_request(session, mode, *head, exchange);
+    const bool stays = co_await serve_request(session, mode, head, *exchange);
     if (stays) continue;
     // Input that nobody read would turn the close into a reset and take the response with it.
     if (session.socket.is_open() && !session.broken_off) co_await session.drain_and_close();
-    co_return;
+    co_return true;
   }
 }
 

@@ -32,7 +32,8 @@ Task<std::size_t> meter(Session& session, metrics::Direction direction, std::siz
   const auto wait = agent.allowance->pace(direction, bandwidth, granted, Clock::now());
   if (wait <= Clock::duration::zero()) co_return granted;
   co_await session.pause(wait, direction);
-  if (session.socket.is_open() && session.origin.is_open()) co_return granted;
+  const bool lives = Clock::now() < session.deadline.end();
+  if (lives && session.socket.is_open() && session.origin.is_open()) co_return granted;
   agent.allowance->leave_line(direction, bandwidth, granted);
   co_return 0;
 }
@@ -43,6 +44,8 @@ Task<Sent> send(Session& session, metrics::Direction direction, std::string_view
                 std::uint64_t& moved) {
   Socket& to = direction == metrics::Direction::up ? session.origin : session.socket;
   while (!bytes.empty()) {
+    // A connection that never waits for its sockets is never woken by its deadline.
+    if (session.deadline.is_beyond()) co_return Sent::held_back;
     std::size_t granted = bytes.size();
     if (session.agent->limits.meters(direction)) {
       granted = co_await meter(session, direction, bytes.size());

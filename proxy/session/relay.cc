@@ -103,6 +103,7 @@ Task<metrics::TunnelEnd> relay(Session& session, Traffic& traffic, Task<Ended> u
   if (session.carrying != nullptr && session.carrying->revoked) co_return TunnelEnd::policy_changed;
   if (session.carrying != nullptr && session.carrying->spent) co_return TunnelEnd::budget;
   if (session.broken_off) co_return TunnelEnd::agent_gone;
+  if (Clock::now() >= session.deadline.end()) co_return TunnelEnd::lifetime;
   if (session.deadline.expired()) co_return TunnelEnd::idle;
   // The one that broke first closed both, so that the other broke as well: `done` decides nothing.
   if (ended_up == Ended::done && ended_down == Ended::done) co_return TunnelEnd::closed;

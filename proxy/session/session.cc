@@ -49,22 +49,39 @@ Task<void> serve_proxy_port(Session& session) {
 
 }  // namespace
 
-Session::Session(Worker& its_worker, std::shared_ptr<Agent> its_agent, Socket connection)
+Session::Session(Worker& its_worker, std::shared_ptr<Agent> its_agent, Socket connection,
+                 Caller its_caller)
     : worker(its_worker),
       agent(std::move(its_agent)),
       gate(
           worker, agent,
           fmt::format("{}-{}-{}", worker.shared.loop_token, worker.index, ++worker.sessions_begun)),
+      caller(std::move(its_caller)),
       socket(std::move(connection)),
       origin(worker.io),
       deadline(worker.wheel, socket) {
   deadline.watch_also(&origin);
+  if (const auto lifetime = worker.shared.timeouts.lifetime; lifetime.count() > 0) {
+    deadline.never_beyond(Clock::now() + lifetime);
+  }
   reviewed = worker.reviews_begun;
   worker.sessions->push_back(*this);
   ++agent->sessions;
+  if (caller.link) caller.link->on_broken([this] { lose_agent(); });
 }
 
-Session::~Session() { --agent->sessions; }
+Session::~Session() {
+  if (caller.link) caller.link->on_broken(nullptr);
+  --agent->sessions;
+}
+
+void Session::become(std::shared_ptr<Agent> whom) noexcept {
+  drop_origin();
+  ++whom->sessions;
+  --agent->sessions;
+  agent = std::move(whom);
+  gate.set_agent(agent);
+}
 
 Task<bool> Session::more() {
   const ErrorCode error = co_await inbox.more(socket);
@@ -108,11 +125,12 @@ void Session::reset() noexcept {
   ErrorCode ignored;  // the connection may be gone already
   socket.set_option(asio::socket_base::linger(true, 0), ignored);
   socket.close(ignored);
+  if (caller.link) caller.link->reset();
 }
 
 Task<void> Session::pause(Clock::duration wait, metrics::Direction direction) {
   const auto idle = worker.shared.timeouts.idle;
-  const auto until = Clock::now() + wait;
+  const auto until = std::min(Clock::now() + wait, deadline.end());
   Timer timer(worker.io);
   Timer*& slot = pauses_[static_cast<std::size_t>(direction)];
   slot = &timer;
@@ -133,6 +151,7 @@ void Session::wake() noexcept {
 
 void Session::break_off() noexcept {
   broken_off = true;
+  gate.give_up_dialling();
   wake();
   ErrorCode ignored;
   socket.close(ignored);
@@ -150,12 +169,21 @@ void Session::drop_origin() noexcept {
   connected.reset();
 }
 
+// Its TLS broke, which the end of the plain bytes does not tell.
+void Session::lose_agent() noexcept {
+  wake();
+  ErrorCode ignored;
+  socket.close(ignored);
+  origin.close(ignored);
+}
+
 // Resets on both sides: neither may take what it has for the whole.
 void Session::revoke() noexcept {
   ErrorCode ignored;
   origin.set_option(asio::socket_base::linger(true, 0), ignored);
   socket.set_option(asio::socket_base::linger(true, 0), ignored);
   break_off();
+  if (caller.link) caller.link->reset();
 }
 
 void Session::review() noexcept try {
@@ -201,6 +229,12 @@ Task<void> serve(Worker& worker, std::shared_ptr<Agent> agent, Socket socket, ne
     case netns::Role::dns_udp:  // no connections: serve_dns_udp()
       break;
   }
+}
+
+Task<void> serve_caller(Worker& worker, std::shared_ptr<Agent> agent, Socket socket,
+                        Caller caller) {
+  Session session(worker, std::move(agent), std::move(socket), std::move(caller));
+  co_await serve_proxy_port(session);
 }
 
 }  // namespace sluice::proxy

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "netns/handover.h"
+#include "proxy/session/caller.h"
 #include "proxy/session/gate.h"
 #include "proxy/session/inbox.h"
 #include "proxy/wheel.h"
@@ -20,7 +21,8 @@ namespace sluice::proxy {
 class Session : public boost::intrusive::list_base_hook<
                     boost::intrusive::link_mode<boost::intrusive::auto_unlink>> {
  public:
-  Session(Worker& its_worker, std::shared_ptr<Agent> its_agent, Socket connection);
+  Session(Worker& its_worker, std::shared_ptr<Agent> its_agent, Socket connection,
+          Caller its_caller = {});
   ~Session();
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
@@ -43,22 +45,21 @@ class Session : public boost::intrusive::list_base_hook<
   // and is in the account as policy_changed; the rest is not touched.
   void review() noexcept;
 
+  // From now on the connection is `whom`'s. Nothing may be under way, and no connection to an
+  // origin is kept: it is another agent's.
+  void become(std::shared_ptr<Agent> whom) noexcept;
+
   // Takes what was dialled for `visit` as the origin.
   void connect(Dialled dialled, const Visit& visit);
   void drop_origin() noexcept;
 
-  // What `origin` is connected to.
-  struct Connected {
-    allowlists::Target target;
-    IpAddress address;
-    std::weak_ptr<const allowlists::Policy> judged_by;  // the last policy that allowed the address
-  };
-  // For an open origin.
+  // What `origin` is connected to, for an open one.
   std::optional<Connected> connected;
 
   Worker& worker;
-  const std::shared_ptr<Agent> agent;
+  std::shared_ptr<Agent> agent;  // changed by become() alone
   Gate gate;
+  Caller caller;
   Socket socket;
   Socket origin;
   Inbox inbox;
@@ -73,6 +74,7 @@ class Session : public boost::intrusive::list_base_hook<
 
  private:
   void revoke() noexcept;
+  void lose_agent() noexcept;
   std::array<Timer*, 2> pauses_{};  // by direction, of those that wait
 };
 
@@ -94,6 +96,9 @@ class Carrying {
 // Serves a connection that arrived on one of an agent's listeners, to its end.
 Task<void> serve(Worker& worker, std::shared_ptr<Agent> agent, Socket socket, netns::Role role);
 
+// Serves one that arrived on an explicit listener, where `agent` is who it is in the account of.
+Task<void> serve_caller(Worker& worker, std::shared_ptr<Agent> agent, Socket socket, Caller caller);
+
 // The entrances. Each returns when it has nothing more to do on the connection.
 Task<void> serve_socks(Session& session);
 Task<void> serve_connect(Session& session, const wire::RequestHead& head);
@@ -113,7 +118,8 @@ struct HttpMode {
   std::optional<allowlists::Target> fixed;
   std::optional<std::uint16_t> port;  // origin form is allowed when this is set
 };
-Task<void> serve_http(Session& session, HttpMode mode);
+// True: at least one of them, whole or broken, is in the account.
+Task<bool> serve_http(Session& session, HttpMode mode);
 
 // What the agent then says on a connection to an allowed target: checks it as the decision's tls
 // mode asks, dials unless `origin` is already connected, relays, and closes the visit.

@@ -1,4 +1,7 @@
 // SOCKS5 (RFC 1928): CONNECT with names and addresses; the other commands are refused.
+#include <fmt/core.h>
+
+#include "proxy/session/identify.h"
 #include "proxy/session/session.h"
 
 namespace sluice::proxy {
@@ -15,41 +18,77 @@ Task<void> refuse_malformed(Session& session, std::string_view shown, Reason rea
   co_await refuse(session, visit, reason, std::move(why));
 }
 
-// False: answered and closed, or the agent went away.
-Task<bool> greet(Session& session) {
+// The message that `parse` reads, taken from the inbox. Nothing: refused and answered, or the agent
+// went away.
+template <class Message>
+Task<std::optional<Message>> hear(
+    Session& session, wire::WireResult<std::optional<Message>> (*parse)(std::string_view)) {
   for (;;) {
-    const auto greeting = wire::parse_socks_greeting(session.inbox.view());
-    if (!greeting) {
-      co_await refuse_malformed(session, "SOCKS5", greeting.error().reason, greeting.error().why);
-      co_return false;
-    }
-    if (*greeting) {
-      session.inbox.consume((*greeting)->size);
-      if ((*greeting)->offers_none) {
-        co_return co_await session.say(wire::socks_method_reply(wire::SocksMethod::none));
-      }
-      Visit visit = session.gate.malformed(metrics::Via::socks5, "SOCKS5", Reason::bad_request);
-      session.gate.refuse(visit, Reason::bad_request, "only 'no authentication' is offered here");
-      co_await session.say_and_close(wire::socks_method_reply(wire::SocksMethod::not_acceptable));
-      co_return false;
-    }
-    if (!co_await session.more()) co_return false;
-  }
-}
-
-Task<std::optional<wire::SocksRequest>> hear_request(Session& session) {
-  for (;;) {
-    auto request = wire::parse_socks_request(session.inbox.view());
-    if (!request) {
-      co_await refuse_malformed(session, "SOCKS5", request.error().reason, request.error().why);
+    auto message = parse(session.inbox.view());
+    if (!message) {
+      co_await refuse_malformed(session, "SOCKS5", message.error().reason, message.error().why);
       co_return std::nullopt;
     }
-    if (*request) {
-      session.inbox.consume((*request)->size);
-      co_return std::move(**request);
+    if (*message) {
+      session.inbox.consume((*message)->size);
+      co_return std::move(**message);
     }
     if (!co_await session.more()) co_return std::nullopt;
   }
+}
+
+Task<void> refuse_password(Session& session, Reason reason, std::string why) {
+  Visit visit = session.gate.malformed(metrics::Via::socks5, "SOCKS5", reason);
+  session.gate.refuse(visit, reason, std::move(why));
+  co_await session.say_and_close(wire::socks_password_reply(wire::Accepted::no));
+}
+
+// RFC 1929. False: answered and closed, or the agent went away.
+Task<bool> log_in(Session& session) {
+  std::optional<wire::SocksPassword> shown;
+  while (!shown) {
+    auto message = wire::parse_socks_password(session.inbox.view());
+    if (!message) {
+      co_await refuse_password(session, message.error().reason, message.error().why);
+      co_return false;
+    }
+    if (*message) {
+      shown = std::move(*message);
+      continue;
+    }
+    if (!co_await session.more()) co_return false;
+  }
+  session.inbox.consume(shown->size);
+  session.deadline.disarm();  // the wait for the verifier is not the client's
+  Identified who = co_await identify(session, std::move(shown->credentials));
+  if (who.agent != session.agent) session.become(std::move(who.agent));
+  if (who.refused) {
+    co_await refuse_password(session, who.refused->reason, std::move(who.refused->why));
+    co_return false;
+  }
+  session.caller.place.leave();
+  session.deadline.arm(session.worker.shared.timeouts.headers);
+  co_return co_await session.say(wire::socks_password_reply(wire::Accepted::yes));
+}
+
+// False: answered and closed, or the agent went away.
+Task<bool> greet(Session& session) {
+  const auto greeting = co_await hear(session, &wire::parse_socks_greeting);
+  if (!greeting) co_return false;
+  const bool wants_password = session.caller.passwords != nullptr;
+  if (wants_password ? greeting->offers_password : greeting->offers_none) {
+    const auto method = wants_password ? wire::SocksMethod::password : wire::SocksMethod::none;
+    const bool said = co_await session.say(wire::socks_method_reply(method));
+    if (!said || !wants_password) co_return said;
+    co_return co_await log_in(session);
+  }
+  const Reason reason = wants_password ? Reason::auth_required : Reason::bad_request;
+  Visit visit = session.gate.malformed(metrics::Via::socks5, "SOCKS5", reason);
+  session.gate.refuse(visit, reason,
+                      fmt::format("only '{}' is offered here",
+                                  wants_password ? "user name and password" : "no authentication"));
+  co_await session.say_and_close(wire::socks_method_reply(wire::SocksMethod::not_acceptable));
+  co_return false;
 }
 
 // Nothing: refused and answered.
@@ -78,13 +117,27 @@ Task<std::optional<allowlists::Target>> target_of(Session& session,
   co_return allowlists::Target{std::move(*host), request.port};
 }
 
+// Answers a request of somebody who may not ask, which is in the account with what it asked for.
+Task<void> turn_away(Session& session, const wire::SocksRequest& request) {
+  const Caller::Refused& refused = *session.caller.refused;
+  const auto* name = std::get_if<std::string>(&request.host);
+  const std::string shown = name != nullptr ? *name : std::get<IpAddress>(request.host).to_string();
+  Visit visit = session.gate.malformed(metrics::Via::socks5, shown, refused.reason);
+  visit.line.port = request.port;
+  co_await refuse(session, visit, refused.reason, refused.why);
+}
+
 }  // namespace
 
 Task<void> serve_socks(Session& session) {
   session.worker.shared.registry.connection(metrics::Via::socks5);
   if (!co_await greet(session)) co_return;
-  const auto request = co_await hear_request(session);
+  const auto request = co_await hear(session, &wire::parse_socks_request);
   if (!request) co_return;
+  if (session.caller.refused) {
+    co_await turn_away(session, *request);
+    co_return;
+  }
   const auto target = co_await target_of(session, *request);
   if (!target) co_return;
   const auto resolved = resolve_synthetic(*session.agent, *target);

@@ -21,7 +21,7 @@ std::optional<SyntheticNames::Given> SyntheticNames::give(const std::string& nam
   if (const auto found = index_of_.find(name); found != index_of_.end()) {
     return Given{found->second, false};
   }
-  if (index_of_.size() >= max_names) return std::nullopt;
+  if (frozen_ || index_of_.size() >= max_names) return std::nullopt;
   while (name_of_.contains(next_)) next_ = next_ == last_index ? first_index : next_ + 1;
   const std::uint32_t index = next_;
   name_of_.emplace(index, name);
@@ -56,6 +56,25 @@ bool SyntheticNames::restore(std::span<const netns::Binding> bindings) {
     next_ = index == last_index ? first_index : index + 1;
   }
   return true;
+}
+
+std::vector<netns::Binding> SyntheticNames::freeze() {
+  const std::lock_guard lock(mutex_);
+  frozen_ = true;
+  std::vector<netns::Binding> all;
+  all.reserve(name_of_.size());
+  for (const auto& [index, name] : name_of_) all.push_back({name, index});
+  return all;
+}
+
+void SyntheticNames::thaw() noexcept {
+  const std::lock_guard lock(mutex_);
+  frozen_ = false;
+}
+
+bool SyntheticNames::is_frozen() const noexcept {
+  const std::lock_guard lock(mutex_);
+  return frozen_;
 }
 
 }  // namespace sluice::proxy

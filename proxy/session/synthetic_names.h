@@ -8,6 +8,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <vector>
 
 #include "netns/handover.h"
 
@@ -38,11 +39,17 @@ class SyntheticNames {
   // Bindings of an earlier registration. False: one contradicts another, or is out of range.
   bool restore(std::span<const netns::Binding> bindings);
 
+  // No new name is given from here on, so that the answer stays true: every binding there is.
+  std::vector<netns::Binding> freeze();
+  void thaw() noexcept;
+  bool is_frozen() const noexcept;
+
  private:
   mutable std::mutex mutex_;
   std::unordered_map<std::string, std::uint32_t> index_of_;
   std::unordered_map<std::uint32_t, std::string> name_of_;
   std::uint32_t next_;
+  bool frozen_ = false;
 };
 
 }  // namespace sluice::proxy

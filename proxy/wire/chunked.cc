@@ -17,7 +17,7 @@ constexpr int hex_value(char c) noexcept {
 
 // RFC 9110 6.5.1: framing, routing, request modifiers, authentication, and what speaks of this hop
 // or of how the content is to be read.
-constexpr std::array<std::string_view, 36> forbidden_trailers = {"age",
+constexpr std::array<std::string_view, 38> forbidden_trailers = {"age",
                                                                  "authorization",
                                                                  "cache-control",
                                                                  "connection",
@@ -30,6 +30,7 @@ constexpr std::array<std::string_view, 36> forbidden_trailers = {"age",
                                                                  "expect",
                                                                  "expires",
                                                                  "host",
+                                                                 "http2-settings",
                                                                  "if-match",
                                                                  "if-modified-since",
                                                                  "if-none-match",
@@ -40,6 +41,7 @@ constexpr std::array<std::string_view, 36> forbidden_trailers = {"age",
                                                                  "max-forwards",
                                                                  "pragma",
                                                                  "proxy-authenticate",
+                                                                 "proxy-authentication-info",
                                                                  "proxy-authorization",
                                                                  "proxy-connection",
                                                                  "range",
@@ -169,6 +171,18 @@ WireResult<void> ChunkedReader::finish_trailers() {
   trailer_lines_.clear();
   state_ = State::done;
   return {};
+}
+
+std::string end_of_chunks(const std::vector<Trailer>& trailers,
+                          const std::vector<std::string>& hop_names) {
+  std::string out = "0\r\n";
+  for (const Trailer& trailer : trailers) {
+    const bool of_this_hop = std::any_of(
+        hop_names.begin(), hop_names.end(),
+        [&](const std::string& name) { return equals_ignoring_case(name, trailer.name); });
+    if (!of_this_hop) out.append(trailer.name).append(": ").append(trailer.value).append("\r\n");
+  }
+  return out += "\r\n";
 }
 
 std::string chunk_header(std::uint64_t size) { return fmt::format("{:x}\r\n", size); }

@@ -77,5 +77,8 @@ std::string chunk_header(std::uint64_t size);
 inline constexpr std::string_view chunk_end = "\r\n";
 // "0\r\n\r\n": the body ends here, without trailers.
 inline constexpr std::string_view last_chunk = "0\r\n\r\n";
+// The end of a body: the last chunk, and those of `trailers` that are not named in `hop_names`.
+std::string end_of_chunks(const std::vector<Trailer>& trailers,
+                          const std::vector<std::string>& hop_names);
 
 }  // namespace sluice::proxy::wire

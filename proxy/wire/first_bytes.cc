@@ -80,7 +80,7 @@ Speech classify(std::string_view first_bytes) noexcept {
   // for something else, or its Host field would go unread.
   const std::size_t start = first_bytes.find_first_not_of(" \t\v\f\r\n");
   if (start == std::string_view::npos) {
-    return first_bytes.size() > longest_first_line ? Speech::other : Speech::unknown_yet;
+    return first_bytes.size() > longest_first_line ? Speech::http : Speech::unknown_yet;
   }
   const std::string_view text = first_bytes.substr(start);
   const std::string_view word = text.substr(0, text.find_first_of(blanks));

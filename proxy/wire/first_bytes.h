@@ -14,9 +14,9 @@ enum class Speech : std::uint8_t {
 };
 
 // Final unless unknown_yet. HTTP is a registered method, white space, and a first line with
-// "HTTP/" in it, also behind empty lines and blanks, which lenient origins skip; a first line of
-// more than 8 KiB behind a method and a space counts as HTTP as well, so that a long target cannot
-// be used to pass for something else.
+// "HTTP/" in it, also behind empty lines and blanks, which lenient origins skip; more than 8 KiB of
+// those, or a first line of more than 8 KiB behind a method and a space, count as HTTP as well, so
+// that nothing is too long to be judged as what the origin will read.
 Speech classify(std::string_view first_bytes) noexcept;
 
 }  // namespace sluice::proxy::wire

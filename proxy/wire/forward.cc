@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <limits>
 #include <vector>
 
 #include "proxy/wire/upgrade.h"
@@ -22,18 +23,12 @@ bool holds(std::span<const std::string_view> names, std::string_view name) noexc
                      [&](std::string_view entry) { return equals_ignoring_case(name, entry); });
 }
 
-// Of this hop (RFC 9110 7.6.1, and what older software sends), or written anew by us.
-constexpr std::array<std::string_view, 11> hop_fields = {"connection",
-                                                         "proxy-connection",
-                                                         "keep-alive",
-                                                         "te",
-                                                         "trailer",
-                                                         "transfer-encoding",
-                                                         "content-length",
-                                                         "upgrade",
-                                                         "http2-settings",
-                                                         "proxy-authenticate",
-                                                         "proxy-authentication-info"};
+// Of this hop (RFC 9110 7.6.1, and what older software sends), or written anew by us. Trailer is
+// not among them, but it promises what only a chunked body can keep (RFC 9110 6.6.2).
+constexpr std::array<std::string_view, 10> hop_fields = {
+    "connection",         "proxy-connection",         "keep-alive", "te",
+    "transfer-encoding",  "content-length",           "upgrade",    "http2-settings",
+    "proxy-authenticate", "proxy-authentication-info"};
 // Of requests only. Proxy-Authorization is for us: it is never shown to an origin.
 constexpr std::array<std::string_view, 2> request_hop_fields = {"host", "proxy-authorization"};
 
@@ -64,19 +59,6 @@ WireResult<void> check_request_options(const Names& options) {
   return {};
 }
 
-// RFC 9110 7.6.2. Nothing: the request has none, or its method does not count hops.
-WireResult<std::optional<std::uint32_t>> hops_left(const RequestHead& head) {
-  if (head.method != "OPTIONS" || head.count("max-forwards") == 0) return std::nullopt;
-  const std::string_view text = *head.find("max-forwards");
-  std::uint32_t hops = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), hops);
-  if (head.count("max-forwards") > 1 || error != std::errc{} || end != text.data() + text.size()) {
-    return bad_request("Max-Forwards is not one number");
-  }
-  if (hops == 0) return bad_request("Max-Forwards is 0, so the request may not go any further");
-  return hops - 1;
-}
-
 WireResult<void> check_request(const ForwardedRequest& request) {
   const std::string_view method = request.head.method;
   if (method == "TRACE") return bad_request("TRACE would show an origin's view of the way out");
@@ -99,6 +81,11 @@ void append_field(std::string& out, std::string_view name, std::string_view valu
   out.append(name).append(": ").append(value).append("\r\n");
 }
 
+bool is_left_behind(const Field& field, const Names& options, const BodyPlan& body) noexcept {
+  if (holds(hop_fields, field.name) || holds(options, field.name)) return true;
+  return body.framing != Framing::chunked && equals_ignoring_case(field.name, "trailer");
+}
+
 void append_framing(std::string& out, const BodyPlan& body) {
   if (body.framing == Framing::length) {
     append_field(out, "Content-Length", fmt::format_int(body.length).c_str());
@@ -114,20 +101,61 @@ std::string host_field(const allowlists::Target& target) {
   return text;
 }
 
-void append_request_fields(std::string& out, const RequestHead& head, const Names& options,
+void append_request_fields(std::string& out, const ForwardedRequest& request, const Names& options,
                            std::optional<std::uint32_t> hops) {
+  const RequestHead& head = request.head;
   for (const Field& field : head.fields) {
-    if (holds(hop_fields, field.name) || holds(request_hop_fields, field.name)) continue;
-    if (holds(options, field.name)) continue;
+    if (is_left_behind(field, options, request.body)) continue;
+    if (holds(request_hop_fields, field.name)) continue;
     if (hops && equals_ignoring_case(field.name, "max-forwards")) continue;
     // RFC 9110 10.1.1: in HTTP/1.0 it means nothing, but our HTTP/1.1 would give it a meaning.
     if (head.minor == 0 && equals_ignoring_case(field.name, "expect")) continue;
     append_field(out, field.name, field.value);
   }
-  if (hops) append_field(out, "Max-Forwards", fmt::format_int(*hops).c_str());
+  if (hops) append_field(out, "Max-Forwards", fmt::format_int(*hops - 1).c_str());
+}
+
+// What we say to the next hop about the connection to it. We carry trailers on, and take nothing
+// else that TE could ask for (RFC 9110 10.1.4).
+void append_connection_fields(std::string& out, const ForwardedRequest& request) {
+  std::string options;
+  const auto name = [&](std::string_view option) {
+    options.append(options.empty() ? "" : ", ").append(option);
+  };
+  if (request.head.minor == 1 && request.head.lists("te", "trailers")) {
+    append_field(out, "TE", "trailers");
+    name("TE");
+  }
+  if (!request.upgrade.empty()) {
+    name("Upgrade");
+  } else if (!request.keep_alive) {
+    name("close");
+  }
+  if (!options.empty()) append_field(out, "Connection", options);
+  if (!request.upgrade.empty()) append_field(out, "Upgrade", request.upgrade);
 }
 
 }  // namespace
+
+WireResult<std::optional<std::uint32_t>> max_forwards(const RequestHead& head) {
+  if (head.method != "OPTIONS" || head.count("max-forwards") == 0) return std::nullopt;
+  const std::string_view text = *head.find("max-forwards");
+  const bool digits = !text.empty() && std::all_of(text.begin(), text.end(),
+                                                   [](char c) { return c >= '0' && c <= '9'; });
+  if (head.count("max-forwards") > 1 || !digits) {
+    return bad_request("Max-Forwards is not one number");
+  }
+  std::uint32_t hops = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), hops);
+  // More than we can count is as many as we can.
+  return error == std::errc{} ? hops : std::numeric_limits<std::uint32_t>::max();
+}
+
+std::vector<std::string> hop_names(const MessageHead& head) {
+  const auto options = connection_options(head);
+  if (!options) return {};
+  return {options->begin(), options->end()};
+}
 
 WireResult<std::string> forward_request_head(const ForwardedRequest& request) {
   const RequestHead& head = request.head;
@@ -139,22 +167,18 @@ WireResult<std::string> forward_request_head(const ForwardedRequest& request) {
   if (auto checked = check_request_options(*options); !checked) {
     return tl::unexpected(std::move(checked.error()));
   }
-  const auto hops = hops_left(head);
+  const auto hops = max_forwards(head);
   if (!hops) return tl::unexpected(hops.error());
+  if (*hops && **hops == 0) return bad_request("Max-Forwards is 0: it may not go any further");
 
   std::string out;
   out.reserve(head.size + 128);
   out.append(head.method).append(" ").append(request.origin_form).append(" HTTP/1.1\r\n");
   append_field(out, "Host", host_field(request.target));
-  append_request_fields(out, head, *options, *hops);
+  append_request_fields(out, request, *options, *hops);
   append_framing(out, request.body);
   append_field(out, "Via", fmt::format("1.{} sluice ({})", head.minor, request.loop_token));
-  if (!request.upgrade.empty()) {
-    append_field(out, "Connection", "Upgrade");
-    append_field(out, "Upgrade", request.upgrade);
-  } else if (!request.keep_alive) {
-    append_field(out, "Connection", "close");
-  }
+  append_connection_fields(out, request);
   out += "\r\n";
   return out;
 }
@@ -175,8 +199,11 @@ WireResult<std::string> forward_response_head(const ForwardedResponse& response,
   out.reserve(head.size + 128);
   out += fmt::format("HTTP/1.1 {} {}\r\n", head.status, head.reason);
   for (const Field& field : head.fields) {
-    if (holds(hop_fields, field.name) || holds(*options, field.name)) continue;
+    if (is_left_behind(field, *options, response.body)) continue;
     append_field(out, field.name, field.value);
+  }
+  if (head.status >= 200 && !response.date.empty() && head.count("date") == 0) {
+    append_field(out, "Date", response.date);
   }
   append_framing(out, response.body);
   const bool tells_length = response.request_method == "HEAD" || head.status == 304;

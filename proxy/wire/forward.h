@@ -1,8 +1,11 @@
 // Writes the head that goes to the next hop: nothing of ours or of this hop is carried along.
 #pragma once
 
+#include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "allowlists/host.h"
 #include "proxy/wire/body.h"
@@ -26,9 +29,18 @@ struct ForwardedRequest {
 
 // The request as HTTP/1.1 in origin-form: Host from the target, fields of this hop (RFC 9110 7.6.1)
 // and credentials for us dropped, framing from `body`, Via appended, Max-Forwards of OPTIONS
-// counted down. proxy_loop: our own Via is in it. bad_request: TRACE and CONNECT, Max-Forwards at 0
-// or not a number, Connection naming Host, a framing field, Via or Max-Forwards.
+// counted down, "TE: trailers" said again. proxy_loop: our own Via is in it. bad_request: TRACE and
+// CONNECT, Max-Forwards at 0 or not a number, Connection naming Host, a framing field, Via or
+// Max-Forwards.
 WireResult<std::string> forward_request_head(const ForwardedRequest& request);
+
+// How many more hops an OPTIONS request may go, 0: none (RFC 9110 7.6.2). Nothing: it does not say,
+// or its method does not count hops. bad_request: not one number.
+WireResult<std::optional<std::uint32_t>> max_forwards(const RequestHead& head);
+
+// What a message's Connection fields name: of this hop only, in its trailers as well. For a head
+// that was forwarded.
+std::vector<std::string> hop_names(const MessageHead& head);
 
 struct ForwardedResponse {
   const ResponseHead& head;
@@ -36,6 +48,8 @@ struct ForwardedResponse {
   BodyPlan
       body;  // as it is sent to the agent: for one that speaks HTTP/1.0, until_close for chunked
   std::string_view offered = {};  // ForwardedRequest::upgrade
+  // http_date() of now, for a final response that has no Date (RFC 9110 6.6.1); empty: none.
+  std::string_view date = {};
 };
 
 // The response as HTTP/1.1, fields of this hop dropped, framing from `body`, Via appended. A body

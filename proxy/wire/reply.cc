@@ -5,6 +5,7 @@
 #include <charconv>
 
 #include "base/text.h"
+#include "proxy/wire/date.h"
 
 namespace sluice::proxy::wire {
 namespace {
@@ -148,19 +149,34 @@ std::string http_refusal(const Refusal& refusal, AsJson as_json, KeepAlive keep_
                          ForHead for_head) {
   const Answer& answer = answer_for(refusal.reason);
   const std::string body = as_json ? json_body(refusal, answer) : sentence(refusal) + "\n";
-  // After 407 and 408 nobody knows where the next request begins.
-  const bool stays = bool(keep_alive) && answer.http_status != 407 && answer.http_status != 408;
+  // After 408 nobody knows where the next request begins.
+  const bool stays = bool(keep_alive) && answer.http_status != 408;
   std::string out =
       fmt::format("HTTP/1.1 {} {}\r\n", answer.http_status, status_phrase(answer.http_status));
+  out += fmt::format("Date: {}\r\n", http_date(std::chrono::system_clock::now()));
   out += fmt::format("Proxy-Status: sluice; error={}; details=\"{}\"\r\n", answer.proxy_status,
                      reason_name(refusal.reason));
-  if (answer.http_status == 407) out += "Proxy-Authenticate: Basic realm=\"sluice\"\r\n";
+  if (answer.http_status == 407) {
+    out += "Proxy-Authenticate: Basic realm=\"sluice\", charset=\"UTF-8\"\r\n";
+  }
   out += "Cache-Control: no-store\r\n";
   out += fmt::format("Content-Type: {}\r\nContent-Length: {}\r\nConnection: {}\r\n\r\n",
                      as_json ? "application/json" : "text/plain; charset=utf-8", body.size(),
                      stays ? "keep-alive" : "close");
   if (!for_head) out += body;
   return out;
+}
+
+std::string http_options_answer(KeepAlive keep_alive) {
+  return fmt::format(
+      "HTTP/1.1 200 OK\r\n"
+      "Date: {}\r\n"
+      "Proxy-Status: sluice\r\n"
+      "Allow: CONNECT, DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT\r\n"
+      "Cache-Control: no-store\r\n"
+      "Content-Length: 0\r\n"
+      "Connection: {}\r\n\r\n",
+      http_date(std::chrono::system_clock::now()), keep_alive ? "keep-alive" : "close");
 }
 
 std::string socks_refusal(Reason reason) { return socks_reply(answer_for(reason).socks); }

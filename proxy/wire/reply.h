@@ -48,9 +48,16 @@ using ForHead = YesNo<struct ForHeadTag>;
 // Whether the client would rather read JSON: its Accept names a JSON type with a weight above 0.
 AsJson wants_json(const RequestHead& head) noexcept;
 
-// A whole HTTP/1.1 response. To a HEAD request: without its body. 408 and 407 never keep alive.
+// A whole HTTP/1.1 response. To a HEAD request: without its body. 408 never keeps alive. 407 names
+// the one scheme that is spoken, Basic (RFC 9110 11.7.1, 15.5.8; RFC 7617 2.1), and may keep alive,
+// so that a client asks again with credentials on the same connection: callers ask for it only
+// behind a request whose end is known, and never after CONNECT.
 std::string http_refusal(const Refusal& refusal, AsJson as_json, KeepAlive keep_alive,
                          ForHead for_head = ForHead::no);
+
+// What sluice itself says to an allowed OPTIONS request whose Max-Forwards is 0: it is the last
+// that may see it (RFC 9110 7.6.2, 9.3.7).
+std::string http_options_answer(KeepAlive keep_alive);
 
 // Ten bytes (RFC 1928 6).
 std::string socks_refusal(Reason reason);

@@ -6,6 +6,7 @@
 #include <charconv>
 
 #include "allowlists/address_guard.h"
+#include "allowlists/policy.h"
 #include "base/ip_address.h"
 #include "base/text.h"
 #include "proxy/wire/reply.h"
@@ -96,6 +97,19 @@ constexpr std::array<Wording, reason_count> wordings = {{
     of_internal,
 }};
 
+// For whoever is no known agent: what no agent's entry can mend.
+const Wording* wording_for_nobody(Reason reason) {
+  static constexpr Wording unknown{
+      "{target} is refused because the proxy does not know whose request it is",
+      "do not retry; ask the operator to name this client under `listen:` in sluiced's "
+      "configuration"};
+  static constexpr Wording too_fast{
+      "{target} is refused because too many passwords are tried on the proxy",
+      "wait some seconds, then try again with the right password"};
+  if (reason == Reason::unknown_agent) return &unknown;
+  return reason == Reason::rate_limit ? &too_fast : nullptr;
+}
+
 struct Place {
   std::string_view host;
   std::string_view port;  // may be empty
@@ -142,7 +156,10 @@ std::string rule_line(const Place& place) {
 }  // namespace
 
 std::string sentence(const Refusal& refusal) {
-  const Wording& wording = wordings[static_cast<std::size_t>(refusal.reason)];
+  const Wording* own =
+      allowlists::is_agent_name(refusal.agent) ? nullptr : wording_for_nobody(refusal.reason);
+  const Wording& wording =
+      own != nullptr ? *own : wordings[static_cast<std::size_t>(refusal.reason)];
   const Place place = split(refusal.target);
   const bool ruled = !refusal.rule.empty() && refusal.rule != "default";
 

@@ -9,6 +9,8 @@ constexpr std::uint8_t atyp_v4 = 1;
 constexpr std::uint8_t atyp_name = 3;
 constexpr std::uint8_t atyp_v6 = 4;
 
+constexpr char password_version = 1;  // of the sub-negotiation
+
 std::uint8_t octet(std::string_view bytes, std::size_t at) {
   return static_cast<std::uint8_t>(bytes[at]);
 }
@@ -76,8 +78,33 @@ WireResult<std::optional<SocksRequest>> parse_socks_request(std::string_view byt
   return request;
 }
 
+WireResult<std::optional<SocksPassword>> parse_socks_password(std::string_view bytes) {
+  if (!bytes.empty() && bytes[0] != password_version) {
+    return bad_request("this is not version 1 of the SOCKS password exchange");
+  }
+  if (bytes.size() < 2) return std::nullopt;
+  const std::size_t user_size = octet(bytes, 1);
+  if (user_size == 0) return bad_request("the SOCKS user name is empty");
+  const std::size_t behind_user = 2 + user_size;
+  if (bytes.size() <= behind_user) return std::nullopt;
+  const std::size_t password_size = octet(bytes, behind_user);
+  if (password_size == 0) return bad_request("the SOCKS password is empty");
+  const std::size_t size = behind_user + 1 + password_size;
+  if (bytes.size() < size) return std::nullopt;
+  const std::string_view user = bytes.substr(2, user_size);
+  const std::string_view password = bytes.substr(behind_user + 1, password_size);
+  if (has_control_byte(user) || has_control_byte(password)) {
+    return bad_request("the SOCKS user name or password contains a control byte");
+  }
+  return SocksPassword{{std::string(user), Secret(password)}, size};
+}
+
 std::string socks_method_reply(SocksMethod chosen) {
   return {socks_version, static_cast<char>(chosen)};
+}
+
+std::string socks_password_reply(Accepted accepted) {
+  return {password_version, accepted ? '\x00' : '\x01'};
 }
 
 std::string socks_reply(SocksReply reply) {

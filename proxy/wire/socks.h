@@ -1,4 +1,4 @@
-// Reads what a SOCKS5 client says and builds the answers (RFC 1928).
+// Reads what a SOCKS5 client says and builds the answers (RFC 1928, RFC 1929).
 #pragma once
 
 #include <cstddef>
@@ -9,6 +9,8 @@
 #include <variant>
 
 #include "base/ip_address.h"
+#include "base/strong.h"
+#include "proxy/wire/basic_auth.h"
 #include "proxy/wire/wire_error.h"
 
 namespace sluice::proxy::wire {
@@ -25,6 +27,16 @@ struct SocksGreeting {
 
 // Nothing: more bytes are needed. bad_request: another version, or no method at all.
 WireResult<std::optional<SocksGreeting>> parse_socks_greeting(std::string_view bytes);
+
+// What follows when SocksMethod::password was chosen (RFC 1929 2).
+struct SocksPassword {
+  Credentials credentials;  // 1-255 bytes each, without control bytes
+  std::size_t size = 0;     // bytes of the message
+};
+
+// Nothing: more bytes are needed. bad_request: another version than 1 of the sub-negotiation, an
+// empty name or password, a control byte in one.
+WireResult<std::optional<SocksPassword>> parse_socks_password(std::string_view bytes);
 
 enum class SocksCommand : std::uint8_t { connect = 1, bind = 2, udp_associate = 3 };
 
@@ -59,6 +71,9 @@ enum class SocksReply : std::uint8_t {
 
 // Two bytes.
 std::string socks_method_reply(SocksMethod chosen);
+// Two bytes (RFC 1929 2). After a no the connection must be closed.
+using Accepted = YesNo<struct AcceptedTag>;
+std::string socks_password_reply(Accepted accepted);
 // Ten bytes with the bound address 0.0.0.0:0, so that nothing of the way out is told.
 std::string socks_reply(SocksReply reply);
 

@@ -100,7 +100,8 @@ class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
 
     def finish_request(self, request, client_address):
         here = request.getsockname()
-        log("tcp", to=plain(here[0]), port=here[1])
+        peer = plain(request.getpeername()[0])
+        log("tcp", to=plain(here[0]), port=here[1], peer=peer)
         request.settimeout(20)
         super().finish_request(request, client_address)
 

@@ -96,7 +96,7 @@ class Mutator {
   // Most of them change whole lines and words, so that they may still be well formed.
   std::string next() {
     std::string input = one_of(inputs_);
-    const bool gentle = below(4) != 0;
+    const bool gentle = below(4) != 0 && is_text(input);
     for (std::size_t i = 1 + below(2); i > 0; --i)
       gentle ? change_text(input) : change_bytes(input);
     input.resize(std::min(input.size(), max_input));
@@ -117,6 +117,10 @@ class Mutator {
   std::string bytes_of(const std::string& text) {
     const std::size_t begin = below(text.size());
     return text.substr(begin, 1 + below(std::min<std::size_t>(text.size() - begin, 64)));
+  }
+  // Lines and words mean nothing in binary messages.
+  static bool is_text(const std::string& input) {
+    return std::none_of(input.begin(), input.end(), [](char c) { return c >= 0 && c < '\t'; });
   }
   // The run of characters around some place that has none of `between`, and its end if that counts.
   Piece around(const std::string& text, const char* between) {

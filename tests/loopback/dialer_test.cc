@@ -129,7 +129,7 @@ class Addresses {
     settings->servers = {{IpAddress::v4(0x7f000001), 9}};
     resolver_ = std::move(*Resolver::create(*io_, settings));
     routes_.emplace(std::move(*RouteQuery::open()));
-    dialer_.emplace(*io_, *resolver_, *routes_, own_);
+    dialer_.emplace(*io_, *resolver_, *routes_, Dialer::Terms{own_, way_out_});
     std::string text = "version: 1\nagents:\n  coder-1:\n    allow:\n";
     std::istringstream ranges(cidrs_);
     for (std::string range; ranges >> range;) {
@@ -181,6 +181,7 @@ class Addresses {
   std::map<std::string, Fd> listeners_;
   std::vector<Fd> fillers_;
   OwnListeners own_;
+  WayOut way_out_;
   std::shared_ptr<const allowlists::Policy> policy_;
   std::unique_ptr<asio::io_context> io_ = std::make_unique<asio::io_context>();
   std::unique_ptr<Resolver> resolver_;

@@ -60,6 +60,17 @@ TEST(ABudget, IsNotNewWhenTheClockIsSetBackALittle) {
       << "a clock that was days ahead blocks nobody for days";
 }
 
+TEST(ABudget, IsOneWindowsWorthForEachJumpOfTheClock) {
+  const allowlists::Budget day{.bytes = 1000, .per = 24h};
+  Allowance allowance;
+  std::uint64_t taken = 0;
+  for (const auto now : {noon, noon + 240h, noon, noon + 240h}) {
+    for (int i = 0; i < 5; ++i) taken += allowance.take(Direction::up, day, 700, now);
+    EXPECT_EQ(allowance.take(Direction::up, day, 1, now), 0U);
+  }
+  EXPECT_EQ(taken, 4 * day.bytes);
+}
+
 TEST(ABudget, ThatGrowsWhileItIsInUseGrantsTheDifference) {
   Allowance allowance;
   EXPECT_EQ(allowance.take(Direction::up, {.bytes = 1000, .per = 1h}, 2000, noon), 1000U);
@@ -103,6 +114,17 @@ TEST(Allowances, RefuseAFileThatIsNotTheirs) {
     Allowances allowances;
     EXPECT_FALSE(allowances.restore(text, noon)) << text;
   }
+}
+
+TEST(Allowances, OfNamesThatAreNotThereAreForgottenWhenThereAreTooMany) {
+  const allowlists::Budget day{.bytes = 1000, .per = 24h};
+  Allowances allowances;
+  const auto held = allowances.of("coder-1");
+  held->take(Direction::up, day, 700, noon);
+  allowances.of("coder-2")->take(Direction::up, day, 700, noon);
+  for (int i = 0; i < 100'000; ++i) allowances.of("a" + std::to_string(i));
+  EXPECT_EQ(allowances.of("coder-1"), held);
+  EXPECT_EQ(allowances.of("coder-2")->take(Direction::up, day, 1000, noon), 1000U);
 }
 
 TEST(Allowances, AreTheSameForTheSameName) {

@@ -55,6 +55,37 @@ TEST_F(TheBudgetFile, IsWrittenWhileSluicedRuns) {
   EXPECT_NE(text.find("coder-1 download 86400 "), std::string::npos) << text;
 }
 
+TEST_F(TheBudgetFile, IsLeftToAnotherWhileItsKeeperRests) {
+  Allowances allowances;
+  const auto keeper = BudgetKeeper::start(allowances, file, 1h);
+  ASSERT_TRUE(keeper);
+  const auto use = [&] {
+    allowances.of("coder-1")->take(metrics::Direction::up, day, 1, Allowance::Utc::now());
+  };
+  const auto rest = [&] {
+    (*keeper)->rest();
+    for (int i = 0; i < 2000 && !(*keeper)->rests(); ++i) std::this_thread::sleep_for(5ms);
+    ASSERT_TRUE((*keeper)->rests());
+  };
+  use();
+  rest();
+  EXPECT_NE(read_file(file, 4096)->find(" 1\n"), std::string::npos);  // saved once more
+  use();
+  EXPECT_EQ(read_file(file, 4096)->find(" 2\n"), std::string::npos);
+  (*keeper)->go_on();
+  EXPECT_FALSE((*keeper)->rests());
+  rest();
+  EXPECT_NE(read_file(file, 4096)->find(" 2\n"), std::string::npos);
+}
+
+TEST_F(TheBudgetFile, ReplacedByOneThatKnowsMoreIsNotRead) {
+  std::ofstream(file) << "something else\n";
+  Allowances allowances;
+  const auto keeper = BudgetKeeper::start(allowances, file, 1h, BudgetKeeper::Load::no);
+  ASSERT_TRUE(keeper) << to_string(keeper.error());
+  EXPECT_EQ(read_file(file, 4096).value_or(""), "sluice-budgets 1\n");
+}
+
 TEST_F(TheBudgetFile, ThatCannotBeKeptIsAnErrorAtOnce) {
   Allowances allowances;
   EXPECT_FALSE(BudgetKeeper::start(allowances, (directory / "none" / "budgets").native(), 1h));

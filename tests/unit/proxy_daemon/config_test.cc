@@ -56,7 +56,7 @@ resolver:
   servers: [192.0.2.53, "192.0.2.54:5353", "2001:db8::53", "[2001:db8::53]:5354"]
   hosts_file: hosts
   timeout: 250ms
-timeouts: {first_byte: 1s, headers: 2s, connect: 3m, idle: 4h, drain: 1d}
+timeouts: {first_byte: 1s, headers: 2s, connect: 3m, idle: 4h, lifetime: 5h, drain: 1d}
 limits: {connections_per_agent: 100, header_bytes: 16KiB, headers: 64}
 state: state
 audit: {file: stdout}
@@ -85,6 +85,7 @@ log: {level: debug}
   EXPECT_EQ(config->timeouts.headers, 2s);
   EXPECT_EQ(config->timeouts.connect, 3min);
   EXPECT_EQ(config->timeouts.idle, 4h);
+  EXPECT_EQ(config->timeouts.lifetime, 5h);
   EXPECT_EQ(config->timeouts.drain, 24h);
   EXPECT_TRUE(config->audit.to_stdout);
   EXPECT_EQ(config->log_level, log::Level::debug);
@@ -100,11 +101,12 @@ TEST(Config, PlacesPathsBesideAFileNamedWithoutADirectory) {
 
 TEST(Config, TellsAllErrorsAtOnceInFileOrderWithTheirPlaces) {
   EXPECT_THAT(
-      errors_of("listen: []\npolcy: p\nthreads: -1\nadmin: {mod: 1}\naudit: {file: journald}\n"),
+      errors_of("listen: 1\npolcy: p\nthreads: -1\nadmin: {mod: 1}\naudit: {file: journald}\n"),
       ElementsAre(
-          "etc/sluiced.yaml:1:1: error: 'listen' is not built yet\nhint: leave it out",
           "etc/sluiced.yaml:1:1: error: 'policy' is missing\n"
           "hint: add 'policy: policy.yaml', a file or a directory",
+          "etc/sluiced.yaml:1:9: error: expected a list of listeners\n"
+          "hint: write '- {address: \"127.0.0.1:3128\", agent: NAME}'",
           "etc/sluiced.yaml:2:1: error: unknown key 'polcy'\nhint: did you mean 'policy'?",
           "etc/sluiced.yaml:3:10: error: '-1' is not a number of threads\n"
           "hint: write 0 (one per core) to 1024",
@@ -126,7 +128,6 @@ TEST(Config, SaysOfEachWrongValueWhatToWrite) {
        "2:33: error: 'many' is out of range\nhint: write a number from 0 to 1000000"},
       {"limits: {header_bytes: 1GiB}",
        "2:24: error: '1GiB' is no size of a request head\nhint: write 64KiB; from 1KiB to 1MiB"},
-      {"upstream_proxy:", "2:1: error: 'upstream_proxy' is not built yet\nhint: leave it out"},
       {"audit: {file: \"unix:/x\"}",
        "2:15: error: 'unix:/x' is not built yet\nhint: write stdout, or the path of a file"},
       {"threads: 1025",
@@ -163,10 +164,12 @@ TEST(Config, SaysOfEachWrongValueWhatToWrite) {
       {"threads: 1\nthreads: 2", "3:1: error: 'threads' is given twice\nhint: keep one of them"},
       {"wholly_different: 1",
        "2:1: error: unknown key 'wholly_different'\n"
-       "hint: known here: policy, threads, handover, admin, resolver, timeouts, limits, state, audit, log"},
+       "hint: known here: policy, threads, handover, admin, resolver, timeouts, limits, listen, upstream_proxy, egress, "
+       "state, audit, log"},
       {"\"ev\\x1bil\": 1",
        "2:1: error: unknown key 'ev\\x1bil'\n"
-       "hint: known here: policy, threads, handover, admin, resolver, timeouts, limits, state, audit, log"},
+       "hint: known here: policy, threads, handover, admin, resolver, timeouts, limits, listen, upstream_proxy, egress, "
+       "state, audit, log"},
       {"audit: {file: \"a\\0b\"}",
        "2:15: error: 'a\\x00b' is not a path\nhint: name a file, absolute or beside this one"},
       {"log: {level: }",
@@ -202,6 +205,15 @@ TEST(Config, RefusesWhatIsNotAMapOfKeys) {
   EXPECT_THAT(errors_of("policy: " + std::string(100'000, '[')), testing::SizeIs(1));
   EXPECT_THAT(errors_of("policy: " + std::string(100'000, '{')), testing::SizeIs(1));
   EXPECT_THAT(errors_of("policy: p\n[a]: b"), testing::SizeIs(1));
+}
+
+TEST(Config, OfMoreThanAMebibyteIsAnError) {
+  const std::string path = testing::TempDir() + "sluiced-large.yaml";
+  std::ofstream(path) << "policy: policy.yaml\n" << std::string(1024 * 1024, '#') << "\n";
+  const auto config = read_config(path);
+  std::remove(path.c_str());
+  ASSERT_FALSE(config);
+  EXPECT_THAT(to_string(config.error().front()), testing::HasSubstr("1048576"));
 }
 
 TEST(Config, NamesAFileThatCannotBeRead) {

@@ -32,5 +32,12 @@ TEST(FirstBytes, TellTlsHttpAndTheRestApart) {
   for (const Case& c : cases) EXPECT_EQ(classify(c.bytes), c.speech) << c.bytes;
 }
 
+TEST(FirstBytes, DoNotHideARequestBehindMoreBlanksThanAreWaitedFor) {
+  const std::string blanks(8194, '\n');
+  EXPECT_EQ(classify(blanks.substr(0, 8192)), Speech::unknown_yet);
+  EXPECT_EQ(classify(blanks), Speech::http);
+  EXPECT_EQ(classify(blanks + "GET / HTTP/1.1\r\n"), Speech::http);
+}
+
 }  // namespace
 }  // namespace sluice::proxy::wire

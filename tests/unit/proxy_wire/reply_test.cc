@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "proxy/wire/date.h"
 #include "proxy/wire/wire_error.h"
 #include "tests/unit/proxy_wire/samples.h"
 
@@ -76,7 +77,11 @@ TEST(Answer, IsTheOneTableOfTheDocumentation) {
 
 TEST(HttpRefusal, SaysWhoRefusedWhyAndWhatToDo) {
   const std::string text = sentence(refusal(Reason::not_listed)) + "\n";
-  EXPECT_EQ(http_refusal(refusal(Reason::not_listed), AsJson::no, KeepAlive::no),
+  std::string out = http_refusal(refusal(Reason::not_listed), AsJson::no, KeepAlive::no);
+  const std::string date = "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n";
+  EXPECT_EQ(out.find("Date: "), std::string_view("HTTP/1.1 403 Forbidden\r\n").size());
+  out.erase(out.find("Date: "), date.size());
+  EXPECT_EQ(out,
             "HTTP/1.1 403 Forbidden\r\n"
             "Proxy-Status: sluice; error=http_request_denied; details=\"not_listed\"\r\n"
             "Cache-Control: no-store\r\n"
@@ -88,6 +93,12 @@ TEST(HttpRefusal, SaysWhoRefusedWhyAndWhatToDo) {
                 text);
 }
 
+TEST(HttpDate, IsWrittenAsTheStandardHasIt) {
+  const std::chrono::sys_seconds example(std::chrono::seconds(784111777));
+  EXPECT_EQ(http_date(example), "Sun, 06 Nov 1994 08:49:37 GMT");
+  EXPECT_EQ(http_date(std::chrono::sys_seconds{}), "Thu, 01 Jan 1970 00:00:00 GMT");
+}
+
 TEST(HttpRefusal, IsOneWholeMessageForEveryReason) {
   for (std::size_t i = 0; i < reason_count; ++i) {
     for (const AsJson as_json : {AsJson::yes, AsJson::no}) {
@@ -96,11 +107,24 @@ TEST(HttpRefusal, IsOneWholeMessageForEveryReason) {
       const ResponseHead head = samples::response(out);
       EXPECT_EQ(head.status, answer_for(reason).http_status);
       EXPECT_EQ(head.find("content-length"), std::to_string(out.size() - head.size));
-      const bool closes = head.status == 407 || head.status == 408;
+      const bool closes = head.status == 408;
       EXPECT_EQ(head.find("connection"), closes ? "close" : "keep-alive") << head.status;
       EXPECT_EQ(head.count("proxy-authenticate"), head.status == 407 ? 1U : 0U);
     }
   }
+}
+
+TEST(HttpRefusal, ForWantOfAPasswordNamesTheSchemeAndMayKeepTheConnection) {
+  const Refusal wanted = refusal(Reason::auth_required);
+  const std::string out = http_refusal(wanted, AsJson::no, KeepAlive::yes);
+  const ResponseHead head = samples::response(out);
+  EXPECT_EQ(head.status, 407);
+  EXPECT_EQ(head.find("proxy-authenticate"), "Basic realm=\"sluice\", charset=\"UTF-8\"");
+  EXPECT_EQ(head.find("proxy-status"),
+            "sluice; error=http_request_denied; details=\"auth_required\"");
+  EXPECT_EQ(head.find("connection"), "keep-alive");
+  const std::string to_connect = http_refusal(wanted, AsJson::no, KeepAlive::no);
+  EXPECT_EQ(samples::response(to_connect).find("connection"), "close");
 }
 
 TEST(HttpRefusal, ToHeadHasNoBody) {

@@ -27,6 +27,54 @@ TEST(SocksGreeting, IsRefusedInAnotherVersionOrWithoutAMethod) {
   EXPECT_EQ(parse_socks_greeting("\x05\x00"s).error().why, "the SOCKS client offers no method");
 }
 
+TEST(SocksPassword, IsReadWhereverTheBytesAreCut) {
+  const std::string bytes =
+      "\x01\x07"
+      "coder-3"
+      "\x06"
+      "secret"s;
+  for (std::size_t size = 0; size < bytes.size(); ++size) {
+    const auto early = parse_socks_password(bytes.substr(0, size));
+    ASSERT_TRUE(early && !*early) << size;
+  }
+  const auto found = parse_socks_password(bytes + "\x05\x01");
+  ASSERT_TRUE(found && *found);
+  EXPECT_EQ((*found)->credentials.user, "coder-3");
+  EXPECT_EQ((*found)->credentials.password.view(), "secret");
+  EXPECT_EQ((*found)->size, bytes.size());
+
+  const std::string longest = "\x01\xff" + std::string(255, 'u') + "\xff" + std::string(255, 'p');
+  EXPECT_FALSE(parse_socks_password(longest.substr(0, 512)).value());
+  EXPECT_EQ((**parse_socks_password(longest)).credentials.password.view().size(), 255U);
+}
+
+TEST(SocksPassword, IsRefusedAsSoonAsAByteIsWrong) {
+  struct Case {
+    std::string bytes;
+    std::string_view why;
+  };
+  const Case cases[] = {
+      {"\x05"s, "this is not version 1 of the SOCKS password exchange"},
+      {"\x00\x01"s, "this is not version 1 of the SOCKS password exchange"},
+      {"\x01\x00"s, "the SOCKS user name is empty"},
+      {"\x01\x01u\x00"s, "the SOCKS password is empty"},
+      {"\x01\x02u\0\x01p"s, "the SOCKS user name or password contains a control byte"},
+      {"\x01\x01u\x02p\0"s, "the SOCKS user name or password contains a control byte"},
+      {"\x01\x02u\n\x01p"s, "the SOCKS user name or password contains a control byte"},
+  };
+  for (const Case& c : cases) {
+    const auto found = parse_socks_password(c.bytes);
+    ASSERT_FALSE(found) << c.why;
+    EXPECT_EQ(found.error().reason, Reason::bad_request);
+    EXPECT_EQ(found.error().why, c.why);
+  }
+}
+
+TEST(SocksPassword, IsAnsweredInTwoBytes) {
+  EXPECT_EQ(socks_password_reply(Accepted::yes), "\x01\x00"s);
+  EXPECT_EQ(socks_password_reply(Accepted::no), "\x01\x01"s);
+}
+
 TEST(SocksRequest, NamesAHostOrAnAddress) {
   const std::string name = "\x05\x01\x00\x03\x06"s + "a.test" + "\x01\xbb";
   const std::string v4 = "\x05\x01\x00\x01\xc0\x00\x02\x01\x00\x50"s;

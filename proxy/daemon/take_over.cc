@@ -1,0 +1,258 @@
+#include "proxy/daemon/take_over.h"
+
+#include <fcntl.h>
+#include <fmt/core.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/un.h>
+
+#include <cstring>
+
+#include "base/text.h"
+#include "proxy/daemon/spawn.h"
+#include "proxy/daemon/transfer.h"
+#include "proxy/daemon/unix_socket.h"
+
+namespace sluice::proxy {
+namespace {
+
+using namespace std::chrono_literals;
+using Kind = Inheritance::Kind;
+
+constexpr timeval longest_silence{.tv_sec = 15, .tv_usec = 0};
+constexpr auto hear_every = 20ms;
+constexpr auto tell_every = 1s;
+
+Failure cannot(const std::string& why) {
+  return fail(Errc::unavailable, fmt::format("cannot take over: {}", text::printable(why)),
+              "the running sluiced serves on as before");
+}
+
+Result<Fd> connect_to(const std::string& path) {
+  auto link = connect_unix(path, SOCK_SEQPACKET);
+  if (!link) {
+    Error error = link.error();
+    error.hint = "start this one without --take-over";
+    return Failure(std::move(error));
+  }
+  ::setsockopt(link->get(), SOL_SOCKET, SO_RCVTIMEO, &longest_silence, sizeof longest_silence);
+  ::setsockopt(link->get(), SOL_SOCKET, SO_SNDTIMEO, &longest_silence, sizeof longest_silence);
+  ucred peer{};
+  socklen_t size = sizeof peer;
+  const bool known = ::getsockopt(link->get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0;
+  if (!known || (peer.uid != 0 && peer.uid != ::geteuid())) {
+    return fail(Errc::not_permitted, fmt::format("who answers at '{}' is another user's", path));
+  }
+  return link;
+}
+
+// Blocks until a message has come.
+Result<Received> next(int link) {
+  Received received = receive_transfer(link);
+  if (received.gone) return cannot(received.why);
+  if (!received.message) return cannot("the running sluiced does not answer");
+  if (const auto* refused = std::get_if<netns::Refused>(&*received.message)) {
+    return cannot(refused->error);
+  }
+  return received;
+}
+
+int option(int fd, int name) {
+  int value = -1;
+  socklen_t size = sizeof value;
+  return ::getsockopt(fd, SOL_SOCKET, name, &value, &size) == 0 ? value : -1;
+}
+
+// Its address as a person would write it; an error when it is no listening socket of this kind.
+Result<std::string> address_of(Kind kind, int fd) {
+  const bool is_local = kind == Kind::handover || kind == Kind::admin;
+  const int type = kind == Kind::handover ? SOCK_SEQPACKET : SOCK_STREAM;
+  const bool is_unix = option(fd, SO_DOMAIN) == AF_UNIX;
+  if (is_unix != is_local || option(fd, SO_TYPE) != type || option(fd, SO_ACCEPTCONN) != 1) {
+    return cannot("a socket that was handed over is not what it should be");
+  }
+  if (!is_local) {
+    TcpEndpoint at;
+    auto length = static_cast<socklen_t>(at.capacity());
+    ::getsockname(fd, at.data(), &length);
+    return Inheritance::address_text(from_asio(at.address()), at.port());
+  }
+  sockaddr_un address{};
+  socklen_t size = sizeof address;
+  ::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size);
+  return std::string(address.sun_path, ::strnlen(address.sun_path, sizeof address.sun_path));
+}
+
+// Sorts one message after the other into an inheritance.
+struct Collector {
+  Inheritance& all;
+  std::vector<netns::Binding> names;
+  std::vector<Fd> fds;
+  bool complete = false;
+
+  Result<void> operator()(const netns::OwnSocket& message) {
+    if (fds.size() != 1) return cannot("a listening socket is missing");
+    auto address = address_of(message.kind, fds.front().get());
+    if (!address) return Failure(address.error());
+    all.listening.push_back({message.kind, std::move(*address), std::move(fds.front())});
+    return {};
+  }
+  Result<void> operator()(netns::Names& message) {
+    if (names.size() + message.names.size() > SyntheticNames::max_names) {
+      return cannot("an agent has more names than it may");
+    }
+    std::move(message.names.begin(), message.names.end(), std::back_inserter(names));
+    return {};
+  }
+  Result<void> operator()(netns::HandedPeer& message) {
+    if (fds.size() != 1 + message.sockets.size()) return cannot("a supervisor's socket is missing");
+    Inheritance::Supervised peer{.connection = std::move(fds.front()),
+                                 .names = std::exchange(names, {}),
+                                 .agent = std::move(message.agent),
+                                 .sockets = {},
+                                 .counted = std::move(message.counted)};
+    for (std::size_t i = 0; i < message.sockets.size(); ++i) {
+      peer.sockets.push_back({message.sockets[i], std::move(fds[i + 1])});
+    }
+    all.peers.push_back(std::move(peer));
+    return {};
+  }
+  Result<void> operator()(netns::Budgets& message) {
+    all.budgets.push_back(std::move(message.lines));
+    return {};
+  }
+  Result<void> operator()(const netns::Complete& message) {
+    complete = true;
+    if (message.peers != all.peers.size()) return cannot("a supervisor is missing");
+    return {};
+  }
+  template <class Other>
+  Result<void> operator()(const Other&) {
+    return cannot("the running sluiced spoke out of turn");
+  }
+};
+
+}  // namespace
+
+std::string Inheritance::address_text(const IpAddress& address, std::uint16_t port) {
+  return fmt::format("{} {}", address.to_string(), port);
+}
+
+Fd Inheritance::socket(Kind kind, const std::string& address) noexcept {
+  for (Listening& one : listening) {
+    if (one.kind == kind && one.address == address && one.fd) return std::move(one.fd);
+  }
+  return {};
+}
+
+Fd Inheritance::handover_socket() noexcept {
+  for (Listening& one : listening) {
+    if (one.kind == Kind::handover && one.fd) return std::move(one.fd);
+  }
+  return {};
+}
+
+Result<Inheritance> ask_to_take_over(const std::string& handover_socket) {
+  auto link = connect_to(handover_socket);
+  if (!link) return Failure(link.error());
+  const netns::Request request = netns::TakeOver{netns::take_over_format};
+  if (auto sent = netns::send_packet(link->get(), netns::encode(request)); !sent) {
+    return cannot(sent.error().what);
+  }
+  Inheritance all;
+  Collector collector{.all = all, .names = {}, .fds = {}};
+  while (!collector.complete) {
+    auto received = next(link->get());
+    if (!received) return Failure(received.error());
+    collector.fds = std::move(received->fds);
+    auto collected = std::visit(collector, *received->message);
+    if (!collected) return Failure(collected.error());
+  }
+  all.link = std::move(*link);
+  return all;
+}
+
+Result<void> take_possession(const Inheritance& inheritance) {
+  if (!send_transfer(inheritance.link.get(), netns::Taken{})) return cannot("it has ended");
+  const auto answer = next(inheritance.link.get());
+  if (!answer) return Failure(answer.error());
+  if (!std::holds_alternative<netns::Yours>(*answer->message)) {
+    return cannot("the running sluiced spoke out of turn");
+  }
+  ::fcntl(inheritance.link.get(), F_SETFL, O_NONBLOCK);
+  return {};
+}
+
+Result<void> Predecessor::adopt(std::vector<Inheritance::Supervised> supervised, Peers& peers) {
+  for (Inheritance::Supervised& one : supervised) {
+    const auto socket = std::make_shared<const Fd>(std::move(one.connection));
+    auto peer = std::make_unique<Peer>(agents_, socket);
+    if (one.agent.empty()) {
+      peer->names = std::move(one.names);
+    } else {
+      Agents::Application application{.name = std::move(one.agent),
+                                      .sockets = std::move(one.sockets),
+                                      .names = std::move(one.names),
+                                      .peer = socket};
+      auto registration = agents_.add(std::move(application));
+      if (!registration) return Failure(registration.error());
+      (*registration)->carried = std::move(one.counted);
+      adopted_.emplace((*registration)->id(), Adopted{*registration});
+      peer->registration = std::move(*registration);
+    }
+    peers.adopt(std::move(peer));
+  }
+  return {};
+}
+
+bool Predecessor::counts(const Registration& registration) {
+  const auto found = adopted_.find(registration.id());
+  if (!link_ || found == adopted_.end() || found->second.registration.get() != &registration) {
+    return false;
+  }
+  if (!std::exchange(found->second.told, true)) {
+    (void)send_transfer(link_.get(), netns::Ended{registration.id()});
+  }
+  hear();
+  return link_ && adopted_.contains(registration.id());
+}
+
+void Predecessor::take_in(const netns::Counted& counted) {
+  const auto found = adopted_.find(counted.agent_id);
+  if (found == adopted_.end()) return;
+  netns::add(found->second.registration->carried, counted.more);
+  if (counted.last) adopted_.erase(found);
+}
+
+void Predecessor::hear() {
+  while (link_) {
+    const Received received = receive_transfer(link_.get());
+    if (!received.message && !received.gone) return;
+    if (received.gone) {
+      log::info("the sluiced before this one is gone: {}", text::printable(received.why));
+      link_.reset();
+    } else if (const auto* counted = std::get_if<netns::Counted>(&*received.message)) {
+      take_in(*counted);
+    } else if (const auto* spent = std::get_if<netns::Spent>(&*received.message)) {
+      (void)agents_.allowances().add(spent->lines, Allowance::Utc::now());
+    }
+  }
+  adopted_.clear();
+}
+
+Task<void> Predecessor::attend(asio::io_context& io) {
+  Timer pause(io);
+  for (auto tell_at = Clock::now() + tell_every; link_;) {
+    hear();
+    if (link_ && Clock::now() >= tell_at) {
+      tell_at += tell_every;
+      for (const auto& lines : in_pieces(agents_.allowances().take_untold(Allowance::Utc::now()))) {
+        (void)send_transfer(link_.get(), netns::Spent{lines});
+      }
+    }
+    pause.expires_after(hear_every);
+    co_await pause.async_wait();
+  }
+}
+
+}  // namespace sluice::proxy
