@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <fmt/core.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 
 #include <cerrno>
 #include <cstring>
@@ -37,6 +38,10 @@ std::vector<Option> role_options(Role role) {
   // Not for UDP: there it would let the agent bind port 53 beside us and take the questions.
   if (role_type(role) == SOCK_STREAM)
     options.push_back({SOL_SOCKET, SO_REUSEADDR, 1, "SO_REUSEADDR"});
+  // Accepted sockets inherit it. Answers are written in parts, and Nagle's algorithm would keep the
+  // last of them back until a delayed ACK: 40 ms.
+  if (role_type(role) == SOCK_STREAM)
+    options.push_back({IPPROTO_TCP, TCP_NODELAY, 1, "TCP_NODELAY"});
   if (role == Role::tproxy4) options.push_back({IPPROTO_IP, IP_TRANSPARENT, 1, "IP_TRANSPARENT"});
   if (role_family(role) == AF_INET6) {
     options.push_back({IPPROTO_IPV6, IPV6_V6ONLY, is_dns(role) ? 0 : 1, "IPV6_V6ONLY"});

@@ -29,6 +29,7 @@ struct Registration::Thread {
   }
 
   std::vector<netns::Role> roles;  // in the order of acceptors
+  bool ended = false;              // the agent is gone: what was accepted for it is not served
 };
 
 namespace {
@@ -55,15 +56,25 @@ void forget_inherited(Socket& socket) noexcept {
   ::setsockopt(socket.native_handle(), SOL_SOCKET, SO_LINGER, &none, sizeof none);
 }
 
-void begin(Worker& worker, const std::shared_ptr<Agent>& agent, Socket socket,
+using ThreadPtr = std::shared_ptr<Registration::Thread>;
+
+// Accepted, or waiting for a place, as the agent went: break_off() has not seen it.
+Task<void> serve_unless_ended(ThreadPtr thread, std::shared_ptr<Agent> agent, Socket socket,
+                              netns::Role role) {
+  if (thread->ended) co_return;
+  co_await serve(thread->worker, std::move(agent), std::move(socket), role);
+}
+
+void begin(const ThreadPtr& thread, const std::shared_ptr<Agent>& agent, Socket socket,
            netns::Role role) noexcept try {
-  spawn(worker.io, serve(worker, agent, std::move(socket), role));
+  spawn(thread->worker.io, serve_unless_ended(thread, agent, std::move(socket), role));
 } catch (const std::bad_alloc&) {
   // This connection is closed; the listener stays.
 }
 
-Task<void> accept_all(Worker& worker, std::shared_ptr<Agent> agent,
+Task<void> accept_all(ThreadPtr thread, std::shared_ptr<Agent> agent,
                       std::shared_ptr<Acceptor> acceptor, netns::Role role) {
+  Worker& worker = thread->worker;
   Timer pause(worker.io);
   const auto most = static_cast<int>(worker.shared.limits.connections_per_agent);
   while (acceptor->is_open()) {
@@ -74,7 +85,7 @@ Task<void> accept_all(Worker& worker, std::shared_ptr<Agent> agent,
         pause.expires_after(full_pause);
         co_await pause.async_wait();
       }
-      begin(worker, agent, std::move(socket), role);
+      begin(thread, agent, std::move(socket), role);
       continue;
     }
     if (is_closed(error)) co_return;
@@ -117,7 +128,7 @@ void serve_in(const std::shared_ptr<Registration::Thread>& thread,
               const std::shared_ptr<Agent>& agent) {
   Worker& worker = thread->worker;
   for (std::size_t i = 0; i < thread->acceptors.size(); ++i) {
-    spawn(worker.io, accept_all(worker, agent, thread->acceptors[i], thread->roles[i]));
+    spawn(worker.io, accept_all(thread, agent, thread->acceptors[i], thread->roles[i]));
   }
   if (thread->dns) spawn(worker.io, serve_dns_udp(worker, agent, thread->dns));
 }
@@ -272,6 +283,7 @@ void Agents::remove(const Registration& registration) {
   if (ended_) return;
   for (const auto& thread : registration.threads) {
     asio::post(thread->worker.io, [thread, agent = registration.agent] {
+      thread->ended = true;
       thread->close();
       thread->worker.break_off(agent.get());
     });

@@ -118,8 +118,9 @@ Task<Result<void>> Successor::offer(Estate& estate) {
   for (const auto& [kind, fd] : sockets) {
     messages.emplace_back(netns::OwnSocket{kind}, std::vector<int>{fd});
   }
-  const std::string budgets = estate.agents.allowances().save(Allowance::Utc::now());
+  // First: what is used between the two is told twice, not never.
   estate.agents.allowances().tell_all();
+  const std::string budgets = estate.agents.allowances().save(Allowance::Utc::now());
   for (const std::string& lines : in_pieces(budgets)) {
     messages.emplace_back(netns::Budgets{lines}, std::vector<int>());
   }
@@ -206,7 +207,8 @@ void Successor::hear() {
   }
 }
 
-void Successor::tell_counts(Last last) {
+// What its buffer has no room for is said the next time.
+bool Successor::tell_counts(Last last) {
   const bool is_time = last == Last::yes || Clock::now() >= tell_at_;
   for (auto one = told_.begin(); link_ && one != told_.end();) {
     auto& [registration, told] = one->second;
@@ -217,23 +219,23 @@ void Successor::tell_counts(Last last) {
     }
     netns::Totals now = registration->counted();
     if (is_last || now.bytes_up != told.bytes_up || now.bytes_down != told.bytes_down) {
-      (void)send_transfer(link_->get(),
-                          netns::Counted{one->first, netns::difference(now, told), is_last});
+      netns::Counted counted{one->first, netns::difference(now, told), is_last};
+      if (!send_transfer(link_->get(), std::move(counted))) return false;
       told = std::move(now);
     }
     one = is_last ? told_.erase(one) : std::next(one);
   }
+  return true;
 }
 
-void Successor::exchange(Last last) {
+bool Successor::exchange(Last last) {
   hear();
-  if (!link_) return;
-  tell_counts(last);
-  if (last == Last::no && Clock::now() < tell_at_) return;
+  if (!link_) return true;
+  const bool counted = tell_counts(last);
+  if (last == Last::no && Clock::now() < tell_at_) return counted;
   tell_at_ = Clock::now() + tell_every;
-  for (const auto& lines : in_pieces(agents_.allowances().take_untold(Allowance::Utc::now()))) {
-    (void)send_transfer(link_->get(), netns::Spent{lines});
-  }
+  return teller_.tell(link_->get(), agents_.allowances().take_untold(Allowance::Utc::now())) &&
+         counted;
 }
 
 }  // namespace sluice::proxy

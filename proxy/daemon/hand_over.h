@@ -12,6 +12,7 @@
 #include "proxy/daemon/budget_keeper.h"
 #include "proxy/daemon/handover_server.h"
 #include "proxy/daemon/listeners.h"
+#include "proxy/daemon/transfer.h"
 
 namespace sluice::proxy {
 
@@ -39,10 +40,10 @@ class Successor {
   // and what is left here are tunnels. An error: all is as it was before.
   Task<Result<void>> hand_over(Estate estate);
 
-  // To be called now and then, and once with Last::yes after the last tunnel: hears and says what
-  // agents used and what their tunnels came to.
+  // To be called now and then, and with Last::yes after the last tunnel, until it is true: hears
+  // and says what agents used and what their tunnels came to. False: something is still to be said.
   using Last = YesNo<struct LastTag>;
-  void exchange(Last last);
+  bool exchange(Last last);
 
  private:
   Task<Result<void>> rest(Estate& estate);
@@ -52,7 +53,7 @@ class Successor {
   Task<bool> say(asio::io_context& io, netns::Transfer message, std::vector<int> fds);
   Task<Result<void>> until_taken(asio::io_context& io);
   void hear();
-  void tell_counts(Last last);
+  bool tell_counts(Last last);
 
   std::shared_ptr<const Fd> link_;  // null: it has gone
   Agents& agents_;
@@ -60,6 +61,7 @@ class Successor {
   // What the other one knows, by id; of those that are still counted here.
   std::map<std::string, std::pair<std::shared_ptr<Registration>, netns::Totals>> told_;
   Clock::time_point tell_at_{};
+  SpentTeller teller_;
 };
 
 }  // namespace sluice::proxy

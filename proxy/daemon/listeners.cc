@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <fmt/core.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 
 #include <boost/asio/post.hpp>
@@ -90,6 +91,8 @@ Result<Fd> listen_on(const Endpoint& at) {
   if (!listener) return fail_errno(Errc::unavailable, "socket");
   const int one = 1;
   ::setsockopt(listener.get(), SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+  // Accepted sockets inherit it: see netns/sockets.cc.
+  ::setsockopt(listener.get(), IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
   // An IPv4 client must never arrive as an IPv6 address that no range of the configuration has.
   if (!at.address.is_v4()) {
     ::setsockopt(listener.get(), IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof one);

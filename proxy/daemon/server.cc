@@ -185,8 +185,14 @@ Estate Server::estate() {
 
 // To whoever asked on `link`, which is of this user or root's.
 Task<void> Server::hand_over(std::shared_ptr<const Fd> link) {
-  if (stage_ != Stage::serving) {
-    const netns::Transfer refused(netns::Refused{"the running sluiced is ending already"});
+  const bool has_old_one = predecessor_ && predecessor_->lives();
+  if (stage_ != Stage::serving || has_old_one) {
+    // Three would not know what each other's connections use, nor end them with their agent.
+    const netns::Transfer refused(netns::Refused{
+        stage_ != Stage::serving
+            ? "the running sluiced is ending already"
+            : "the sluiced before the running one still has connections; try again when they have "
+              "ended, after 'timeouts: drain' at most"});
     (void)netns::send_packet(link->get(), netns::encode(refused));
     co_return;
   }
@@ -233,7 +239,11 @@ Task<void> Server::retire(Successor& successor) {
     pause.expires_after(5ms);
     co_await pause.async_wait();
   }
-  successor.exchange(Successor::Last::yes);
+  const Clock::time_point to_say = Clock::now() + 1s;
+  while (!successor.exchange(Successor::Last::yes) && Clock::now() < to_say) {
+    pause.expires_after(5ms);
+    co_await pause.async_wait();
+  }
   stop();
 }
 

@@ -210,11 +210,15 @@ bool Predecessor::counts(const Registration& registration) {
   if (!link_ || found == adopted_.end() || found->second.registration.get() != &registration) {
     return false;
   }
-  if (!std::exchange(found->second.told, true)) {
-    (void)send_transfer(link_.get(), netns::Ended{registration.id()});
-  }
+  bool& told = found->second.told;
+  told = told || send_transfer(link_.get(), netns::Ended{registration.id()});
   hear();
   return link_ && adopted_.contains(registration.id());
+}
+
+bool Predecessor::lives() {
+  hear();
+  return bool(link_);
 }
 
 void Predecessor::take_in(const netns::Counted& counted) {
@@ -246,9 +250,7 @@ Task<void> Predecessor::attend(asio::io_context& io) {
     hear();
     if (link_ && Clock::now() >= tell_at) {
       tell_at += tell_every;
-      for (const auto& lines : in_pieces(agents_.allowances().take_untold(Allowance::Utc::now()))) {
-        (void)send_transfer(link_.get(), netns::Spent{lines});
-      }
+      (void)teller_.tell(link_.get(), agents_.allowances().take_untold(Allowance::Utc::now()));
     }
     pause.expires_after(hear_every);
     co_await pause.async_wait();

@@ -9,6 +9,7 @@
 #include "netns/take_over.h"
 #include "proxy/daemon/agents.h"
 #include "proxy/daemon/handover_server.h"
+#include "proxy/daemon/transfer.h"
 
 namespace sluice::proxy {
 
@@ -61,6 +62,8 @@ class Predecessor {
   // Whether the old one still counts what this registration did; asked about one that has ended,
   // it is told so.
   bool counts(const Registration& registration);
+  // Whether it still has connections to end.
+  bool lives();
 
  private:
   struct Adopted {
@@ -71,6 +74,7 @@ class Predecessor {
   void take_in(const netns::Counted& counted);
 
   Fd link_;  // none: not its successor yet, or it has gone
+  SpentTeller teller_;
   Agents& agents_;
   std::map<std::string, Adopted> adopted_;  // by id, those it still counts
 };

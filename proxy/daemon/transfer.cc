@@ -46,4 +46,12 @@ std::vector<std::string> in_pieces(const std::string& lines) {
   return pieces;
 }
 
+bool SpentTeller::tell(int link, const std::string& lines) {
+  for (std::string& piece : in_pieces(lines)) unsaid_.push_back(std::move(piece));
+  while (!unsaid_.empty() && send_transfer(link, netns::Spent{unsaid_.front()})) {
+    unsaid_.pop_front();
+  }
+  return unsaid_.empty();
+}
+
 }  // namespace sluice::proxy

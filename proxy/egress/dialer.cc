@@ -20,6 +20,11 @@ bool is_machine(const allowlists::Host& host) {
   return host.is_name() && host.name() == machine_name;
 }
 
+// RFC 6761 6.3: to an upstream proxy the name would mean its machine.
+bool is_localhost(const allowlists::Host& host) {
+  return host.is_name() && (host.name() == "localhost" || host.name().ends_with(".localhost"));
+}
+
 bool is_loopback(const IpAddress& address) {
   return address.is_v4() ? address.v4_value() >> 24 == 127 : address == loopback6;
 }
@@ -29,6 +34,15 @@ const allowlists::Decision allowed{.verdict = Verdict::allow, .reason = Reason::
 
 bool contains(const std::vector<IpAddress>& addresses, const IpAddress& address) {
   return std::find(addresses.begin(), addresses.end(), address) != addresses.end();
+}
+
+// Whether who is at `known` may be at `address` too: on this machine perhaps on all its addresses.
+bool may_listen_on(const IpAddress& address, const std::vector<IpAddress>& known,
+                   RouteQuery& routes) {
+  if (contains(known, address)) return true;
+  return routes.is_local(address) &&
+         std::any_of(known.begin(), known.end(),
+                     [&](const IpAddress& one) { return bool(routes.is_local(one)); });
 }
 
 Dialled not_dialled(asio::io_context& io, Reason reason, std::string why) {
@@ -73,7 +87,7 @@ bool Dialer::is_own(const IpAddress& address, std::uint16_t port) const {
 bool Dialer::goes_as_name(const allowlists::Host& host) const {
   const UpstreamProxy* upstream = terms_.way_out.upstream();
   return upstream != nullptr && upstream->send == Config::UpstreamProxy::Send::name &&
-         host.is_name() && !is_machine(host) && !upstream->excepts(host);
+         host.is_name() && !is_machine(host) && !is_localhost(host) && !upstream->excepts(host);
 }
 
 allowlists::Decision Dialer::judge(const allowlists::AgentRules& rules,
@@ -83,7 +97,7 @@ allowlists::Decision Dialer::judge(const allowlists::AgentRules& rules,
   const UpstreamProxy* upstream = terms_.way_out.upstream();
   // Whoever spoke to it directly could ask it for anything.
   const bool is_upstream = upstream != nullptr && upstream->port == target.port &&
-                           contains(upstream_addresses_, address);
+                           may_listen_on(address, upstream_addresses_, routes_);
   if (is_upstream || is_own(address, target.port)) return forbidden;
   return rules.judge_address(target, address, routes_.is_local(address));
 }

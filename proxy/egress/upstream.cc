@@ -90,7 +90,10 @@ Task<TunnelAnswer> ask_for_tunnel(Socket& socket, std::string request) {
   HeadReader reader(socket.native_handle());
   for (;;) {
     const auto [error] = co_await socket.async_wait(Socket::wait_read);
-    if (error) co_return no_tunnel("the connection to the upstream proxy broke");
+    // Once it is closed, its number may be another connection's.
+    if (error || !socket.is_open()) {
+      co_return no_tunnel("the connection to the upstream proxy broke");
+    }
     auto answer = reader.take();
     if (answer) co_return std::move(*answer);
   }

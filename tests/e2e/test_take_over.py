@@ -206,6 +206,28 @@ class TakeOver(SharedCase):
         self.assertIn('"origin": "allowed.test"', run.out, run)
         self.assertIsNone(old.poll())
 
+    def test_a_third_one_waits_until_the_first_has_ended_its_connections(self):
+        first = self.start_sluiced()
+        manager = self.service_manager()
+        slow = " ".join(curl("https://allowed.test/slow6"))
+        agent = self.start_shell(f"{slow} & echo up; wait; {' '.join(curl('https://allowed.test/'))}")
+        self.assertEqual(agent.stdout.readline(), b"up\n")
+        self.assertIsNotNone(self.outside.wait_for("tls", lambda event: True))
+        time.sleep(0.5)
+        second = self.start_new()
+        self.assertEqual(manager.recv(4096).decode(), f"MAINPID={second.pid}\nREADY=1")
+        third = self.start_new()
+        said = third.communicate(timeout=20)[1]
+        self.assertEqual(third.returncode, 1, said)
+        self.assertIn(b"cannot take over: the sluiced before the running one still has", said)
+        self.assertIsNone(first.poll(), "the slow connection is still open")
+        self.assertIsNone(second.poll())
+        self.assertEqual(first.wait(20), 0)
+        self.succeed(second)
+        run = self.finish(agent, 40)
+        self.assertEqual(run.out.count('"origin": "allowed.test"'), 2, run)
+        self.assertIn("coder-1: allowed 2, blocked 0", run.err, run)
+
     def test_ten_in_a_row_leave_no_descriptor_behind(self):
         daemon = self.start_sluiced("timeouts: {drain: 1s}")
         agent = self.start_shell(f"echo up; read line; {' '.join(curl('https://allowed.test/'))}")

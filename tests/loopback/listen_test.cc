@@ -1,7 +1,11 @@
 // Explicit listeners: who is let in, as whom, and that nothing else of a connection tells it.
 #include <dirent.h>
 #include <gmock/gmock.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
 
+#include "proxy/daemon/listeners.h"
 #include "tests/loopback/listening.h"
 
 namespace sluice::proxy {
@@ -335,6 +339,46 @@ TEST(Listen, CutsWhatANewPolicyDeniesAndLeavesTheRest) {
   bench.run_until([&] { return open->ended; });
   EXPECT_EQ(open->end, asio::error::connection_reset);
   bench.settle();
+}
+
+TEST(Listen, LeavesNothingBehindWhenItEndsWithConnectionsInEveryState) {
+  const int before = open_descriptors();
+  {
+    Listening bench(by_password());
+    const std::string right = basic("coder-3:right");
+    const auto kept = bench.say(bench.get(right));
+    const auto tunnel = bench.say(bench.connect(right) + "\x01hello");
+    bench.run_until(
+        [&] { return kept->heard.ends_with(ok_end) && tunnel->heard.ends_with("hello"); });
+    std::vector<std::shared_ptr<Client>> others;
+    for (const std::string_view begun : {"", "GET http://allowed.test/", "\x05\x01\x02"}) {
+      others.push_back(bench.say(begun));
+    }
+    // These wait for the verifier.
+    for (int i = 0; i < 40; ++i) {
+      others.push_back(bench.say(bench.get(basic(fmt::format("coder-4:guess{}", i))),
+                                 fmt::format("192.0.2.{}", i + 1)));
+    }
+    bench.worker->io.poll();
+    EXPECT_GT(bench.agents.sessions(), 4);
+  }
+  EXPECT_EQ(open_descriptors(), before);
+}
+
+TEST(Listen, HoldsNoPartOfAnAnswerBackForADelayedAck) {
+  const auto listener = listen_on({IpAddress::v4(0x7f000001), 0});
+  ASSERT_TRUE(listener);
+  sockaddr_in at{};
+  socklen_t size = sizeof(at);
+  ASSERT_EQ(::getsockname(listener->get(), reinterpret_cast<sockaddr*>(&at), &size), 0);
+  const Fd client(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  ASSERT_EQ(::connect(client.get(), reinterpret_cast<const sockaddr*>(&at), size), 0);
+  const Fd accepted(::accept4(listener->get(), nullptr, nullptr, SOCK_CLOEXEC));
+  ASSERT_TRUE(accepted);
+  int set = 0;
+  size = sizeof(set);
+  ASSERT_EQ(::getsockopt(accepted.get(), IPPROTO_TCP, TCP_NODELAY, &set, &size), 0);
+  EXPECT_NE(set, 0);
 }
 
 }  // namespace

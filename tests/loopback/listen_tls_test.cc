@@ -1,8 +1,10 @@
 // TLS to an explicit listener: what a client certificate says, and that nothing else is let in.
 #include <gmock/gmock.h>
 #include <openssl/ssl.h>
+#include <signal.h>
 #include <sys/socket.h>
 
+#include <filesystem>
 #include <thread>
 
 #include "tests/loopback/certificates.h"
@@ -75,6 +77,7 @@ std::string talk_tls(const TlsClient& client) {
 class ListenTls : public testing::Test {
  protected:
   static void SetUpTestSuite() {
+    ::signal(SIGPIPE, SIG_IGN);  // as sluiced does
     ours = new Authority("ours");
     ours->issue("proxy", "DNS:proxy.test");
     ours->issue("agent", "DNS:coder-5,DNS:coder-6");
@@ -223,6 +226,38 @@ TEST_F(ListenTls, GivesAHandshakeOnlyItsTimeAndItsPlaces) {
   const std::string http = bench.get("Connection: close\r\n");
   EXPECT_THAT(talk(bench, {.bytes = http}), StartsWith(http_ok));
   bench.settle();
+}
+
+TEST_F(ListenTls, LeavesNothingBehindWhenItEndsWithConnectionsInEveryState) {
+  const auto open_descriptors = [] {
+    const std::filesystem::directory_iterator entries("/proc/self/fd");
+    return std::distance(begin(entries), end(entries));
+  };
+  const auto before = open_descriptors();
+  std::thread thread;
+  {
+    Listening bench(by_certificate());
+    const auto silent = bench.say("");
+    const auto begun = bench.say("\x16\x03\x01\x02");
+    const TlsClient client{.port = bench.listening_port(),
+                           .authority = ours,
+                           .certificate = "agent",
+                           .bytes = "GET http://allowed.test/"};
+    thread = std::thread([client] { talk_tls(client); });
+    bench.run_until([&] { return bench.door->fronts() == 1 && bench.agents.sessions() == 1; });
+  }
+  thread.join();
+  EXPECT_EQ(open_descriptors(), before);
+}
+
+TEST_F(ListenTls, ServesNobodyByCertificateWhoHasShownNone) {
+  Listening bench({.who = Config::Listener::ByCertificate()});  // configurations cannot say so
+  bench.agents.set_policy(
+      policy_of(fmt::format("version: 1\nagents:\n  \"*\":\n    allow:\n{}{}",
+                            allow_host("allowed.test", bench.port), allow_loopback(bench.port))));
+  EXPECT_THAT(bench.talk(bench.get("Connection: close\r\n")),
+              HasSubstr("details=\"unknown_agent\""));
+  EXPECT_EQ(bench.origin_connections(), 0);
 }
 
 }  // namespace

@@ -332,7 +332,9 @@ TEST(Upstream, IsNeverAskedForThisMachinesOwnAddresses) {
        {Config::UpstreamProxy::Send::address, Config::UpstreamProxy::Send::name}) {
     Behind world(says_yes);
     world.config.upstream_proxy->send = send;
-    for (const char* own : {"127.0.0.77:22", "host.sluice.internal:22"}) {
+    world.hosts += "127.0.0.77 localhost\n127.0.0.77 some.localhost\n";
+    for (const char* own :
+         {"127.0.0.77:22", "host.sluice.internal:22", "localhost:22", "some.localhost:22"}) {
       (void)world.dial(own);  // whether somebody listens there is this machine's affair
     }
     EXPECT_EQ(world.connections, 0);
@@ -345,7 +347,10 @@ TEST(Upstream, IsNoTargetOfAnAgent) {
     Behind world(says_yes);
     world.config.upstream_proxy->host = "upstream.test";
     world.config.upstream_proxy->send = send;
-    for (const char* name : {"127.0.0.1", "upstream.test"}) {
+    world.hosts += "127.0.0.3 alias.test\n";
+    world.config.upstream_proxy->except.hosts = {"alias.test"};
+    // What listens on every address of this machine can be reached by each of them.
+    for (const char* name : {"127.0.0.1", "upstream.test", "127.0.0.2", "alias.test"}) {
       const Dialled dialled = world.dial(fmt::format("{}:{}", name, world.port()));
       EXPECT_FALSE(dialled.connected) << name;
       EXPECT_EQ(reason_name(dialled.reason), "address_forbidden") << name;

@@ -7,6 +7,7 @@
 #include <netinet/icmp6.h>
 #include <netinet/in.h>
 #include <netinet/ip.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 
 #include <array>
@@ -68,6 +69,25 @@ TEST(Capture, SeesIpv4DestinationsOfIpv6Sockets) {
     ASSERT_EQ(client.error, 0);
     const Fd session = accept_one(network[Role::tproxy4]);
     EXPECT_EQ(to_string(local_endpoint(session.get()).value_or(Endpoint{})), "203.0.113.1:443");
+  });
+}
+
+TEST(Capture, HoldsNoPartOfAnAnswerBackForADelayedAck) {
+  in_agent_network([](Network& network) {
+    for (const Endpoint& at : {endpoint("203.0.113.1", 80), endpoint("2001:db8::1", 80),
+                               endpoint("127.0.0.1", 3128), endpoint("203.0.113.1", 53)}) {
+      const Attempt client = connect_tcp(at);
+      ASSERT_EQ(client.error, 0) << to_string(at);
+      const Role role = at.port == 3128 ? Role::proxy
+                        : at.port == 53 ? Role::dns_tcp
+                                        : tproxy_for(at);
+      const Fd session = accept_one(network[role]);
+      ASSERT_TRUE(session) << to_string(at);
+      int set = 0;
+      socklen_t size = sizeof(set);
+      ASSERT_EQ(::getsockopt(session.get(), IPPROTO_TCP, TCP_NODELAY, &set, &size), 0);
+      EXPECT_NE(set, 0) << to_string(at);
+    }
   });
 }
 

@@ -231,8 +231,8 @@ TEST(PasswordVerifier, OutlivesCallersThatAreDestroyedOrCancelled) {
   asio::io_context io;
   const auto cancelled = [&](int number) -> Task<void> {
     Timer at_once(io, 0s);
-    co_await (ask(io, *verifier, {"coder-3", "late " + std::to_string(number)}, proofs) ||
-              at_once.async_wait());
+    Asked late{"coder-3", "late " + std::to_string(number)};  // a temporary is destroyed twice
+    co_await (ask(io, *verifier, std::move(late), proofs) || at_once.async_wait());
   };
   for (int i = 0; i < 3; ++i) spawn(io, cancelled(i));
   io.run_for(longest_wait);

@@ -1,4 +1,5 @@
 // What two sluiced tell each other of budgets, and the pieces in which they do.
+#include <fcntl.h>
 #include <fmt/core.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -69,6 +70,28 @@ TEST(BudgetsOfTwo, ComeInPiecesThatEachCanBeRead) {
   EXPECT_EQ(all.save(now), many.save(now));
   EXPECT_TRUE(in_pieces("").empty());
   EXPECT_TRUE(in_pieces(Allowances().save(now)).empty());
+}
+
+TEST(BudgetsOfTwo, AreSaidLaterWhereTheOtherDoesNotReadNow) {
+  auto ends = netns::socket_pair();
+  ASSERT_TRUE(ends);
+  for (const Fd* end : {&ends->first, &ends->second}) ::fcntl(end->get(), F_SETFL, O_NONBLOCK);
+  int others = 0;
+  while (send_transfer(ends->first.get(), netns::Taken{})) ++others;
+  Allowances old_one;
+  old_one.of("coder-1")->take(Direction::up, day, 400, now);
+  SpentTeller teller;
+  EXPECT_FALSE(teller.tell(ends->first.get(), old_one.take_untold(now)));
+  for (; others > 0; --others) ASSERT_TRUE(receive_transfer(ends->second.get()).message);
+  old_one.of("coder-1")->take(Direction::up, day, 100, now);
+  EXPECT_TRUE(teller.tell(ends->first.get(), old_one.take_untold(now)));
+  Allowances new_one;
+  for (;;) {
+    const Received received = receive_transfer(ends->second.get());
+    if (!received.message) break;
+    ASSERT_TRUE(new_one.add(std::get<netns::Spent>(*received.message).lines, now));
+  }
+  EXPECT_EQ(new_one.of("coder-1")->take(Direction::up, day, 1000, now), 500U);
 }
 
 TEST(FrozenNames, AreKnownAndNoNewOneIsGiven) {

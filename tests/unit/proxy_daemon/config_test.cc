@@ -5,6 +5,8 @@
 #include <unistd.h>
 
 #include <fstream>
+#include <iterator>
+#include <regex>
 
 namespace sluice::proxy {
 namespace {
@@ -164,11 +166,13 @@ TEST(Config, SaysOfEachWrongValueWhatToWrite) {
       {"threads: 1\nthreads: 2", "3:1: error: 'threads' is given twice\nhint: keep one of them"},
       {"wholly_different: 1",
        "2:1: error: unknown key 'wholly_different'\n"
-       "hint: known here: policy, threads, handover, admin, resolver, timeouts, limits, listen, upstream_proxy, egress, "
+       "hint: known here: policy, threads, handover, admin, resolver, timeouts, limits, listen, "
+       "upstream_proxy, egress, "
        "state, audit, log"},
       {"\"ev\\x1bil\": 1",
        "2:1: error: unknown key 'ev\\x1bil'\n"
-       "hint: known here: policy, threads, handover, admin, resolver, timeouts, limits, listen, upstream_proxy, egress, "
+       "hint: known here: policy, threads, handover, admin, resolver, timeouts, limits, listen, "
+       "upstream_proxy, egress, "
        "state, audit, log"},
       {"audit: {file: \"a\\0b\"}",
        "2:15: error: 'a\\x00b' is not a path\nhint: name a file, absolute or beside this one"},
@@ -221,6 +225,52 @@ TEST(Config, NamesAFileThatCannotBeRead) {
   ASSERT_FALSE(config);
   EXPECT_EQ(to_string(config.error().front()),
             "error: cannot open '/nonexistent/sluiced.yaml': No such file or directory");
+}
+
+std::string shipped_file() {
+  std::ifstream file(SLUICE_SHIPPED_CONFIG);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+TEST(Config, ShipsAFileThatSaysTheDefaults) {
+  const auto shipped = parse_config(shipped_file(), "/etc/sluice/sluiced.yaml");
+  ASSERT_TRUE(shipped) << to_string(shipped.error().front());
+  const auto defaults = parse_config("policy: policy.yaml", "/etc/sluice/sluiced.yaml");
+  ASSERT_TRUE(defaults);
+  EXPECT_EQ(shipped->policy, defaults->policy);
+  EXPECT_EQ(shipped->handover.socket, defaults->handover.socket);
+  EXPECT_EQ(shipped->admin.socket, defaults->admin.socket);
+  EXPECT_EQ(shipped->admin.mode, defaults->admin.mode);
+  EXPECT_EQ(shipped->admin.address, defaults->admin.address);
+  EXPECT_TRUE(shipped->listen.empty());
+  EXPECT_FALSE(shipped->upstream_proxy);
+  EXPECT_TRUE(shipped->egress.empty());
+  EXPECT_EQ(shipped->resolver.hosts_file, defaults->resolver.hosts_file);
+  EXPECT_EQ(shipped->resolver.timeout, defaults->resolver.timeout);
+  EXPECT_EQ(shipped->timeouts.first_byte, defaults->timeouts.first_byte);
+  EXPECT_EQ(shipped->timeouts.headers, defaults->timeouts.headers);
+  EXPECT_EQ(shipped->timeouts.connect, defaults->timeouts.connect);
+  EXPECT_EQ(shipped->timeouts.idle, defaults->timeouts.idle);
+  EXPECT_EQ(shipped->timeouts.drain, defaults->timeouts.drain);
+  EXPECT_EQ(shipped->limits.header_bytes, defaults->limits.header_bytes);
+  EXPECT_EQ(shipped->limits.headers, defaults->limits.headers);
+  EXPECT_EQ(shipped->state, defaults->state);
+  EXPECT_EQ(shipped->audit.file, defaults->audit.file);
+  EXPECT_EQ(shipped->log_level, defaults->log_level);
+}
+
+TEST(Config, ShipsExamplesThatAreValidWithoutTheirHash) {
+  // "# listen:" and "#   - …" at the margin, "  # servers: …" within a section; prose is neither.
+  static const std::regex example(
+      "(^|\n)( *)# ((?:listen|upstream_proxy|egress|servers|lifetime):|  )");
+  const std::string text = std::regex_replace(shipped_file(), example, "$1$2$3");
+  const auto config = parse_config(text, "/etc/sluice/sluiced.yaml");
+  ASSERT_TRUE(config) << to_string(config.error().front()) << text;
+  EXPECT_EQ(config->listen.size(), 4U);
+  EXPECT_TRUE(config->upstream_proxy);
+  EXPECT_EQ(config->egress.size(), 1U);
+  EXPECT_EQ(config->resolver.servers.size(), 1U);
+  EXPECT_GT(config->timeouts.lifetime, 0s);
 }
 
 }  // namespace
