@@ -4,12 +4,12 @@
 #include <sys/socket.h>
 
 #include <algorithm>
-#include <array>
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/write.hpp>
 
 #include "allowlists/address_guard.h"
 #include "proxy/session/dns.h"
+#include "proxy/session/drain.h"
 
 namespace sluice::proxy {
 namespace {
@@ -107,17 +107,8 @@ Task<void> Session::say_and_close(std::string_view bytes) {
 }
 
 Task<void> Session::drain_and_close() {
-  deadline.arm(drained_time);
-  ErrorCode error;
-  socket.shutdown(Socket::shutdown_send, error);
-  std::array<char, 4096> dropped;
-  for (std::size_t total = 0; !error && total < drained_bytes && !deadline.expired();) {
-    const auto [read_error, size] = co_await socket.async_read_some(asio::buffer(dropped));
-    if (read_error) break;
-    total += size;
-  }
-  deadline.disarm();
-  socket.close(error);
+  const DrainLimits limits{.bytes = drained_bytes, .time = drained_time};
+  co_await proxy::drain_and_close(socket, deadline, limits);
 }
 
 void Session::reset() noexcept {

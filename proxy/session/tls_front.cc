@@ -6,11 +6,11 @@
 #include <sys/socket.h>
 
 #include <array>
-#include <boost/asio/buffer.hpp>
 #include <cstring>
 
 #include "base/fd.h"
 #include "base/text.h"
+#include "proxy/session/drain.h"
 #include "proxy/session/tls_files.h"
 #include "proxy/session/tls_pumps.h"
 
@@ -23,8 +23,7 @@ using namespace std::chrono_literals;
 constexpr long largest_client_chain = 32 * 1024;
 // What the kernel holds between a client's pump and the session, a direction.
 constexpr int between = 64 * 1024;
-// After a handshake that failed: so long and so much for the alert to arrive. Closed with unread
-// input, the connection would be reset, and the alert with it.
+// After a handshake that failed: so long and so much for the alert to arrive.
 constexpr auto drained_time = 1s;
 constexpr std::size_t drained_bytes = std::size_t{64} * 1024;
 
@@ -66,21 +65,6 @@ std::string reason_of(const TlsStream& client) {
   return text::printable(reason);
 }
 
-// What a failed handshake left: the alert is on its way.
-Task<void> end_refused(Deadline& deadline, Socket& socket) {
-  deadline.arm(drained_time);
-  ErrorCode error;
-  socket.shutdown(Socket::shutdown_send, error);
-  std::array<char, 4096> dropped;
-  for (std::size_t total = 0; !error && total < drained_bytes && !deadline.expired();) {
-    const auto [read_error, size] = co_await socket.async_read_some(asio::buffer(dropped));
-    if (read_error) break;
-    total += size;
-  }
-  deadline.disarm();
-  socket.close(error);
-}
-
 // "" once the handshake is done.
 Task<std::string> shake_hands(Worker& worker, TlsStream& client) {
   Deadline deadline(worker.wheel, client.socket());
@@ -91,7 +75,8 @@ Task<std::string> shake_hands(Worker& worker, TlsStream& client) {
     if (step == TlsStep::done) co_return std::string();
     if (step == TlsStep::broken || step == TlsStep::closed) {
       std::string why = reason_of(client);
-      co_await end_refused(deadline, client.socket());
+      const DrainLimits limits{.bytes = drained_bytes, .time = drained_time};
+      co_await drain_and_close(client.socket(), deadline, limits);
       co_return why;
     }
     const bool ready = co_await client.wait_for(step);
