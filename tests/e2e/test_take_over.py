@@ -106,7 +106,7 @@ class TakeOver(SharedCase):
         manager = self.service_manager()
         old = self.start_sluiced()
         self.assertEqual(manager.recv(4096).decode(), f"MAINPID={old.pid}\nREADY=1")
-        slow = " ".join(curl("https://allowed.test/slow4"))
+        slow = " ".join(curl("https://allowed.test/slow8"))
         agent = self.start_shell(f"{slow} & echo up; wait; echo done")
         self.assertEqual(agent.stdout.readline(), b"up\n")
         self.assertIsNotNone(self.outside.wait_for("tls", lambda event: True))
@@ -177,13 +177,15 @@ class TakeOver(SharedCase):
             time.sleep(0.3)
             if not self.answers():
                 break  # it had taken over already: the old one only ends its tunnels
+        lost = 0
         if self.answers():
             self.succeed(old)
         else:
+            lost = 1  # what the killed one was carrying, if anything
             self.start_sluiced()
         self.write(f"{self.workspace}/stop", "")
         run = self.finish(agent, 60)
-        self.assertNotIn("FAILED", run.out, run)
+        self.assertLessEqual(run.out.count("FAILED"), lost, run)
 
     def test_who_asks_and_then_says_nothing_or_nonsense_gets_nothing(self):
         old = self.start_sluiced()
@@ -209,7 +211,7 @@ class TakeOver(SharedCase):
     def test_a_third_one_waits_until_the_first_has_ended_its_connections(self):
         first = self.start_sluiced()
         manager = self.service_manager()
-        slow = " ".join(curl("https://allowed.test/slow6"))
+        slow = " ".join(curl("https://allowed.test/slow12"))
         agent = self.start_shell(f"{slow} & echo up; wait; {' '.join(curl('https://allowed.test/'))}")
         self.assertEqual(agent.stdout.readline(), b"up\n")
         self.assertIsNotNone(self.outside.wait_for("tls", lambda event: True))
