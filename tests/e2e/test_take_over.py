@@ -106,7 +106,7 @@ class TakeOver(SharedCase):
         manager = self.service_manager()
         old = self.start_sluiced()
         self.assertEqual(manager.recv(4096).decode(), f"MAINPID={old.pid}\nREADY=1")
-        slow = " ".join(curl("https://allowed.test/slow8"))
+        slow = " ".join(curl("-m", "40", "https://allowed.test/slow8"))
         agent = self.start_shell(f"{slow} & echo up; wait; echo done")
         self.assertEqual(agent.stdout.readline(), b"up\n")
         self.assertIsNotNone(self.outside.wait_for("tls", lambda event: True))
@@ -211,7 +211,7 @@ class TakeOver(SharedCase):
     def test_a_third_one_waits_until_the_first_has_ended_its_connections(self):
         first = self.start_sluiced()
         manager = self.service_manager()
-        slow = " ".join(curl("https://allowed.test/slow12"))
+        slow = " ".join(curl("-m", "40", "https://allowed.test/slow12"))
         agent = self.start_shell(f"{slow} & echo up; wait; {' '.join(curl('https://allowed.test/'))}")
         self.assertEqual(agent.stdout.readline(), b"up\n")
         self.assertIsNotNone(self.outside.wait_for("tls", lambda event: True))

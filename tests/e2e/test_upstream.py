@@ -73,7 +73,10 @@ class Behind(SharedCase):
         return self.agent("; ".join(" ".join(curl(url)) for url in urls))
 
     def only(self, *addresses):
-        """Nothing but these was reached from this machine."""
+        """Nothing but these was reached from this machine; the outside's log may come a little later."""
+        self.outside.wait_for(
+            "packet", lambda _: set(addresses) <= set(self.outside.addresses_reached())
+        )
         self.assertEqual(self.outside.addresses_reached(), sorted(addresses))
 
 
@@ -220,6 +223,7 @@ class Leaving(SharedCase):
         connections = self.outside.events("tcp")
         self.assertEqual([(c["to"], c["peer"]) for c in connections],
                          [(world.ALLOWED4, "25.10.0.99")])  # fmt: skip
+        self.assertIsNotNone(self.outside.wait_for("packet", lambda one: one["to"] == world.ALLOWED4))
         self.assertEqual(self.outside.addresses_reached(), [world.ALLOWED4])
 
     def test_without_the_privilege_to_mark_it_does_not_start(self):
