@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -95,12 +96,18 @@ class TakeOver(SharedCase):
         self.assertEqual(run.status, 0, run)
         self.assertNotIn("FAILED", run.out, run)
         self.assertNotIn("sluiced is gone", run.err, run)
-        with open(self.audit) as file:
-            lines = [json.loads(line) for line in file]
-        self.assertEqual({line["reason"] for line in lines if line["via"] == "connect"}, {"listed"})
+        self.assertRegex(run.err, r"coder-1: allowed \d+, blocked 0\b")
+        allowed = int(re.search(r"coder-1: allowed (\d+)", run.err)[1])
+
+        def account():
+            with open(self.audit) as file:
+                return [json.loads(line) for line in file if line.endswith("\n")]
+
         # What every one of them counted is in the last line.
-        allowed = sum(line["verdict"] == "allow" for line in lines)
-        self.assertIn(f"coder-1: allowed {allowed}, blocked 0", run.err, run)
+        self.wait_until(lambda: len(account()) >= allowed, "fewer audit lines than were counted")
+        lines = account()
+        self.assertEqual({line["reason"] for line in lines if line["via"] == "connect"}, {"listed"})
+        self.assertEqual(sum(line["verdict"] == "allow" for line in lines), allowed)
 
     def test_what_waits_in_the_old_one_goes_on_to_its_end(self):
         manager = self.service_manager()
