@@ -18,6 +18,12 @@ using Clock = std::chrono::steady_clock;
 
 constexpr int poll_interval_ms = 100;
 
+std::size_t count_lines(std::string_view text) noexcept {
+  std::size_t lines = 0;
+  for (std::size_t end; (end = text.find('\n')) != text.npos; text.remove_prefix(end + 1)) ++lines;
+  return lines;
+}
+
 }  // namespace
 
 LineSink::LineSink(Fd fd) : fd_(std::move(fd)), deadline_(Clock::duration::max().count()) {
@@ -40,8 +46,7 @@ std::size_t LineSink::write(std::string_view lines) {
   }
   if (done == lines.size()) tell(0);
   cut_off_ = done > 0 && lines[done - 1] != '\n';
-  return static_cast<std::size_t>(
-      std::count(lines.begin(), lines.begin() + static_cast<std::ptrdiff_t>(done), '\n'));
+  return count_lines(lines.substr(0, done));
 }
 
 // A pipe that polls as writable takes PIPE_BUF bytes without blocking (pipe(7)), so the thread is

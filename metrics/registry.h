@@ -7,48 +7,24 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <list>
 #include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/reason.h"
 #include "base/strong.h"
 #include "metrics/audit.h"
+#include "metrics/events.h"
 #include "metrics/process.h"
+#include "metrics/thread_counters.h"
 #include "metrics/via.h"
 
 namespace sluice::metrics {
-
-// up: from the agent to the origin.
-enum class Direction : std::uint8_t { up, down };
-
-// What became of an agent's DNS question.
-enum class DnsOutcome : std::uint8_t {
-  answered,   // a synthetic address
-  no_data,    // the name is allowed, the record type is never given out
-  refused,    // NXDOMAIN by policy: use dns_refused()
-  malformed,  // FORMERR
-  exhausted,  // SERVFAIL: the agent has all the names it can have
-};
-inline constexpr std::size_t dns_outcome_count = 5;
-
-// Why a tunnel ended.
-enum class TunnelEnd : std::uint8_t {
-  closed,          // both sides said they were done
-  agent_reset,     // the agent's side broke it off
-  origin_reset,    // the origin's side broke it off
-  idle,            // no byte for timeouts.idle
-  lifetime,        // it was open for timeouts.lifetime
-  policy_changed,  // a reload no longer allows it
-  budget,          // a byte budget was used up
-  agent_gone,      // the agent was unregistered
-  drain,           // sluiced is stopping
-  internal,        // sluiced failed
-};
-inline constexpr std::size_t tunnel_end_count = static_cast<std::size_t>(TunnelEnd::internal) + 1;
 
 using ReasonCounts = std::array<std::uint64_t, reason_count>;  // by Reason
 
@@ -62,11 +38,13 @@ struct Totals {
   std::uint64_t bytes_down = 0;
 };
 
+class AgentCounts;
 class AgentSeries;
 struct AllAgents;
 
-// The counters of one registration of an agent. Relaxed atomics, no lock; any thread. The series of
-// the agent's name, which /metrics shows, counts along and outlives it.
+// The counters of one registration of an agent. Any thread adds, without a lock and as a rule to a
+// cache line of its own. The series of the agent's name, which /metrics shows, is the sum of its
+// registrations and outlives them.
 class AgentMetrics {
  public:
   explicit AgentMetrics(std::shared_ptr<AgentSeries> series);
@@ -87,14 +65,9 @@ class AgentMetrics {
   Totals totals() const noexcept;
 
  private:
-  using Counts = std::array<std::atomic<std::uint64_t>, reason_count>;
-
   const std::shared_ptr<AgentSeries> series_;
-  std::atomic<std::uint64_t> allowed_{0};
-  Counts denied_{};
-  Counts dns_denied_{};
-  Counts reported_{};
-  std::array<std::atomic<std::uint64_t>, 2> bytes_{};
+  std::unique_ptr<AgentCounts> counts_;
+  std::list<const AgentCounts*>::iterator place_;  // in series_
 };
 
 using Succeeded = YesNo<struct SucceededTag>;
@@ -127,23 +100,24 @@ class Registry {
   std::string exposition() const;
 
  private:
-  using Series = std::map<std::string, std::shared_ptr<AgentSeries>, std::less<>>;
+  using Shown = std::vector<std::shared_ptr<const AgentSeries>>;
 
   void forget_gone() const;
-  Series shown() const;
+  Shown shown() const;
 
   const RegistryOptions options_;
   const std::shared_ptr<AuditCounters> audit_ = std::make_shared<AuditCounters>();
   const std::shared_ptr<AllAgents> all_;
   const std::shared_ptr<AgentSeries> other_;
   const Process process_;
-  std::array<std::atomic<std::uint64_t>, via_count> connections_{};
+  ThreadCounters<via_count> connections_;
   std::atomic<std::uint64_t> policy_rules_{0};
   std::array<std::atomic<std::uint64_t>, 2> policy_reloads_{};  // failed, succeeded
   std::atomic<bool> policy_current_{false};
   std::atomic<double> policy_loaded_at_{0};  // seconds since the epoch
   mutable std::mutex mutex_;
-  mutable Series series_;  // guarded by mutex_
+  // By the name that the series holds; guarded by mutex_.
+  mutable std::map<std::string_view, std::shared_ptr<AgentSeries>> series_;
 };
 
 }  // namespace sluice::metrics

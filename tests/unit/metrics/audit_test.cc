@@ -246,7 +246,7 @@ TEST(AuditLog, LetsOneAgentFillOnlyHalfOfTheQueue) {
     log.write(from("first"));
     std::this_thread::sleep_for(50ms);
     for (int i = 0; i < 100; ++i) log.write(from("filler"));  // more than the pipe takes
-    std::this_thread::sleep_for(50ms);
+    std::this_thread::sleep_for(300ms);                       // longer than it collects
     for (int i = 0; i < 5000; ++i) log.write(from("hog"));
     const std::uint64_t lost = counters->dropped;
     EXPECT_GE(lost, 4500U);
