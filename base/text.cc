@@ -1,9 +1,7 @@
 #include "base/text.h"
 
-#include <fmt/core.h>
-
 #include <algorithm>
-#include <cstdint>
+#include <array>
 #include <numeric>
 #include <vector>
 
@@ -39,48 +37,82 @@ bool is_steering(std::uint32_t code) {
          (code >= 0x2066 && code <= 0x2069) || code == 0xfeff;
 }
 
+// Printable ASCII but quote and backslash: what stands for itself in JSON and on a terminal.
+constexpr std::array<bool, 256> plain = [] {
+  std::array<bool, 256> table{};
+  for (std::size_t byte = 0x20; byte < 0x7f; ++byte) table[byte] = byte != '"' && byte != '\\';
+  return table;
+}();
+
+// Moves what is plain at the beginning of `text` to the end of `out`.
+void move_plain(std::string& out, std::string_view& text) {
+  std::size_t size = 0;
+  while (size < text.size() && plain[static_cast<std::uint8_t>(text[size])]) ++size;
+  out += text.substr(0, size);
+  text.remove_prefix(size);
+}
+
+void append_hex(std::string& out, std::uint32_t value, int digits) {
+  for (int i = 7; i >= 0; --i) {
+    const std::uint32_t rest = value >> (4 * i);
+    if (i < digits || rest != 0) out += "0123456789abcdef"[rest & 15];
+  }
+}
+
 }  // namespace
 
 std::string printable(std::string_view untrusted) {
   std::string out;
   out.reserve(untrusted.size());
-  while (!untrusted.empty()) {
-    const auto [code, size] = decode(untrusted);
-    if (size == 0) {
-      out += fmt::format("\\x{:02x}", static_cast<std::uint8_t>(untrusted.front()));
-      untrusted.remove_prefix(1);
-      continue;
-    }
-    if (code == '\\') {
-      out += "\\\\";
-    } else if (is_steering(code)) {
-      out += code < 0x80 ? fmt::format("\\x{:02x}", code) : fmt::format("\\u{{{:x}}}", code);
-    } else {
-      out += untrusted.substr(0, size);
-    }
-    untrusted.remove_prefix(size);
-  }
+  append_printable(out, untrusted);
   return out;
 }
 
+void append_printable(std::string& out, std::string_view untrusted) {
+  for (move_plain(out, untrusted); !untrusted.empty(); move_plain(out, untrusted)) {
+    const auto [code, size] = decode(untrusted);
+    if (code == '\\') {
+      out += "\\\\";
+    } else if (size == 0 || (code < 0x80 && is_steering(code))) {
+      out += "\\x";
+      append_hex(out, static_cast<std::uint8_t>(untrusted.front()), 2);
+    } else if (is_steering(code)) {
+      out += "\\u{";
+      append_hex(out, code, 1);
+      out += '}';
+    } else {
+      out += untrusted.substr(0, size);
+    }
+    untrusted.remove_prefix(std::max<std::size_t>(size, 1));
+  }
+}
+
 void append_json(std::string& out, std::string_view value) {
-  while (!value.empty()) {
+  for (move_plain(out, value); !value.empty(); move_plain(out, value)) {
     const auto [code, size] = decode(value);
     if (size == 0) {
       out += "\\ufffd";
-      value.remove_prefix(1);
-      continue;
-    }
-    if (code == '"' || code == '\\') {
+    } else if (code == '"' || code == '\\') {
       out += '\\';
       out += static_cast<char>(code);
     } else if (is_steering(code)) {
-      out += fmt::format("\\u{:04x}", code);
+      out += "\\u";
+      append_hex(out, code, 4);
     } else {
       out += value.substr(0, size);
     }
-    value.remove_prefix(size);
+    value.remove_prefix(std::max<std::size_t>(size, 1));
   }
+}
+
+void append_decimal(std::string& out, std::uint64_t value, std::size_t digits) {
+  std::array<char, 20> buffer;  // of 2^64 - 1
+  std::size_t at = buffer.size();
+  do {
+    buffer[--at] = static_cast<char>('0' + value % 10);
+    value /= 10;
+  } while (value != 0 || buffer.size() - at < digits);
+  out.append(buffer.data() + at, buffer.size() - at);
 }
 
 std::size_t valid_utf8_prefix(std::string_view bytes) {

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <optional>
 
 namespace sluice::proxy::wire {
 namespace {
@@ -10,15 +9,19 @@ namespace {
 constexpr std::size_t longest_decoded = longest_user + 1 + longest_password;
 constexpr std::size_t longest_encoded = (longest_decoded + 2) / 3 * 4;
 
-// RFC 4648 4: nothing for what is no letter of the alphabet.
-std::optional<std::uint32_t> base64_value(char letter) noexcept {
-  if (letter >= 'A' && letter <= 'Z') return letter - 'A';
-  if (letter >= 'a' && letter <= 'z') return letter - 'a' + 26;
-  if (letter >= '0' && letter <= '9') return letter - '0' + 52;
-  if (letter == '+') return 62;
-  if (letter == '/') return 63;
-  return std::nullopt;
-}
+constexpr std::uint8_t no_letter = 64;
+
+// RFC 4648 4: the value of each letter of the alphabet.
+constexpr std::array<std::uint8_t, 256> base64_values = [] {
+  std::array<std::uint8_t, 256> table{};
+  table.fill(no_letter);
+  std::uint8_t value = 0;
+  for (const char letter :
+       std::string_view("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")) {
+    table[static_cast<unsigned char>(letter)] = value++;
+  }
+  return table;
+}();
 
 // Room for a user-id and a password; wiped when it goes.
 struct Decoded {
@@ -42,9 +45,10 @@ bool Decoded::decode(std::string_view text) noexcept {
     const std::size_t padding = last && text[3] == '=' ? (text[2] == '=' ? 2 : 1) : 0;
     std::uint32_t bits = 0;
     for (std::size_t i = 0; i < 4; ++i) {
-      const auto value = i < 4 - padding ? base64_value(text[i]) : 0;
-      if (!value) return false;
-      bits = bits << 6 | *value;
+      const unsigned value =
+          i < 4 - padding ? base64_values[static_cast<unsigned char>(text[i])] : 0;
+      if (value == no_letter) return false;
+      bits = bits << 6 | value;
     }
     // Bits that no byte has room for would be another spelling of the same bytes.
     if ((bits & ((1U << 8 * padding) - 1)) != 0) return false;

@@ -1,9 +1,8 @@
 #include "proxy/wire/chunked.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <array>
+#include <charconv>
 
 namespace sluice::proxy::wire {
 namespace {
@@ -63,10 +62,6 @@ bool is_forbidden_trailer(std::string_view name) noexcept {
 
 }  // namespace
 
-WireResult<void> ChunkedReader::fail(std::string why) const {
-  return wire_fail(broken_, std::move(why));
-}
-
 WireResult<ChunkedReader::Step> ChunkedReader::feed(std::string_view input) {
   Step step;
   while (step.consumed < input.size() && state_ != State::done) {
@@ -79,8 +74,8 @@ WireResult<ChunkedReader::Step> ChunkedReader::feed(std::string_view input) {
       if (left_ == 0) state_ = State::data_cr;
       return step;
     }
-    if (auto taken = take(input[step.consumed]); !taken) {
-      return tl::unexpected(std::move(taken.error()));
+    if (const std::string_view why = take(input[step.consumed]); !why.empty()) {
+      return wire_fail(broken_, std::string(why));
     }
     ++step.consumed;
   }
@@ -88,13 +83,13 @@ WireResult<ChunkedReader::Step> ChunkedReader::feed(std::string_view input) {
   return step;
 }
 
-WireResult<void> ChunkedReader::expect(char byte, char wanted, State next) {
-  if (byte != wanted) return fail("a line of the chunked body does not end in CRLF");
+std::string_view ChunkedReader::expect(char byte, char wanted, State next) {
+  if (byte != wanted) return "a line of the chunked body does not end in CRLF";
   state_ = next;
   return {};
 }
 
-WireResult<void> ChunkedReader::take(char byte) {
+std::string_view ChunkedReader::take(char byte) {
   switch (state_) {
     case State::size:
       return take_size(byte);
@@ -116,16 +111,16 @@ WireResult<void> ChunkedReader::take(char byte) {
     case State::done:
       break;
   }
-  return fail("bytes stand behind the end of the chunked body");
+  return "bytes stand behind the end of the chunked body";
 }
 
-WireResult<void> ChunkedReader::take_size(char byte) {
+std::string_view ChunkedReader::take_size(char byte) {
   if (const int digit = hex_value(byte); digit >= 0) {
-    if (++digits_ > 16) return fail("a chunk size has more than 16 digits");
+    if (++digits_ > 16) return "a chunk size has more than 16 digits";
     left_ = left_ << 4 | static_cast<std::uint64_t>(digit);
     return {};
   }
-  if (digits_ == 0) return fail("a chunk does not begin with its size");
+  if (digits_ == 0) return "a chunk does not begin with its size";
   if (byte == '\r') {
     state_ = State::size_lf;
     return {};
@@ -134,9 +129,9 @@ WireResult<void> ChunkedReader::take_size(char byte) {
   return take_extension(byte);
 }
 
-WireResult<void> ChunkedReader::take_extension(char byte) {
+std::string_view ChunkedReader::take_extension(char byte) {
   if (state_ == State::padding && byte != ' ' && byte != '\t') {
-    if (byte != ';') return fail("a chunk size is followed by something else than an extension");
+    if (byte != ';') return "a chunk size is followed by something else than an extension";
     state_ = State::extension;
   }
   if (byte == '\r') {
@@ -145,25 +140,25 @@ WireResult<void> ChunkedReader::take_extension(char byte) {
   }
   const auto octet = static_cast<unsigned char>(byte);
   if ((octet < 0x20 && byte != '\t') || octet == 0x7f) {
-    return fail("a chunk extension has a control byte");
+    return "a chunk extension has a control byte";
   }
-  if (++extension_ > chunk_extension_limit) return fail("a chunk extension is too long");
+  if (++extension_ > chunk_extension_limit) return "a chunk extension is too long";
   return {};
 }
 
-WireResult<void> ChunkedReader::take_trailer(char byte) {
+std::string_view ChunkedReader::take_trailer(char byte) {
   const bool after_cr = trailer_lines_.ends_with('\r');
-  if (after_cr != (byte == '\n')) return fail("a trailer line does not end in CRLF");
-  if (trailer_lines_.size() >= limits_.bytes) return fail("the trailer is larger than the limit");
+  if (after_cr != (byte == '\n')) return "a trailer line does not end in CRLF";
+  if (trailer_lines_.size() >= limits_.bytes) return "the trailer is larger than the limit";
   trailer_lines_ += byte;
   if (trailer_lines_ == "\r\n" || trailer_lines_.ends_with("\r\n\r\n")) return finish_trailers();
   return {};
 }
 
-WireResult<void> ChunkedReader::finish_trailers() {
+std::string_view ChunkedReader::finish_trailers() {
   const std::string_view lines(trailer_lines_.data(), trailer_lines_.size() - 2);
   const auto fields = parse_fields(lines, limits_.fields);
-  if (!fields) return fail("in the trailer: " + fields.error().why);
+  if (!fields) return why_ = "in the trailer: " + fields.error().why;
   for (const Field& field : *fields) {
     if (is_forbidden_trailer(field.name)) continue;
     trailers_.push_back({std::string(field.name), std::string(field.value)});
@@ -182,9 +177,16 @@ std::string end_of_chunks(const std::vector<Trailer>& trailers,
         [&](const std::string& name) { return equals_ignoring_case(name, trailer.name); });
     if (!of_this_hop) out.append(trailer.name).append(": ").append(trailer.value).append("\r\n");
   }
-  return out += "\r\n";
+  out += "\r\n";
+  return out;
 }
 
-std::string chunk_header(std::uint64_t size) { return fmt::format("{:x}\r\n", size); }
+std::string chunk_header(std::uint64_t size) {
+  std::array<char, 18> text;  // 64 bits, and the end of the line
+  char* end = std::to_chars(text.data(), text.data() + text.size(), size, 16).ptr;
+  *end++ = '\r';
+  *end++ = '\n';
+  return {text.data(), end};
+}
 
 }  // namespace sluice::proxy::wire

@@ -54,13 +54,13 @@ class ChunkedReader {
     done,
   };
 
-  WireResult<void> take(char byte);
-  WireResult<void> take_size(char byte);
-  WireResult<void> take_extension(char byte);
-  WireResult<void> expect(char byte, char wanted, State next);
-  WireResult<void> take_trailer(char byte);
-  WireResult<void> finish_trailers();
-  WireResult<void> fail(std::string why) const;
+  // Each answers what is wrong, or nothing.
+  std::string_view take(char byte);
+  std::string_view take_size(char byte);
+  std::string_view take_extension(char byte);
+  std::string_view expect(char byte, char wanted, State next);
+  std::string_view take_trailer(char byte);
+  std::string_view finish_trailers();
 
   Reason broken_;
   HeadLimits limits_;
@@ -70,6 +70,7 @@ class ChunkedReader {
   std::size_t extension_ = 0;  // bytes of this size line behind the size
   std::string trailer_lines_;
   std::vector<Trailer> trailers_;
+  std::string why_;  // of a broken trailer
 };
 
 // "1a\r\n", to be followed by that many bytes and chunk_end.

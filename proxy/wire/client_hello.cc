@@ -63,16 +63,41 @@ std::string_view parse_server_name(Octets extension, ClientHello& hello) {
   return {};
 }
 
+// The types of extensions that came. Honest clients send some twenty, which need no memory; a hello
+// may have thousands, each of which must not be compared with all before it.
+class ExtensionTypes {
+ public:
+  // False: it was there already.
+  bool add(std::uint16_t type) {
+    if (many_ == nullptr) {
+      const auto end = few_.begin() + count_;
+      if (std::find(few_.begin(), end, type) != end) return false;
+      if (count_ < few_.size()) {
+        few_[count_++] = type;
+        return true;
+      }
+      many_ = std::make_unique<std::bitset<65536>>();
+      for (const std::uint16_t before : few_) many_->set(before);
+    }
+    if (many_->test(type)) return false;
+    many_->set(type);
+    return true;
+  }
+
+ private:
+  std::array<std::uint16_t, 32> few_;
+  std::size_t count_ = 0;
+  std::unique_ptr<std::bitset<65536>> many_;
+};
+
 std::string_view parse_extensions(Octets bytes, ClientHello& hello) {
-  // On the heap: 8 KiB are much for a coroutine's stack.
-  const auto seen = std::make_unique<std::bitset<65536>>();
+  ExtensionTypes seen;
   Cursor extensions(bytes);
   while (!extensions.empty()) {
     const std::size_t type = extensions.number(2);
     const Octets data = extensions.vector(2);
     if (!extensions.ok()) return "an extension is cut off";
-    if (seen->test(type)) return "an extension stands twice";
-    seen->set(type);
+    if (!seen.add(static_cast<std::uint16_t>(type))) return "an extension stands twice";
     if (type == ech_extension || type == esni_draft_extension) hello.ech_offered = true;
     if (type != server_name_extension) continue;
     if (const auto why = parse_server_name(data, hello); !why.empty()) return why;
@@ -147,6 +172,8 @@ std::size_t ClientHelloReader::take_fragment(Octets bytes) {
     wanted += std::size_t{message_[1]} << 16 | std::size_t{message_[2]} << 8 | message_[3];
   }
   const std::size_t size = std::min({bytes.size(), record_left_, wanted - message_.size()});
+  // Most hellos are in one record that is here already.
+  if (message_.empty()) message_.reserve(std::min(bytes.size(), record_left_));
   message_.insert(message_.end(), bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(size));
   record_left_ -= size;
   if (record_left_ == 0) header_size_ = 0;

@@ -13,7 +13,8 @@ namespace {
 using Octets = std::span<const std::uint8_t>;
 
 constexpr std::size_t header_size = 12;
-constexpr std::size_t name_limit = 255;  // on the wire, length bytes and the root included
+constexpr std::size_t opt_size = 11 + 6;  // with the front of an extended error
+constexpr std::size_t name_limit = 255;   // on the wire, length bytes and the root included
 constexpr std::uint16_t type_soa = 6;
 constexpr std::uint16_t type_opt = 41;
 constexpr std::uint16_t option_ede = 15;
@@ -96,7 +97,8 @@ std::optional<std::string> read_question_name(Reader& reader) {
     if (!reader.ok() || reader.at() - begin >= name_limit) return std::nullopt;
     append_label(name, label);
   }
-  return name.empty() ? "." : name;
+  if (name.empty()) name = ".";
+  return name;
 }
 
 // Past the owner name of an additional record; a pointer ends a name and is not followed. Returns
@@ -202,6 +204,8 @@ void append_opt(std::string& out, const DnsQuery& query, DnsRcode rcode,
 std::string build(const DnsQuery& query, DnsRcode rcode, const Records& records,
                   const ExtendedError* error) {
   std::string out;
+  out.reserve(header_size + query.question.size() + records.bytes.size() + opt_size +
+              (error != nullptr ? error->text.size() : 0));
   put16(out, query.id);
   put16(out, flag_response | (query.recursion_desired ? flag_recursion_desired : 0) |
                  flag_recursion_available | (query.checking_disabled ? flag_checking_disabled : 0) |

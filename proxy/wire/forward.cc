@@ -1,13 +1,12 @@
 #include "proxy/wire/forward.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <array>
 #include <charconv>
 #include <limits>
 #include <vector>
 
+#include "base/text.h"
 #include "proxy/wire/upgrade.h"
 
 namespace sluice::proxy::wire {
@@ -59,6 +58,21 @@ WireResult<void> check_request_options(const Names& options) {
   return {};
 }
 
+// Who we are in Via (RFC 9110 7.6.3), to know our own again.
+void append_ourselves(std::string& out, std::string_view loop_token) {
+  out.append("sluice (").append(loop_token).append(")");
+}
+
+bool went_through_us(const ForwardedRequest& request) {
+  std::string ourselves;
+  for (const Field& field : request.head.fields) {
+    if (!equals_ignoring_case(field.name, "via")) continue;
+    if (ourselves.empty()) append_ourselves(ourselves, request.loop_token);
+    if (field.value.find(ourselves) != std::string_view::npos) return true;
+  }
+  return false;
+}
+
 WireResult<void> check_request(const ForwardedRequest& request) {
   const std::string_view method = request.head.method;
   if (method == "TRACE") return bad_request("TRACE would show an origin's view of the way out");
@@ -67,12 +81,8 @@ WireResult<void> check_request(const ForwardedRequest& request) {
   if (!request.origin_form.starts_with('/') && !asterisk) {
     return bad_request("the request target is not a path");
   }
-  const std::string ours = fmt::format("sluice ({})", request.loop_token);
-  for (const Field& field : request.head.fields) {
-    if (equals_ignoring_case(field.name, "via") &&
-        field.value.find(ours) != std::string_view::npos) {
-      return wire_fail(Reason::proxy_loop, "the request came through this proxy before");
-    }
+  if (went_through_us(request)) {
+    return wire_fail(Reason::proxy_loop, "the request came through this proxy before");
   }
   return {};
 }
@@ -86,19 +96,39 @@ bool is_left_behind(const Field& field, const Names& options, const BodyPlan& bo
   return body.framing != Framing::chunked && equals_ignoring_case(field.name, "trailer");
 }
 
+void append_field(std::string& out, std::string_view name, std::uint64_t value) {
+  out.append(name).append(": ");
+  text::append_decimal(out, value);
+  out += "\r\n";
+}
+
 void append_framing(std::string& out, const BodyPlan& body) {
   if (body.framing == Framing::length) {
-    append_field(out, "Content-Length", fmt::format_int(body.length).c_str());
+    append_field(out, "Content-Length", body.length);
   } else if (body.framing == Framing::chunked) {
     append_field(out, "Transfer-Encoding", "chunked");
   }
 }
 
 // The Host field says the port unless it is the scheme's own (RFC 9110 7.2).
-std::string host_field(const allowlists::Target& target) {
-  std::string text = target.to_string();
-  if (target.port == 80) text.resize(text.rfind(':'));
-  return text;
+void append_host(std::string& out, const allowlists::Target& target) {
+  out += "Host: ";
+  if (target.host.is_name()) {
+    out += target.host.name();
+  } else {
+    const bool is_v4 = target.host.address().is_v4();
+    out.append(is_v4 ? "" : "[").append(target.host.to_string()).append(is_v4 ? "" : "]");
+  }
+  if (target.port != 80) {
+    out += ':';
+    text::append_decimal(out, target.port);
+  }
+  out += "\r\n";
+}
+
+// The version is that of the message that came.
+void append_via_version(std::string& out, const MessageHead& head) {
+  out.append("Via: 1.").append(1, static_cast<char>('0' + head.minor)).append(" ");
 }
 
 void append_request_fields(std::string& out, const ForwardedRequest& request, const Names& options,
@@ -112,7 +142,7 @@ void append_request_fields(std::string& out, const ForwardedRequest& request, co
     if (head.minor == 0 && equals_ignoring_case(field.name, "expect")) continue;
     append_field(out, field.name, field.value);
   }
-  if (hops) append_field(out, "Max-Forwards", fmt::format_int(*hops - 1).c_str());
+  if (hops) append_field(out, "Max-Forwards", *hops - 1);
 }
 
 // What we say to the next hop about the connection to it. We carry trailers on, and take nothing
@@ -174,10 +204,12 @@ WireResult<std::string> forward_request_head(const ForwardedRequest& request) {
   std::string out;
   out.reserve(head.size + 128);
   out.append(head.method).append(" ").append(request.origin_form).append(" HTTP/1.1\r\n");
-  append_field(out, "Host", host_field(request.target));
+  append_host(out, request.target);
   append_request_fields(out, request, *options, *hops);
   append_framing(out, request.body);
-  append_field(out, "Via", fmt::format("1.{} sluice ({})", head.minor, request.loop_token));
+  append_via_version(out, head);
+  append_ourselves(out, request.loop_token);
+  out += "\r\n";
   append_connection_fields(out, request);
   out += "\r\n";
   return out;
@@ -197,7 +229,9 @@ WireResult<std::string> forward_response_head(const ForwardedResponse& response,
 
   std::string out;
   out.reserve(head.size + 128);
-  out += fmt::format("HTTP/1.1 {} {}\r\n", head.status, head.reason);
+  out += "HTTP/1.1 ";
+  text::append_decimal(out, static_cast<unsigned>(head.status));
+  out.append(" ").append(head.reason).append("\r\n");
   for (const Field& field : head.fields) {
     if (is_left_behind(field, *options, response.body)) continue;
     append_field(out, field.name, field.value);
@@ -209,9 +243,10 @@ WireResult<std::string> forward_response_head(const ForwardedResponse& response,
   const bool tells_length = response.request_method == "HEAD" || head.status == 304;
   if (const auto length = content_length(head);
       length && tells_length && response.body.framing == Framing::none && head.status >= 200) {
-    append_field(out, "Content-Length", fmt::format_int(*length).c_str());
+    append_field(out, "Content-Length", *length);
   }
-  append_field(out, "Via", fmt::format("1.{} sluice", head.minor));
+  append_via_version(out, head);
+  out += "sluice\r\n";
   if (head.status >= 200) {
     const bool stays = bool(keep_alive) && response.body.framing != Framing::until_close;
     append_field(out, "Connection", stays ? "keep-alive" : "close");

@@ -1,14 +1,12 @@
 #include "proxy/wire/reply.h"
 
-#include <fmt/format.h>
-
-#include <charconv>
-
 #include "base/text.h"
 #include "proxy/wire/date.h"
 
 namespace sluice::proxy::wire {
 namespace {
+
+constexpr std::size_t usual_head = 320;  // of a refusal, in bytes
 
 constexpr std::uint8_t access_denied = 49;
 constexpr std::uint8_t internal_error = 80;
@@ -94,18 +92,32 @@ std::string_view status_phrase(int status) noexcept {
 }
 
 std::string json_body(const Refusal& refusal, const Answer& answer) {
-  std::string body = "{";
+  std::string body;
+  body.reserve(2 * usual_sentence);
   const auto member = [&body](std::string_view key, std::string_view value) {
-    if (body.size() > 1) body += ',';
-    body.append("\"").append(key).append("\":\"");
+    body += key;
     text::append_json(body, value);
     body += '"';
   };
-  member("error", answer.proxy_status);
-  member("reason", reason_name(refusal.reason));
-  member("target", refusal.target);
-  member("message", sentence(refusal));
-  return body + "}\n";
+  member(R"({"error":")", answer.proxy_status);
+  member(R"(,"reason":")", reason_name(refusal.reason));
+  member(R"(,"target":")", refusal.target);
+  member(R"(,"message":")", sentence(refusal));
+  body += "}\n";
+  return body;
+}
+
+std::string text_body(const Refusal& refusal) {
+  std::string body;
+  body.reserve(usual_sentence);
+  append_sentence(body, refusal);
+  body += '\n';
+  return body;
+}
+
+// The last field, and the end of the head.
+void append_connection(std::string& out, bool stays) {
+  out.append("\r\nConnection: ").append(stays ? "keep-alive" : "close").append("\r\n\r\n");
 }
 
 // Whether an Accept member has a weight of 0 (RFC 9110 12.4.2).
@@ -148,35 +160,39 @@ AsJson wants_json(const RequestHead& head) noexcept {
 std::string http_refusal(const Refusal& refusal, AsJson as_json, KeepAlive keep_alive,
                          ForHead for_head) {
   const Answer& answer = answer_for(refusal.reason);
-  const std::string body = as_json ? json_body(refusal, answer) : sentence(refusal) + "\n";
+  const std::string body = as_json ? json_body(refusal, answer) : text_body(refusal);
   // After 408 nobody knows where the next request begins.
   const bool stays = bool(keep_alive) && answer.http_status != 408;
-  std::string out =
-      fmt::format("HTTP/1.1 {} {}\r\n", answer.http_status, status_phrase(answer.http_status));
-  out += fmt::format("Date: {}\r\n", http_date(std::chrono::system_clock::now()));
-  out += fmt::format("Proxy-Status: sluice; error={}; details=\"{}\"\r\n", answer.proxy_status,
-                     reason_name(refusal.reason));
+  std::string out;
+  out.reserve(usual_head + body.size());
+  out += "HTTP/1.1 ";
+  text::append_decimal(out, static_cast<unsigned>(answer.http_status));
+  out.append(" ").append(status_phrase(answer.http_status)).append("\r\nDate: ");
+  append_http_date(out, std::chrono::system_clock::now());
+  out.append("\r\nProxy-Status: sluice; error=").append(answer.proxy_status);
+  out.append("; details=\"").append(reason_name(refusal.reason)).append("\"\r\n");
   if (answer.http_status == 407) {
     out += "Proxy-Authenticate: Basic realm=\"sluice\", charset=\"UTF-8\"\r\n";
   }
-  out += "Cache-Control: no-store\r\n";
-  out += fmt::format("Content-Type: {}\r\nContent-Length: {}\r\nConnection: {}\r\n\r\n",
-                     as_json ? "application/json" : "text/plain; charset=utf-8", body.size(),
-                     stays ? "keep-alive" : "close");
+  out += "Cache-Control: no-store\r\nContent-Type: ";
+  out += as_json ? "application/json" : "text/plain; charset=utf-8";
+  out += "\r\nContent-Length: ";
+  text::append_decimal(out, body.size());
+  append_connection(out, stays);
   if (!for_head) out += body;
   return out;
 }
 
 std::string http_options_answer(KeepAlive keep_alive) {
-  return fmt::format(
-      "HTTP/1.1 200 OK\r\n"
-      "Date: {}\r\n"
-      "Proxy-Status: sluice\r\n"
+  std::string out = "HTTP/1.1 200 OK\r\nDate: ";
+  append_http_date(out, std::chrono::system_clock::now());
+  out +=
+      "\r\nProxy-Status: sluice\r\n"
       "Allow: CONNECT, DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT\r\n"
       "Cache-Control: no-store\r\n"
-      "Content-Length: 0\r\n"
-      "Connection: {}\r\n\r\n",
-      http_date(std::chrono::system_clock::now()), keep_alive ? "keep-alive" : "close");
+      "Content-Length: 0";
+  append_connection(out, bool(keep_alive));
+  return out;
 }
 
 std::string socks_refusal(Reason reason) { return socks_reply(answer_for(reason).socks); }

@@ -40,6 +40,9 @@ const Answer& answer_for(Reason reason) noexcept;
 // One sentence that a person or a model can act on: what was refused, (reason), what to do next.
 // Everything an agent chose in it is printable.
 std::string sentence(const Refusal& refusal);
+void append_sentence(std::string& out, const Refusal& refusal);
+// Room for most sentences, in bytes.
+inline constexpr std::size_t usual_sentence = 384;
 
 using AsJson = YesNo<struct AsJsonTag>;
 using KeepAlive = YesNo<struct KeepAliveTag>;

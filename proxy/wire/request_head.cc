@@ -14,8 +14,7 @@ constexpr bool is_letter(char c) noexcept {
 // Target::parse.
 bool looks_like_authority(std::string_view text) noexcept {
   const auto is_name_char = [](char c) {
-    return is_letter(c) || is_digit(c) ||
-           std::string_view("-._~%").find(c) != std::string_view::npos;
+    return is_letter(c) || is_digit(c) || c == '-' || c == '.' || c == '_' || c == '~' || c == '%';
   };
   const auto is_literal_char = [](char c) {
     return is_digit(c) || c == ':' || c == '.' || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
@@ -118,7 +117,9 @@ WireResult<AbsoluteForm> parse_absolute_form(std::string_view target) {
     return wire_fail(Reason::scheme_not_allowed, "the scheme of the URL is not http");
   }
   const std::string_view rest = target.substr(colon + 3);
-  const std::size_t end = std::min(rest.find_first_of("/?"), rest.size());
+  const auto ends = [](char c) { return c == '/' || c == '?'; };
+  const auto end =
+      static_cast<std::size_t>(std::find_if(rest.begin(), rest.end(), ends) - rest.begin());
   const AbsoluteForm form{scheme, rest.substr(0, end), rest.substr(end)};
   if (form.authority.empty()) return bad_request("the URL names no host");
   if (form.authority.find('@') != std::string_view::npos) {

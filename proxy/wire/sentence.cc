@@ -1,6 +1,3 @@
-#include <fmt/args.h>
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <array>
 #include <charconv>
@@ -137,7 +134,7 @@ bool is_plain(std::string_view host) {
 
 // The rule that would open the place. What a person would paste into a policy must not be an
 // agent's choice of words: for anything but a plain name or address it names no host.
-std::string rule_line(const Place& place) {
+void append_rule_line(std::string& out, const Place& place) {
   unsigned port = 0;
   const char* end = place.port.data() + place.port.size();
   const bool numeric =
@@ -147,39 +144,115 @@ std::string rule_line(const Place& place) {
   const bool address = literal.has_value();
   // A synthetic address stands for a name, or for nothing: no rule may name it.
   const bool nameable = address ? !allowlists::is_synthetic(*literal) : is_plain(place.host);
-  if (!nameable) return "- host: NAME";
-  const std::string what =
-      address ? fmt::format("cidr: \"{}\"", place.host) : fmt::format("host: {}", place.host);
-  return usual ? "- " + what : fmt::format("- {{{}, ports: [{}]}}", what, port);
+  if (!nameable) {
+    out += "- host: NAME";
+    return;
+  }
+  out.append(usual ? "- " : "- {");
+  out.append(address ? "cidr: \"" : "host: ").append(place.host).append(address ? "\"" : "");
+  if (usual) return;
+  out += ", ports: [";
+  text::append_decimal(out, port);
+  out += "]}";
+}
+
+// What stands for the placeholders of a wording.
+struct Words {
+  const Refusal& refusal;
+  Place place = split(refusal.target);
+
+  void append(std::string& out, std::string_view placeholder) const;
+};
+
+constexpr std::array<std::string_view, 6> placeholders = {"target", "host", "port",
+                                                          "agent",  "rule", "line"};
+
+void Words::append(std::string& out, std::string_view placeholder) const {
+  const auto shown = [&out](std::string_view text, std::string_view instead) {
+    if (text.empty()) {
+      out += instead;
+    } else {
+      text::append_printable(out, text);
+    }
+  };
+  if (placeholder == "target") {
+    shown(refusal.target, "the target");
+  } else if (placeholder == "host") {
+    shown(place.host, "that host");
+  } else if (placeholder == "port") {
+    shown(place.port, "that one");
+  } else if (placeholder == "agent") {
+    shown(refusal.agent, "");
+  } else if (placeholder == "rule") {
+    const bool ruled = !refusal.rule.empty() && refusal.rule != "default";
+    out += ruled ? "rule " : "";
+    shown(ruled ? refusal.rule : "", "a rule of the policy");
+  } else {
+    append_rule_line(out, place);
+  }
+}
+
+// Calls text(…) and word(…) with the parts of a wording in turn.
+template <class Text, class Word>
+constexpr void take_apart(std::string_view wording, Text text, Word word) {
+  while (!wording.empty()) {
+    const std::size_t open = std::min(wording.find('{'), wording.size());
+    text(wording.substr(0, open));
+    wording.remove_prefix(open);
+    if (wording.empty()) return;
+    const std::size_t close = wording.find('}');
+    word(wording.substr(1, close - 1));
+    wording.remove_prefix(close + 1);
+  }
+}
+
+constexpr bool knows_every_placeholder() {
+  bool known = true;
+  const auto check = [&known](std::string_view wording) {
+    take_apart(
+        wording, [](std::string_view) {},
+        [&](std::string_view word) {
+          known &= std::find(placeholders.begin(), placeholders.end(), word) != placeholders.end();
+        });
+  };
+  for (const Wording& wording : wordings) {
+    check(wording.what);
+    check(wording.next);
+  }
+  return known;
+}
+static_assert(knows_every_placeholder());
+
+// What stands for a placeholder is not looked at again: an agent may have chosen it.
+void append_worded(std::string& out, std::string_view wording, const Words& words) {
+  take_apart(
+      wording, [&out](std::string_view text) { out += text; },
+      [&](std::string_view word) { words.append(out, word); });
 }
 
 }  // namespace
 
 std::string sentence(const Refusal& refusal) {
+  std::string out;
+  out.reserve(usual_sentence);
+  append_sentence(out, refusal);
+  return out;
+}
+
+void append_sentence(std::string& out, const Refusal& refusal) {
   const Wording* own =
       allowlists::is_agent_name(refusal.agent) ? nullptr : wording_for_nobody(refusal.reason);
   const Wording& wording =
       own != nullptr ? *own : wordings[static_cast<std::size_t>(refusal.reason)];
-  const Place place = split(refusal.target);
-  const bool ruled = !refusal.rule.empty() && refusal.rule != "default";
-
-  fmt::dynamic_format_arg_store<fmt::format_context> words;
-  const auto word = [&words](const char* name, std::string value) {
-    words.push_back(fmt::arg(name, std::move(value)));
-  };
-  word("target", refusal.target.empty() ? "the target" : text::printable(refusal.target));
-  word("host", place.host.empty() ? "that host" : text::printable(place.host));
-  word("port", place.port.empty() ? "that one" : text::printable(place.port));
-  word("agent", text::printable(refusal.agent));
-  word("rule", ruled ? "rule " + text::printable(refusal.rule) : "a rule of the policy");
-  word("line", rule_line(place));
-
-  std::string out = fmt::vformat(wording.what, words);
-  out += fmt::format(" ({})", reason_name(refusal.reason));
-  if (!refusal.detail.empty()) out += ": " + text::printable(refusal.detail);
+  const Words words{refusal};
+  append_worded(out, wording.what, words);
+  out.append(" (").append(reason_name(refusal.reason)).append(")");
+  if (!refusal.detail.empty()) {
+    out += ": ";
+    text::append_printable(out, refusal.detail);
+  }
   out += "; ";
-  out += fmt::vformat(wording.next, words);
-  return out;
+  append_worded(out, wording.next, words);
 }
 
 }  // namespace sluice::proxy::wire

@@ -72,6 +72,21 @@ TEST(ClientHello, IsFollowedByRecordsThatAreNotLookedAt) {
   EXPECT_EQ(reader.feed(as_octets(record(hello) + "\x14\x03\x03\x00\x01\x01"s)), Status::done);
 }
 
+TEST(ClientHello, MayHaveHundredsOfExtensionsButNoneTwice) {
+  constexpr std::size_t count = 300;
+  std::string extensions = server_name("a.test");
+  for (std::size_t type = 100; type < 100 + count; ++type) extensions += extension(type, "");
+  ClientHelloReader distinct;
+  EXPECT_EQ(distinct.feed(as_octets(record(client_hello(extensions)))), Status::done);
+  EXPECT_EQ(distinct.hello().server_name, "a.test");
+  for (const std::size_t type : {std::size_t{0}, std::size_t{100}, std::size_t{131}, 99 + count}) {
+    ClientHelloReader twice;
+    EXPECT_EQ(twice.feed(as_octets(record(client_hello(extensions + extension(type, ""))))),
+              Status::bad);
+    EXPECT_EQ(twice.why(), "an extension stands twice") << type;
+  }
+}
+
 TEST(ClientHello, MayBe64KiBLongAndNoLonger) {
   // One extension holds at most 65535 bytes, so two share the padding.
   const std::size_t least = client_hello(extension(21, "") + extension(22, "")).size() - 4;
