@@ -8,6 +8,7 @@
 #include <boost/asio/basic_socket_acceptor.hpp>
 #include <boost/asio/basic_stream_socket.hpp>
 #include <boost/asio/basic_waitable_timer.hpp>
+#include <boost/asio/deferred.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/ip/udp.hpp>
@@ -29,8 +30,11 @@ using Executor = asio::io_context::executor_type;
 // destroyed twice), and no co_await behind && or || (in a loop's condition it is evaluated first,
 // in others the frame may be read wrongly): a statement of its own instead.
 //
-// A network error is an ordinary outcome here, so every operation returns [error_code, value].
-using Token = asio::as_tuple_t<asio::use_awaitable_t<Executor>>;
+// A network error is an ordinary outcome here, so every operation returns [error_code, value]. It
+// is awaited in place: without a coroutine frame of its own.
+using Token = asio::as_tuple_t<asio::deferred_t>;
+// For the operators && and ||, which take coroutines.
+using AsTask = asio::as_tuple_t<asio::use_awaitable_t<Executor>>;
 template <class T>
 using Task = asio::awaitable<T, Executor>;
 

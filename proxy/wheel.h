@@ -1,8 +1,11 @@
 // One coarse timer for all deadlines of a thread: arming one costs no system call and no
-// allocation.
+// allocation, and one that only waits costs nothing at a tick (a hashed timing wheel: Varghese and
+// Lauck 1987, scheme 6).
 #pragma once
 
+#include <array>
 #include <boost/intrusive/list.hpp>
+#include <cstdint>
 #include <functional>
 #include <utility>
 
@@ -44,6 +47,7 @@ class Deadline : public boost::intrusive::list_base_hook<
   Socket* first_;
   Socket* second_ = nullptr;
   Clock::time_point due_;
+  std::uint64_t turn_ = 0;  // at which it is looked at: not behind due_
   Clock::time_point end_ = Clock::time_point::max();
   bool expired_ = false;
 };
@@ -63,11 +67,18 @@ class Wheel {
  private:
   friend class Deadline;
   using List = boost::intrusive::list<Deadline, boost::intrusive::constant_time_size<false>>;
+  // A deadline further away is looked at on the way: once in 51 s.
+  static constexpr std::uint64_t slot_count = 512;
+
   void turn() noexcept;
+  std::uint64_t turn_of(Clock::time_point due) const noexcept;
+  void put(Deadline& deadline, std::uint64_t turn) noexcept;
 
   Timer timer_;
-  Clock::time_point now_ = Clock::now();
-  List armed_;
+  const Clock::time_point begun_ = Clock::now();
+  Clock::time_point now_ = begun_;
+  std::uint64_t turns_ = 0;             // those of [begun_, now_]
+  std::array<List, slot_count> slots_;  // by turn
   std::function<void()> each_turn_;
 };
 

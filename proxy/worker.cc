@@ -1,5 +1,7 @@
 #include "proxy/worker.h"
 
+#include <sys/resource.h>
+
 #include <algorithm>
 #include <boost/asio/post.hpp>
 
@@ -11,12 +13,17 @@ namespace {
 // About a millisecond: each costs two decisions and a question to the kernel's routes.
 constexpr int sessions_at_once = 256;
 
-// An agent's share of the descriptors is an eighth: what only waits takes less than that.
+// An agent's share of the descriptors is an eighth: what only waits takes less than that, and never
+// much of what there is, whatever is configured.
 OriginPool::Bounds kept_origins(const Shared& shared) {
-  OriginPool::Bounds bounds;
+  rlimit descriptors{};
+  std::size_t most = OriginPool::Bounds().all;
+  if (::getrlimit(RLIMIT_NOFILE, &descriptors) == 0) {
+    most = static_cast<std::size_t>(std::min<rlim_t>(most, descriptors.rlim_cur / 16));
+  }
   const std::size_t share = shared.limits.connections_per_agent / 4;
-  if (share > 0) bounds.all = std::min(bounds.all, share);
-  return bounds;
+  if (share > 0) most = std::min(most, share);
+  return OriginPool::Bounds().within(most);
 }
 
 }  // namespace
@@ -34,8 +41,12 @@ Result<std::unique_ptr<Worker>> Worker::create(Shared& shared,
   auto routes = RouteQuery::open();
   if (!routes) return Failure(routes.error());
   worker->routes_.emplace(std::move(*routes));
-  worker->dialer.emplace(worker->io, *worker->resolver_, *worker->routes_,
-                         Dialer::Terms{shared.own_listeners, shared.way_out});
+  worker->dialer.emplace(
+      worker->io, *worker->resolver_, *worker->routes_,
+      Dialer::Terms{.own_listeners = shared.own_listeners,
+                    .way_out = shared.way_out,
+                    .wheel = worker->wheel,
+                    .make_room = [&origins = worker->origins] { return origins.make_room(); }});
   return worker;
 }
 

@@ -4,6 +4,7 @@
 #include <boost/intrusive/list.hpp>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 
 #include "metrics/audit.h"
@@ -12,6 +13,7 @@
 #include "proxy/egress/dialer.h"
 #include "proxy/net.h"
 #include "proxy/session/origin_pool.h"
+#include "proxy/session/pipe_pool.h"
 #include "proxy/wheel.h"
 #include "proxy/wire/field.h"
 
@@ -53,6 +55,8 @@ class Worker {
   void review_sessions();
 
   Shared& shared;
+  // Before `io`, with which the last tunnels go.
+  PipePool pipes;
   asio::io_context io{1};
   Wheel wheel{io};
   std::optional<Dialer> dialer;
@@ -62,12 +66,16 @@ class Worker {
   std::unique_ptr<Sessions> sessions;
   std::uint64_t sessions_begun = 0;
   unsigned index = 0;  // of this thread
+  // For bytes on their way from one socket to another, within one call.
+  std::span<char> scratch() const noexcept { return {scratch_.get(), scratch_size}; }
   std::uint64_t reviews_begun = 0;
 
  private:
   explicit Worker(Shared& all);
   void review_some();
 
+  static constexpr std::size_t scratch_size = std::size_t{64} * 1024;
+  const std::unique_ptr<char[]> scratch_ = std::make_unique_for_overwrite<char[]>(scratch_size);
   bool reviewing_ = false;
   std::unique_ptr<Resolver> resolver_;
   std::optional<RouteQuery> routes_;

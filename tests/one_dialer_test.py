@@ -14,7 +14,8 @@ import sys
 # symbol -> object -> why it may
 MAY = {
     "connect": {
-        "asio.cc.o": "Asio itself: whoever starts a connect through it is listed below",
+        "asio.cc.o": "Asio itself, through which nobody connects: see start_connect_op",
+        "attempt.cc.o": "the one dialer's attempts",
         "resolver.cc.o": "the resolver's door to the configured name servers",
         "unix_socket.cc.o": "asks another sluiced at a Unix socket",
         "network.cc.o": "the namespace's self-check, inside an agent's namespace; not called by sluiced",
@@ -30,13 +31,14 @@ MAY = {
     },
     "sendmmsg": {},
     "getaddrinfo": {"asio.cc.o": "Asio's resolver, which nobody uses"},
-    "reactive_socket_service_base::start_connect_op": {"race.cc.o": "the one dialer's attempts"},
+    "reactive_socket_service_base::do_open": {"attempt.cc.o": "the one dialer's sockets"},
+    "reactive_socket_service_base::start_connect_op": {},
     "reactive_socket_service_base::start_send_op": {
         name: "writes to a connection that the dialer or an accept made"
         for name in ("tls_pumps.cc.o", "session.cc.o", "relay.cc.o", "exchange.cc.o", "upstream.cc.o")
     },
 }
-ALWAYS = {"connect": "resolver.cc.o", "reactive_socket_service_base::start_connect_op": "race.cc.o"}
+ALWAYS = {"connect": "attempt.cc.o", "reactive_socket_service_base::do_open": "attempt.cc.o"}
 
 
 def references(archives):

@@ -78,7 +78,7 @@ Task<void> serve_one(asio::io_context& io, std::shared_ptr<const AdminPages> pag
   if (!error) {
     (void)socket.release();
     Timer timer(io, request_deadline);
-    co_await (converse(connection, *pages) || timer.async_wait());
+    co_await (converse(connection, *pages) || timer.async_wait(AsTask()));
   }
 }
 

@@ -10,6 +10,7 @@
 
 #include "base/text.h"
 #include "netns/take_over.h"
+#include "proxy/daemon/intake.h"
 #include "proxy/daemon/spawn.h"
 #include "proxy/session/dns.h"
 #include "proxy/session/session.h"
@@ -19,32 +20,18 @@ namespace sluice::proxy {
 struct Registration::Thread {
   explicit Thread(Worker& its_worker) : worker(its_worker) {}
   Worker& worker;
-  std::vector<std::shared_ptr<Acceptor>> acceptors;
+  std::vector<std::shared_ptr<Intake>> intakes;
+  std::vector<netns::Role> roles;  // in the order of intakes
   std::shared_ptr<UdpSocket> dns;
 
   void close() {
+    for (const auto& intake : intakes) intake->close();
     ErrorCode ignored;
-    for (const auto& acceptor : acceptors) acceptor->close(ignored);
     if (dns) dns->close(ignored);
   }
-
-  std::vector<netns::Role> roles;  // in the order of acceptors
-  bool ended = false;              // the agent is gone: what was accepted for it is not served
 };
 
 namespace {
-
-using namespace std::chrono_literals;
-
-// After a failed accept (descriptors, memory or epoll watches used up): long enough not to spin.
-constexpr auto accept_pause = 100ms;
-// While an agent has as many connections as it may, its next one waits unserved and those behind it
-// in the listener's backlog.
-constexpr auto full_pause = 20ms;
-
-bool is_closed(const ErrorCode& error) {
-  return error == asio::error::operation_aborted || error == asio::error::bad_descriptor;
-}
 
 // A connection inherits SO_LINGER from its listener, whose open file is the peer's as well, and
 // with it close(2) waits even where nothing else does (socket(7)). O_NONBLOCK cannot be kept in the
@@ -56,80 +43,51 @@ void forget_inherited(Socket& socket) noexcept {
   ::setsockopt(socket.native_handle(), SOL_SOCKET, SO_LINGER, &none, sizeof none);
 }
 
-using ThreadPtr = std::shared_ptr<Registration::Thread>;
+class AgentIntake final : public Intake {
+ public:
+  AgentIntake(Worker& worker, std::shared_ptr<Agent> agent, netns::Role role)
+      : Intake(worker), agent_(std::move(agent)), role_(role) {}
 
-// Accepted, or waiting for a place, as the agent went: break_off() has not seen it.
-Task<void> serve_unless_ended(ThreadPtr thread, std::shared_ptr<Agent> agent, Socket socket,
-                              netns::Role role) {
-  if (thread->ended) co_return;
-  co_await serve(thread->worker, std::move(agent), std::move(socket), role);
-}
-
-void begin(const ThreadPtr& thread, const std::shared_ptr<Agent>& agent, Socket socket,
-           netns::Role role) noexcept try {
-  spawn(thread->worker.io, serve_unless_ended(thread, agent, std::move(socket), role));
-} catch (const std::bad_alloc&) {
-  // This connection is closed; the listener stays.
-}
-
-Task<void> accept_all(ThreadPtr thread, std::shared_ptr<Agent> agent,
-                      std::shared_ptr<Acceptor> acceptor, netns::Role role) {
-  Worker& worker = thread->worker;
-  Timer pause(worker.io);
-  const auto most = static_cast<int>(worker.shared.limits.connections_per_agent);
-  while (acceptor->is_open()) {
-    auto [error, socket] = co_await acceptor->async_accept();
-    if (!error) {
-      forget_inherited(socket);
-      while (most > 0 && agent->sessions >= most && acceptor->is_open()) {
-        pause.expires_after(full_pause);
-        co_await pause.async_wait();
-      }
-      begin(thread, agent, std::move(socket), role);
-      continue;
-    }
-    if (is_closed(error)) co_return;
-    if (error == asio::error::connection_aborted) continue;  // it went away while it waited
-    // Connections that nobody uses go first.
-    if (error == asio::error::no_descriptors && worker.origins.make_room()) continue;
-    log::warning("cannot accept a connection of agent '{}': {}", agent->name, error.message());
-    pause.expires_after(accept_pause);
-    co_await pause.async_wait();
+ private:
+  bool is_full() const noexcept override {
+    const auto most = static_cast<int>(worker().shared.limits.connections_per_agent);
+    return most > 0 && agent_->sessions >= most;
   }
-}
+  void take(Socket socket, const IpAddress&) override {
+    forget_inherited(socket);
+    spawn(worker().io, proxy::serve(worker(), agent_, std::move(socket), role_));
+  }
+  std::string what() const override {
+    return fmt::format("a connection of agent '{}'", agent_->name);
+  }
 
-Result<Fd> duplicate(const Fd& fd) {
-  Fd copy(::fcntl(fd.get(), F_DUPFD_CLOEXEC, 3));
-  if (!copy) return fail_errno(Errc::unavailable, "cannot duplicate a listener");
-  return copy;
-}
+  const std::shared_ptr<Agent> agent_;
+  const netns::Role role_;
+};
 
 // One role's socket in one thread. The kernel's state is shared; the descriptor is this thread's.
-Result<void> open_in(Registration::Thread& thread, const netns::RoleSocket& socket) {
-  auto copy = duplicate(socket.fd);
-  if (!copy) return Failure(copy.error());
-  ErrorCode error;
-  if (socket.role == netns::Role::dns_udp) {
-    thread.dns = std::make_shared<UdpSocket>(thread.worker.io);
-    thread.dns->assign(asio::ip::udp::v6(), copy->get(), error);
-  } else {
-    const bool v4 = socket.role == netns::Role::tproxy4 || socket.role == netns::Role::proxy;
-    thread.acceptors.push_back(std::make_shared<Acceptor>(thread.worker.io));
+Result<void> open_in(Registration::Thread& thread, const std::shared_ptr<Agent>& agent,
+                     const netns::RoleSocket& socket) {
+  if (socket.role != netns::Role::dns_udp) {
+    thread.intakes.push_back(std::make_shared<AgentIntake>(thread.worker, agent, socket.role));
     thread.roles.push_back(socket.role);
-    thread.acceptors.back()->assign(v4 ? Tcp::v4() : Tcp::v6(), copy->get(), error);
+    return thread.intakes.back()->open(socket.fd.get());
   }
+  Fd copy(::fcntl(socket.fd.get(), F_DUPFD_CLOEXEC, 3));
+  if (!copy) return fail_errno(Errc::unavailable, "cannot duplicate a listener");
+  ErrorCode error;
+  thread.dns = std::make_shared<UdpSocket>(thread.worker.io);
+  thread.dns->assign(asio::ip::udp::v6(), copy.get(), error);
   if (error)
     return fail(Errc::unavailable, fmt::format("cannot watch a listener: {}", error.message()));
-  (void)copy->release();
+  (void)copy.release();
   return {};
 }
 
 void serve_in(const std::shared_ptr<Registration::Thread>& thread,
               const std::shared_ptr<Agent>& agent) {
   Worker& worker = thread->worker;
-  for (std::size_t i = 0; i < thread->acceptors.size(); ++i) {
-    spawn(worker.io, accept_all(thread, agent, thread->acceptors[i], thread->roles[i]));
-  }
+  for (const auto& intake : thread->intakes) spawn(worker.io, Intake::serve(intake));
   if (thread->dns) spawn(worker.io, serve_dns_udp(worker, agent, thread->dns));
 }
 
@@ -144,8 +102,8 @@ Result<std::vector<netns::RoleSocket>> duplicates(const Registration& registrati
   };
   for (const auto& thread : registration.threads) {
     const bool first = thread == registration.threads.front();
-    for (std::size_t i = 0; first && i < thread->acceptors.size(); ++i) {
-      auto added = add(thread->roles[i], thread->acceptors[i]->native_handle());
+    for (std::size_t i = 0; first && i < thread->intakes.size(); ++i) {
+      auto added = add(thread->roles[i], thread->intakes[i]->fd());
       if (!added) return Failure(added.error());
     }
     if (!thread->dns) continue;
@@ -263,7 +221,8 @@ Result<void> Agents::open(Registration& registration,
     auto thread = std::make_shared<Registration::Thread>(*workers_[i]);
     for (const netns::RoleSocket& socket : sockets) {
       if (socket.role == netns::Role::dns_udp && i != dns_thread) continue;
-      if (auto opened = open_in(*thread, socket); !opened) return Failure(opened.error());
+      if (auto opened = open_in(*thread, registration.agent, socket); !opened)
+        return Failure(opened.error());
     }
     threads.push_back(std::move(thread));
   }
@@ -283,7 +242,6 @@ void Agents::remove(const Registration& registration) {
   if (ended_) return;
   for (const auto& thread : registration.threads) {
     asio::post(thread->worker.io, [thread, agent = registration.agent] {
-      thread->ended = true;
       thread->close();
       thread->worker.break_off(agent.get());
     });

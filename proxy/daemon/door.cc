@@ -8,10 +8,6 @@
 namespace sluice::proxy {
 namespace {
 
-using namespace std::chrono_literals;
-
-constexpr std::int64_t log_each = 10;  // seconds
-
 // Of a listener, where limits.connections_per_agent says nothing.
 constexpr unsigned waiting_without_limit = 1024;
 
@@ -35,21 +31,6 @@ void note_denial(Worker& worker, const std::shared_ptr<Agent>& nobody, Reason re
 }
 
 }  // namespace
-
-void RareLog::warn(const std::string& sentence) noexcept try {
-  const std::int64_t now =
-      std::chrono::duration_cast<std::chrono::seconds>(Clock::now().time_since_epoch()).count();
-  std::int64_t next = next_at_;
-  if (now < next || !next_at_.compare_exchange_strong(next, now + log_each)) {
-    ++left_out_;
-    return;
-  }
-  const unsigned left_out = left_out_.exchange(0);
-  log::warning("{}{}", sentence,
-               left_out == 0 ? std::string() : fmt::format(" (and {} more before it)", left_out));
-} catch (const std::exception&) {
-  // The sentence is lost.
-}
 
 Result<std::shared_ptr<Door>> Door::create(const Config::Listener& listener,
                                            std::shared_ptr<const TlsFront> tls,
@@ -118,8 +99,13 @@ Door::Found Door::find_by_certificate(const Worker& worker, const std::string& n
 }
 
 void Door::receive(Worker& worker, Socket socket, const IpAddress& from) {
+  if (fixed_ && !tls_) {
+    Caller known{.from = from};
+    spawn(worker.io, serve_caller(worker, fixed_, std::move(socket), std::move(known)));
+    return;
+  }
   Found whom = find_at(worker, from);
-  Caller caller{.from = from, .refused = whom.refused, .passwords = passwords_};
+  Caller caller{.from = from, .refused = std::move(whom.refused), .passwords = passwords_};
   if (tls_ || !caller.is_settled()) {
     auto place = room_->enter(from);
     if (!place) {

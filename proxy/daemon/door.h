@@ -7,23 +7,13 @@
 
 #include "proxy/auth/password_verifier.h"
 #include "proxy/daemon/listener_agents.h"
+#include "proxy/daemon/rare_log.h"
 #include "proxy/daemon/source_map.h"
 #include "proxy/session/caller.h"
 #include "proxy/session/tls_front.h"
 #include "proxy/worker.h"
 
 namespace sluice::proxy {
-
-// "Not more than one line in a while": whoever can connect could fill the disk.
-class RareLog {
- public:
-  // Writes a warning, with how many were left out before it, or leaves it out.
-  void warn(const std::string& sentence) noexcept;
-
- private:
-  std::atomic<std::int64_t> next_at_{0};  // seconds of Clock
-  std::atomic<unsigned> left_out_{0};
-};
 
 // Any thread, but create() and the destructor.
 class Door : public std::enable_shared_from_this<Door> {
@@ -67,6 +57,8 @@ class Door : public std::enable_shared_from_this<Door> {
   static Task<void> serve_tls(std::shared_ptr<Door> self, Worker& worker, Arrival arrival);
   static Task<void> pump(std::shared_ptr<Door> self, Task<void> pumps);
 
+  static constexpr std::chrono::seconds log_each{10};
+
   std::string name_;
   std::shared_ptr<const TlsFront> tls_;
   std::shared_ptr<WaitingRoom> room_;
@@ -79,8 +71,8 @@ class Door : public std::enable_shared_from_this<Door> {
 
   std::unique_ptr<PasswordVerifier> verifier_;
   std::atomic<int> fronts_{0};
-  RareLog turned_out_;
-  RareLog failed_handshakes_;
+  RareLog turned_out_{log_each};
+  RareLog failed_handshakes_{log_each};
 };
 
 }  // namespace sluice::proxy

@@ -1,6 +1,5 @@
 #include "proxy/daemon/listeners.h"
 
-#include <fcntl.h>
 #include <fmt/core.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -8,79 +7,39 @@
 
 #include <boost/asio/post.hpp>
 
+#include "proxy/daemon/intake.h"
 #include "proxy/daemon/spawn.h"
 
 namespace sluice::proxy {
 namespace {
 
-using namespace std::chrono_literals;
+class DoorIntake final : public Intake {
+ public:
+  DoorIntake(Worker& worker, std::shared_ptr<Door> door) : Intake(worker), door_(std::move(door)) {}
 
-// After a failed accept (descriptors, memory or epoll watches used up): long enough not to spin.
-constexpr auto accept_pause = 100ms;
-// While the only agent of a listener has as many connections as it may, its next one waits
-// unserved and those behind it in the listener's backlog.
-constexpr auto full_pause = 20ms;
-
-bool is_closed(const ErrorCode& error) {
-  return error == asio::error::operation_aborted || error == asio::error::bad_descriptor;
-}
-
-void receive(Door& door, Worker& worker, Socket socket, const TcpEndpoint& from) noexcept try {
-  door.receive(worker, std::move(socket), from_asio(from.address()));
-} catch (const std::exception& error) {
-  // This connection is closed; the listener stays.
-}
-
-Task<void> accept_all(Worker& worker, std::shared_ptr<Door> door,
-                      std::shared_ptr<Acceptor> acceptor) {
-  Timer pause(worker.io);
-  TcpEndpoint from;
-  while (acceptor->is_open()) {
-    auto [error, socket] = co_await acceptor->async_accept(from);
-    if (!error) {
-      while (door->is_full(worker) && acceptor->is_open()) {
-        pause.expires_after(full_pause);
-        co_await pause.async_wait();
-      }
-      receive(*door, worker, std::move(socket), from);
-      continue;
-    }
-    if (is_closed(error)) co_return;
-    if (error == asio::error::connection_aborted) continue;  // it went away while it waited
-    // Connections that nobody uses go first.
-    if (error == asio::error::no_descriptors && worker.origins.make_room()) continue;
-    log::warning("cannot accept a connection on {}: {}", door->name(), error.message());
-    pause.expires_after(accept_pause);
-    co_await pause.async_wait();
+ private:
+  bool is_full() const noexcept override { return door_->is_full(worker()); }
+  void take(Socket socket, const IpAddress& from) override {
+    door_->receive(worker(), std::move(socket), from);
   }
-}
+  std::string what() const override { return "a connection on " + door_->name(); }
+
+  const std::shared_ptr<Door> door_;
+};
 
 }  // namespace
 
 struct Listeners::Thread {
   explicit Thread(Worker& its_worker) : worker(its_worker) {}
   Worker& worker;
-  std::vector<std::pair<std::shared_ptr<Door>, std::shared_ptr<Acceptor>>> acceptors;
+  std::vector<std::shared_ptr<Intake>> intakes;
 
-  // The kernel's state is shared; the descriptor is this thread's.
   Result<void> open(const Place& place) {
-    Fd copy(::fcntl(place.socket.get(), F_DUPFD_CLOEXEC, 3));
-    if (!copy) return fail_errno(Errc::unavailable, "cannot duplicate a listener");
-    sockaddr_storage own{};
-    socklen_t size = sizeof own;
-    ::getsockname(copy.get(), reinterpret_cast<sockaddr*>(&own), &size);
-    auto acceptor = std::make_shared<Acceptor>(worker.io);
-    ErrorCode error;
-    acceptor->assign(own.ss_family == AF_INET ? Tcp::v4() : Tcp::v6(), copy.get(), error);
-    if (error)
-      return fail(Errc::unavailable, fmt::format("cannot watch a listener: {}", error.message()));
-    (void)copy.release();
-    acceptors.emplace_back(place.door, std::move(acceptor));
-    return {};
+    intakes.push_back(std::make_shared<DoorIntake>(worker, place.door));
+    return intakes.back()->open(place.socket.get());
   }
   void close() noexcept {
-    ErrorCode ignored;
-    for (const auto& [door, acceptor] : acceptors) acceptor->close(ignored);
+    for (const auto& intake : intakes) intake->close();
   }
 };
 
@@ -156,8 +115,8 @@ Result<void> Listeners::serve() {
   threads_ = std::move(threads);
   for (const auto& thread : threads_) {
     asio::post(thread->worker.io, [thread] {
-      for (const auto& [door, acceptor] : thread->acceptors) {
-        spawn(thread->worker.io, accept_all(thread->worker, door, acceptor));
+      for (const auto& intake : thread->intakes) {
+        spawn(thread->worker.io, Intake::serve(intake));
       }
     });
   }

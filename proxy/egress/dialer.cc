@@ -49,6 +49,32 @@ Dialled not_dialled(asio::io_context& io, Reason reason, std::string why) {
   return {.socket = Socket(io), .reason = reason, .why = std::move(why)};
 }
 
+void fail_by(Dialled& dialled, Connecting how) {
+  if (how.unsent.empty()) {
+    dialled.reason = reason_of(how.error);
+    dialled.why = fmt::format("{}: {}", dialled.address.to_string(), how.error.message());
+  } else {
+    dialled.reason = Reason::unreachable;
+    dialled.why = std::move(how.unsent);
+  }
+  ErrorCode ignored;
+  dialled.socket.close(ignored);
+}
+
+void stand(Dialled& dialled) {
+  ErrorCode ignored;
+  dialled.socket.set_option(Tcp::no_delay(true), ignored);
+  dialled.connected = true;
+}
+
+bool is_given_up(const DialOrder& order) {
+  return order.give_up != nullptr && order.give_up->said();
+}
+
+Dialled given_up(asio::io_context& io) {
+  return not_dialled(io, Reason::unreachable, "the agent is gone");
+}
+
 void explain_refusal(Dialled& dialled, const allowlists::Target& target) {
   const bool was_refused = !dialled.connected && !is_failure(dialled.reason);
   if (was_refused && target.host.is_name()) {
@@ -59,7 +85,7 @@ void explain_refusal(Dialled& dialled, const allowlists::Target& target) {
 }  // namespace
 
 Task<Resolution> Dialer::addresses_of(const DialOrder& order) {
-  const allowlists::Host& host = order.target.host;
+  const allowlists::Host& host = order.target->host;
   Resolution known;
   if (!host.is_name()) {
     known.addresses = {host.address()};
@@ -118,17 +144,23 @@ Dialer::Ways Dialer::ways_to(const allowlists::Host& host,
 
 Task<Dialled> Dialer::dial_directly(const DialOrder& order, std::vector<IpAddress> addresses,
                                     Time until) {
+  if (addresses.size() == 1) {
+    DialOrder alone = order;
+    alone.connect_timeout =
+        std::chrono::duration_cast<std::chrono::milliseconds>(until - Clock::now());
+    co_return co_await dial_alone(std::move(alone), addresses.front());
+  }
   Course course{
-      .judge = [&](const IpAddress& address) { return judge(order.rules, order.target, address); },
-      .port = order.target.port,
-      .leaving = terms_.way_out.of(order.agent),
+      .judge = [&](const IpAddress& address) { return judge(order.rules, *order.target, address); },
+      .port = order.target->port,
+      .leaving = leaving(order),
       .through = {},
       .until = until,
       .give_up = order.give_up};
   Race race(io_, std::move(course), std::move(addresses));
   co_await race.run();
   Dialled dialled = race.outcome();
-  explain_refusal(dialled, order.target);
+  explain_refusal(dialled, *order.target);
   co_return dialled;
 }
 
@@ -160,7 +192,7 @@ Task<Dialled> Dialer::dial_upstream(const DialOrder& order, Time until) {
                       return is_own(address, upstream.port) ? forbidden : allowed;
                     },
                 .port = upstream.port,
-                .leaving = terms_.way_out.of(order.agent),
+                .leaving = leaving(order),
                 .through = {},
                 .until = until,
                 .give_up = order.give_up};
@@ -183,7 +215,7 @@ Task<Dialled> Dialer::dial_through(const DialOrder& order, std::vector<IpAddress
                                    Time until) {
   const UpstreamProxy& upstream = *terms_.way_out.upstream();
   const auto may_go = [&](const IpAddress& address) {
-    return judge(order.rules, order.target, address);
+    return judge(order.rules, *order.target, address);
   };
   // Nothing is said to the upstream proxy, not even by connecting to it, for what is refused.
   if (std::none_of(addresses.begin(), addresses.end(), may_go)) {
@@ -192,24 +224,24 @@ Task<Dialled> Dialer::dial_through(const DialOrder& order, std::vector<IpAddress
   Dialled to_upstream = co_await dial_upstream(order, until);
   if (!to_upstream.connected) co_return to_upstream;
   Through through{upstream, to_upstream.address, std::move(to_upstream.socket), {}};
-  if (goes_as_name(order.target.host)) through.name = order.target.to_string();
+  if (goes_as_name(order.target->host)) through.name = order.target->to_string();
   Course course{.judge = may_go,
-                .port = order.target.port,
-                .leaving = terms_.way_out.of(order.agent),
+                .port = order.target->port,
+                .leaving = leaving(order),
                 .through = std::move(through),
                 .until = until,
                 .give_up = order.give_up};
   Race race(io_, std::move(course), std::move(addresses));
   co_await race.run();
   Dialled dialled = race.outcome();
-  explain_refusal(dialled, order.target);
+  explain_refusal(dialled, *order.target);
   co_return dialled;
 }
 
 Task<Dialled> Dialer::dial_by_name(const DialOrder& order) {
   const UpstreamProxy& upstream = *terms_.way_out.upstream();
   if (auto unknown = co_await look_up_upstream(order)) co_return std::move(*unknown);
-  if (order.target.host == upstream.host && order.target.port == upstream.port) {
+  if (order.target->host == upstream.host && order.target->port == upstream.port) {
     co_return not_dialled(io_, Reason::address_forbidden, "it is the upstream proxy itself");
   }
   std::vector<IpAddress> unknown_here{IpAddress()};
@@ -218,29 +250,80 @@ Task<Dialled> Dialer::dial_by_name(const DialOrder& order) {
 }
 
 Task<Dialled> Dialer::dial(DialOrder order) {
+  const auto only = only_address(order.target->host);
+  if (only) return dial_alone(std::move(order), *only);
+  return dial_any(std::move(order));
+}
+
+Task<Dialled> Dialer::dial_any(DialOrder order) {
   Dialled dialled = co_await find_way(order);
-  const bool given_up = order.give_up != nullptr && order.give_up->said();
-  if (!given_up) co_return dialled;
-  co_return not_dialled(io_, Reason::unreachable, "the agent is gone");
+  if (is_given_up(order)) co_return given_up(io_);
+  co_return dialled;
+}
+
+std::optional<IpAddress> Dialer::only_address(const allowlists::Host& host) const {
+  if (terms_.way_out.upstream() != nullptr) return {};
+  if (!host.is_name()) return host.address();
+  if (is_machine(host)) return {};
+  const auto* known = resolver_.known(host.name());
+  return known != nullptr && known->size() == 1 ? std::optional(known->front()) : std::nullopt;
+}
+
+// What a race to one address would be, without what several need.
+Task<Dialled> Dialer::dial_alone(DialOrder order, IpAddress address) {
+  if (is_given_up(order)) co_return given_up(io_);
+  Dialled dialled{.socket = Socket(io_), .address = address};
+  // Judged and dialled in one breath: exactly this address, as the kernel's routes are now.
+  const allowlists::Decision judgement = judge(order.rules, *order.target, address);
+  if (!judgement) {
+    dialled.reason = judgement.reason;
+    dialled.rule = judgement.rule;
+    explain_refusal(dialled, *order.target);
+    co_return dialled;
+  }
+  const TcpEndpoint to(to_asio(address), order.target->port);
+  Connecting how = begin_to_connect(dialled.socket, to, leaving(order));
+  if (!how.stands && !how.has_failed()) {
+    Deadline deadline(terms_.wheel, dialled.socket);
+    deadline.arm(order.connect_timeout);
+    const WaitsFor waits(dialled.socket, order.give_up);
+    while (!how.stands && !how.has_failed()) {
+      const auto [error] = co_await dialled.socket.async_wait(Socket::wait_write);
+      if (deadline.expired()) {
+        how.error = asio::error::timed_out;
+      } else if (error) {
+        how.error = error;
+      } else {
+        how = settle(dialled.socket);
+      }
+    }
+    if (waits.is_over()) co_return given_up(io_);
+  }
+  if (how.stands) {
+    stand(dialled);
+  } else {
+    fail_by(dialled, std::move(how));
+  }
+  co_return dialled;
 }
 
 Task<Dialled> Dialer::find_way(const DialOrder& order) {
-  if (goes_as_name(order.target.host)) co_return co_await dial_by_name(order);
+  if (goes_as_name(order.target->host)) co_return co_await dial_by_name(order);
   Resolution resolution = co_await addresses_of(order);
   if (resolution.addresses.empty()) {
     co_return not_dialled(io_, resolution.failure, std::move(resolution.why));
   }
-  Ways ways = ways_to(order.target.host, resolution.addresses);
+  Ways ways = ways_to(order.target->host, resolution.addresses);
   const UpstreamProxy* upstream = terms_.way_out.upstream();
   const bool through = !ways.through_upstream.empty();
   if (through && upstream->send == Config::UpstreamProxy::Send::name &&
-      !order.target.host.is_name()) {
+      !order.target->host.is_name()) {
     co_return not_dialled(
         io_, Reason::address_forbidden,
         "the upstream proxy is given names only (send: name), and no 'except' covers "
         "this address");
   }
-  if (upstream != nullptr && (through || upstream->port == order.target.port)) {
+  if (upstream != nullptr && (through || upstream->port == order.target->port)) {
     if (auto unknown = co_await look_up_upstream(order)) co_return std::move(*unknown);
   }
   const Time until = Clock::now() + order.connect_timeout;

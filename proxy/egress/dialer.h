@@ -2,15 +2,19 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "allowlists/policy.h"
+#include "proxy/egress/attempt.h"
 #include "proxy/egress/give_up.h"
 #include "proxy/egress/resolver.h"
 #include "proxy/egress/route_query.h"
 #include "proxy/egress/way_out.h"
 #include "proxy/net.h"
+#include "proxy/wheel.h"
 
 namespace sluice::proxy {
 
@@ -18,7 +22,8 @@ namespace sluice::proxy {
 using OwnListeners = std::vector<TcpEndpoint>;
 
 struct DialOrder {
-  allowlists::Target target;            // a name, or a literal address that decide() allowed
+  // A name or literal address that decide() allowed; outlives the dial.
+  const allowlists::Target* target;
   const allowlists::AgentRules& rules;  // of the agent; outlive the dial
   // For all addresses together, and for what an upstream proxy takes.
   std::chrono::milliseconds connect_timeout{10'000};
@@ -45,9 +50,11 @@ class Dialer {
   struct Terms {
     const OwnListeners& own_listeners;
     const WayOut& way_out;
+    Wheel& wheel;
+    std::function<bool()> make_room{};  // see Leaving
   };
   Dialer(asio::io_context& io, Resolver& resolver, RouteQuery& routes, Terms terms)
-      : io_(io), resolver_(resolver), routes_(routes), terms_(terms) {}
+      : io_(io), resolver_(resolver), routes_(routes), terms_(std::move(terms)) {}
 
   // Resolves once and connects to the first address that answers (RFC 8305): in_turn(), a new
   // attempt each connection_attempt_delay and at once when one fails, most_attempts at most. Each
@@ -55,7 +62,8 @@ class Dialer {
   // dialled exactly as judged; one that is refused is passed over. With an upstream proxy the same
   // holds for what it is asked to connect to; what `except` covers and what is this machine's own
   // goes out directly, and first. When this ends, is cancelled or given up, or its coroutine is
-  // destroyed, all other attempts are closed.
+  // destroyed, all other attempts are closed. An only address has connect_timeout and up to two
+  // ticks of the wheel.
   Task<Dialled> dial(DialOrder order);
 
   // The address guard as it stands now, for `address` on behalf of `target`: the agent's rules, the
@@ -70,6 +78,10 @@ class Dialer {
     std::vector<IpAddress> direct;
     std::vector<IpAddress> through_upstream;
   };
+  // One that needs no wait to be known, and no upstream proxy.
+  std::optional<IpAddress> only_address(const allowlists::Host& host) const;
+  Task<Dialled> dial_alone(DialOrder order, IpAddress address);
+  Task<Dialled> dial_any(DialOrder order);
   Task<Dialled> find_way(const DialOrder& order);
   Task<Resolution> addresses_of(const DialOrder& order);
   Task<std::optional<Dialled>> look_up_upstream(const DialOrder& order);
@@ -78,6 +90,9 @@ class Dialer {
   Task<Dialled> dial_through(const DialOrder& order, std::vector<IpAddress> addresses, Time until);
   Task<Dialled> dial_by_name(const DialOrder& order);
   Ways ways_to(const allowlists::Host& host, const std::vector<IpAddress>& addresses) const;
+  Leaving leaving(const DialOrder& order) const {
+    return {.by = terms_.way_out.of(order.agent), .make_room = &terms_.make_room};
+  }
   bool goes_as_name(const allowlists::Host& host) const;
   bool is_own(const IpAddress& address, std::uint16_t port) const;
 

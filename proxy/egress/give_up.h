@@ -17,21 +17,30 @@ class GiveUp {
   // What waits wakes up; what begins to wait later does not wait.
   void now() noexcept {
     said_ = true;
-    if (waiting_ != nullptr) waiting_->cancel();
+    ErrorCode ignored;  // a closed socket has nothing left to cancel
+    if (waiting_.timer != nullptr) waiting_.timer->cancel();
+    if (waiting_.socket != nullptr) waiting_.socket->cancel(ignored);
   }
   bool said() const noexcept { return said_; }
 
  private:
   friend class WaitsFor;
-  Timer* waiting_ = nullptr;
+  struct Waiting {
+    Timer* timer = nullptr;
+    Socket* socket = nullptr;
+  };
+  Waiting waiting_;
   bool said_ = false;
 };
 
-// As long as it lives, giving up (null: nobody can) cancels the timer.
+// As long as it lives, giving up (null: nobody can) cancels the timer, or what is under way on the
+// socket.
 class WaitsFor {
  public:
   WaitsFor(Timer& timer, GiveUp* give_up) noexcept
-      : give_up_(give_up), before_(give_up ? std::exchange(give_up->waiting_, &timer) : nullptr) {}
+      : WaitsFor(GiveUp::Waiting{.timer = &timer}, give_up) {}
+  WaitsFor(Socket& socket, GiveUp* give_up) noexcept
+      : WaitsFor(GiveUp::Waiting{.socket = &socket}, give_up) {}
   ~WaitsFor() {
     if (give_up_ != nullptr) give_up_->waiting_ = before_;
   }
@@ -41,8 +50,12 @@ class WaitsFor {
   bool is_over() const noexcept { return give_up_ != nullptr && give_up_->said(); }
 
  private:
+  WaitsFor(GiveUp::Waiting now, GiveUp* give_up) noexcept
+      : give_up_(give_up),
+        before_(give_up != nullptr ? std::exchange(give_up->waiting_, now) : now) {}
+
   GiveUp* give_up_;
-  Timer* before_;
+  GiveUp::Waiting before_;
 };
 
 }  // namespace sluice::proxy

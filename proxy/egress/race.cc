@@ -1,47 +1,17 @@
 #include "proxy/egress/race.h"
 
 #include <fmt/core.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
 
 #include <algorithm>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/error.hpp>
 #include <boost/asio/this_coro.hpp>
-#include <cerrno>
 
 #include "proxy/egress/happy_eyeballs.h"
 #include "proxy/egress/upstream.h"
 #include "proxy/egress/way_out.h"
 
 namespace sluice::proxy {
-namespace {
-
-ErrorCode last_error() noexcept { return {errno, boost::system::system_category()}; }
-
-bool set_option(Socket& socket, int level, int name, int value) noexcept {
-  return ::setsockopt(socket.native_handle(), level, name, &value, sizeof value) == 0;
-}
-
-// Gives an open socket its mark and its source address. A sentence: it may not leave.
-std::optional<std::string> prepare(Socket& socket, const Config::Egress& leaving, bool to_v4) {
-  if (leaving.mark && !set_option(socket, SOL_SOCKET, SO_MARK, static_cast<int>(*leaving.mark))) {
-    return fmt::format("cannot set the mark {:#x}: {}", *leaving.mark, last_error().message());
-  }
-  if (!leaving.source_v4 && !leaving.source_v6) return {};
-  const auto& source = to_v4 ? leaving.source_v4 : leaving.source_v6;
-  if (!source) {
-    return fmt::format("this agent's 'egress' has no {} source", to_v4 ? "IPv4" : "IPv6");
-  }
-  // The port is chosen by connect(2), so that two connections to different places may share it.
-  set_option(socket, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1);
-  ErrorCode error;
-  socket.bind(TcpEndpoint(to_asio(*source), 0), error);
-  if (!error) return {};
-  return fmt::format("cannot leave from {}: {}", source->to_string(), error.message());
-}
-
-}  // namespace
 
 struct Race::Attempt {
   IpAddress address;
@@ -54,6 +24,8 @@ struct Race::State : std::enable_shared_from_this<State> {
   State(asio::io_context& io, std::size_t most) : wake(io) { attempts.reserve(most); }
 
   void ask_upstream(Attempt& attempt);
+  void wait_for(Attempt& attempt);
+  void take(Attempt& attempt, Connecting how);
   void connected(Attempt& attempt, const ErrorCode& error);
   void ended(Attempt& attempt, bool stands);
   void close() noexcept;
@@ -90,6 +62,26 @@ void Race::State::connected(Attempt& attempt, const ErrorCode& error) {
     ended(attempt, true);
   } else {
     ask_upstream(attempt);
+  }
+}
+
+void Race::State::wait_for(Attempt& attempt) {
+  attempt.socket.async_wait(
+      Socket::wait_write, [self = shared_from_this(), &attempt](const ErrorCode& error) {
+        // Once it is closed, its number may be another connection's.
+        if (self->over) return;
+        self->take(attempt, error ? Connecting{.error = error} : settle(attempt.socket));
+      });
+}
+
+void Race::State::take(Attempt& attempt, Connecting how) {
+  if (!how.unsent.empty()) {
+    failed.note_unsent(attempt.address, std::move(how.unsent));
+    ended(attempt, false);
+  } else if (how.stands || how.error) {
+    connected(attempt, how.error);
+  } else {
+    wait_for(attempt);
   }
 }
 
@@ -155,23 +147,13 @@ bool Race::start(const IpAddress& address) {
   } else {
     connect(attempt, to);
   }
-  return attempt.pending;
+  return attempt.pending || state_->winner != nullptr;
 }
 
 void Race::connect(Attempt& attempt, const IpAddress& address) {
   const std::uint16_t port = course_.through ? course_.through->upstream.port : course_.port;
   const TcpEndpoint to(to_asio(address), port);
-  ErrorCode error;
-  attempt.socket.open(to.protocol(), error);
-  if (error) return state_->connected(attempt, error);
-  if (course_.leaving != nullptr) {
-    if (auto why = prepare(attempt.socket, *course_.leaving, address.is_v4())) {
-      state_->failed.note_unsent(attempt.address, std::move(*why));
-      return state_->ended(attempt, false);
-    }
-  }
-  attempt.socket.async_connect(
-      to, [state = state_, &attempt](const ErrorCode& ended) { state->connected(attempt, ended); });
+  state_->take(attempt, begin_to_connect(attempt.socket, to, course_.leaving));
 }
 
 void Race::start_next() {
@@ -193,7 +175,7 @@ bool Race::proceed() {
     start_next();
     next_due_ = now + connection_attempt_delay;
   }
-  return state_->pending > 0;
+  return state_->winner == nullptr && state_->pending > 0;
 }
 
 Task<void> Race::run() {

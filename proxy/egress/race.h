@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "allowlists/policy.h"
-#include "proxy/daemon/config.h"
+#include "proxy/egress/attempt.h"
 #include "proxy/egress/dialer.h"
 #include "proxy/egress/give_up.h"
 
@@ -25,9 +25,9 @@ struct Through {
 struct Course {
   // Asked just before each attempt; one that is refused is passed over.
   std::function<allowlists::Decision(const IpAddress&)> judge;
-  std::uint16_t port = 0;                   // of the addresses
-  const Config::Egress* leaving = nullptr;  // source and mark; null: as the kernel chooses
-  std::optional<Through> through;           // none: directly
+  std::uint16_t port = 0;  // of the addresses
+  Leaving leaving;
+  std::optional<Through> through;  // none: directly
   Clock::time_point until;
   GiveUp* give_up = nullptr;  // null: nobody gives up
 };

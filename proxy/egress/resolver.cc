@@ -70,6 +70,7 @@ class Resolver::Engine {
 
   Result<void> init();
   Task<Resolution> resolve(Question question);
+  const std::vector<IpAddress>* known(const std::string& name) const noexcept;
 
  private:
   // One coroutine that waits; when it goes, nobody calls it any more.
@@ -107,7 +108,6 @@ class Resolver::Engine {
   // Called by C code: nothing may be thrown through it.
   static void socket_changed(void* self, ares_socket_t fd, int readable, int writable) noexcept;
   static void answered(void* query, int status, int timeouts, ares_addrinfo* result) noexcept;
-  std::optional<Resolution> known(const std::string& name) const;
   std::optional<Resolution> over_bounds(const std::string& agent) const;
   void watch(int fd, int readable, int writable);
   void join(Question& question, Waiter& waiter);
@@ -301,18 +301,12 @@ void Resolver::Engine::answered(void* query_pointer, int status, int,
   engine.finish(query, resolution);
 }
 
-std::optional<Resolution> Resolver::Engine::known(const std::string& name) const {
+const std::vector<IpAddress>* Resolver::Engine::known(const std::string& name) const noexcept {
   const auto& listed = settings_->hosts.find(name);
+  if (!listed.empty()) return &listed;
   const auto cached = cache_.find(name);
-  Resolution resolution;
-  if (!listed.empty()) {
-    resolution.addresses = listed;
-  } else if (cached != cache_.end() && cached->second.until > Clock::now()) {
-    resolution.addresses = cached->second.addresses;
-  } else {
-    return {};
-  }
-  return resolution;
+  if (cached == cache_.end() || cached->second.until <= Clock::now()) return nullptr;
+  return &cached->second.addresses;
 }
 
 // One more question for the agent would be too many.
@@ -354,7 +348,11 @@ void Resolver::Engine::join(Question& question, Waiter& waiter) {
 }
 
 Task<Resolution> Resolver::Engine::resolve(Question question) {
-  if (auto found = known(question.name)) co_return std::move(*found);
+  if (const auto* found = known(question.name)) {
+    Resolution resolution;
+    resolution.addresses = *found;
+    co_return resolution;
+  }
   Waiter waiter(io_);
   const WaitsFor waits(waiter.wake, question.give_up);
   if (!waits.is_over()) {
@@ -373,6 +371,10 @@ Result<std::unique_ptr<Resolver>> Resolver::create(
   auto engine = std::make_unique<Engine>(io, std::move(settings));
   if (auto ready = engine->init(); !ready) return Failure(ready.error());
   return std::unique_ptr<Resolver>(new Resolver(std::move(engine)));
+}
+
+const std::vector<IpAddress>* Resolver::known(const std::string& name) const noexcept {
+  return engine_->known(name);
 }
 
 Task<Resolution> Resolver::resolve(Question question) {

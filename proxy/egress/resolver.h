@@ -57,6 +57,11 @@ class Resolver {
   static constexpr unsigned most_of_agent = 64;
   static constexpr unsigned most_of_all = 1024;
 
+  // The addresses of a canonical name where no question is needed, in the order they should be
+  // tried: of the hosts file, or of an answer that still lives (none: that there are none). Null:
+  // resolve() would ask. Until the next call of either.
+  const std::vector<IpAddress>* known(const std::string& name) const noexcept;
+
   // hosts file first, then A and AAAA together; CNAME chains are followed by c-ares, search domains
   // are off. Answers live in the cache for their TTL, between 1 s and 300 s; that there is no such
   // name, or none with an address (RFC 2308), for 5 s; a name server that fails or is silent, not

@@ -21,6 +21,8 @@ class Lease {
   // Null: an agent of an explicit listener, to whom nobody listens.
   explicit Lease(std::shared_ptr<const Fd> socket) noexcept : socket_(std::move(socket)) {}
 
+  // Somebody listens.
+  bool is_heard() noexcept { return socket() != nullptr; }
   // Shows a denial to the agent: the same sentence at most once in two seconds, at most 20 a
   // second; lost when the peer does not read.
   void tell_denied(const std::string& sentence) noexcept;

@@ -24,21 +24,23 @@ Task<void> refuse(Session& session, Visit& visit, Reason reason, Asked asked,
 Task<void> serve_connect(Session& session, const wire::RequestHead& head) {
   session.worker.shared.registry.connection(metrics::Via::connect);
   const Asked asked{wire::wants_json(head)};
-  const auto target = allowlists::Target::parse(head.target, std::nullopt);
+  auto target = allowlists::Target::parse(head.target, std::nullopt);
   if (!target) {
     Visit visit = session.gate.malformed(metrics::Via::connect, head.target, Reason::bad_host);
     co_await refuse(session, visit, Reason::bad_host, asked, target.error().why);
     co_return;
   }
   const bool has_body = head.find("Content-Length") || head.find("Transfer-Encoding");
-  const auto resolved = resolve_synthetic(*session.agent, *target);
-  Visit visit = session.gate.ask(metrics::Via::connect, resolved.value_or(*target));
+  const bool is_known = resolve_synthetic(*session.agent, *target);
+  auto asked_for =
+      std::make_unique<Visit>(session.gate.ask(metrics::Via::connect, std::move(*target)));
+  Visit& visit = *asked_for;
   visit.line.method = "CONNECT";
   if (has_body) {
     co_await refuse(session, visit, Reason::bad_request, asked, "CONNECT has no body");
     co_return;
   }
-  if (!resolved) {
+  if (!is_known) {
     co_await refuse(session, visit, Reason::not_listed, asked, "no answer gave this address out");
     co_return;
   }
@@ -48,7 +50,7 @@ Task<void> serve_connect(Session& session, const wire::RequestHead& head) {
   }
   session.inbox.consume(head.size);  // `head` still views the bytes: they move with the next read
   session.deadline.disarm();
-  Dialled dialled = co_await session.gate.dial(visit, *resolved);
+  Dialled dialled = co_await session.gate.dial(visit, *visit.target);
   if (!dialled.connected) {
     co_await refuse(session, visit, dialled.reason, asked, std::move(dialled.why));
     co_return;
@@ -58,9 +60,7 @@ Task<void> serve_connect(Session& session, const wire::RequestHead& head) {
     session.gate.close(visit);
     co_return;
   }
-  HttpMode inside{.via = metrics::Via::connect, .fixed = *resolved, .port = resolved->port};
-  Carry what{visit, *resolved, std::move(inside)};
-  co_await carry(session, std::move(what));
+  session.allowed = std::move(asked_for);
 }
 
 }  // namespace sluice::proxy

@@ -39,7 +39,7 @@ void Exchange::drop_origin() noexcept {
 void Exchange::leave_origin() {
   const bool judged =
       session_.connected &&
-      (session_.connected->judged_by.lock() == session_.agent->policy() ||
+      (session_.connected->was_judged_by(session_.agent->policy()) ||
        session_.gate.may_keep(session_.connected->target, session_.connected->address));
   if (!judged || session_.broken_off) {
     drop_origin();
@@ -75,7 +75,7 @@ bool Exchange::may_reuse_origin(const Visit& visit, const allowlists::Target& ta
   if (!session_.connected || !session_.origin.is_open()) return false;
   Connected& origin = *session_.connected;
   if (origin.target != target) return false;
-  if (origin.judged_by.lock() == visit.policy) return true;
+  if (origin.was_judged_by(visit.policy)) return true;
   if (!session_.gate.may_reuse(visit, origin.address)) return false;
   origin.judged_by = visit.policy;
   return true;
@@ -116,8 +116,7 @@ Task<bool> Exchange::carry_on(Visit& visit) {
   co_return false;
 }
 
-// Sends the request and hears what comes of it, on a connected origin.
-Task<void> Exchange::attempt(Visit& visit, const Order& order) {
+void Exchange::begin_attempt() noexcept {
   why_.clear();
   moved_ = {};
   sent_ = Upload::origin_gone;
@@ -125,27 +124,37 @@ Task<void> Exchange::attempt(Visit& visit, const Order& order) {
   response_began_ = response_ended_ = upload_ended_ = upload_sent_ = download_ended_ = false;
   agent_may_stay_ = origin_may_stay_ = false;
   session_.deadline.arm(session_.worker.shared.timeouts.idle);
-  const bool head_sent = co_await to_origin(order.head);
-  if (head_sent) std::tie(sent_, got_) = co_await (upload(order) && download(order));
+}
+
+// Sends the request and hears what comes of it, on a connected origin. One coroutine where nothing
+// of the request is left to read; an origin that took its head may have an answer to it, though it
+// did not take the rest.
+Task<void> Exchange::attempt(const Order& order) {
+  const std::string_view rest = carry_at_once(metrics::Direction::up, order.head);
+  bool sent = rest.empty();
+  if (!sent) sent = co_await carry_bytes(metrics::Direction::up, rest);
+  if (!order.whole) {
+    if (sent) std::tie(sent_, got_) = co_await (upload(order) && download(order));
+    co_return;
+  }
+  sent_ = sent ? Upload::sent : Upload::origin_gone;
+  upload_ended_ = true;
+  upload_sent_ = sent;
+  if (moved_.up >= order.head_size) got_ = co_await hear_response(order);
+}
+
+void Exchange::end_attempt(Visit& visit) noexcept {
   session_.deadline.disarm();
   visit.line.bytes_up += moved_.up;
   visit.line.bytes_down += moved_.down;
 }
 
-Task<bool> Exchange::converse(Visit& visit, const Order& order, const allowlists::Target& target) {
-  for (bool kept = have_origin(visit, order, target);; kept = false) {
-    if (!kept) {
-      auto trouble = co_await dial_origin(visit, target);
-      if (trouble) co_return co_await refuse(visit, order, std::move(*trouble));
-    }
-    co_await attempt(visit, order);
-    const bool nobody_heard = got_ == Download::nothing_came && !response_began_ &&
-                              sent_ != Upload::agent_gone && !visit.spent;
-    if (!kept || !nobody_heard || !may_try_again(order)) break;
-    if (session_.broken_off || session_.deadline.expired()) break;
-    // RFC 9112 9.3.1: a kept connection may have been closed as we wrote; once more on a fresh one.
-  }
-  co_return co_await conclude(visit, order);
+// RFC 9112 9.3.1: a kept connection may have been closed as we wrote; once more on a fresh one.
+bool Exchange::is_worth_another(const Visit& visit, const Order& order) const noexcept {
+  const bool nobody_heard = got_ == Download::nothing_came && !response_began_ &&
+                            sent_ != Upload::agent_gone && !visit.spent;
+  return nobody_heard && may_try_again(order) && !session_.broken_off &&
+         !session_.deadline.expired();
 }
 
 Exchange::Trouble Exchange::trouble_of_origin() const {
@@ -157,19 +166,22 @@ Exchange::Trouble Exchange::trouble_of_origin() const {
   return {Reason::unreachable, "the origin closed the connection without an answer"};
 }
 
+// The response is over. True: the agent may ask for more.
+bool Exchange::finish(Visit& visit) {
+  session_.gate.close(visit);
+  // Bytes behind the response answer nothing that was asked: not on this connection again.
+  const bool clean = sent_ == Upload::sent && from_origin_.empty();
+  if (clean && origin_may_stay_) {
+    leave_origin();
+  } else {
+    drop_origin();
+  }
+  from_origin_.release();
+  return agent_may_stay_ && sent_ == Upload::sent;
+}
+
 Task<bool> Exchange::conclude(Visit& visit, const Order& order) {
   if (got_ == Download::switched) co_return co_await carry_on(visit);
-  if (response_ended_) {
-    session_.gate.close(visit);
-    // Bytes behind the response answer nothing that was asked: not on this connection again.
-    const bool clean = sent_ == Upload::sent && from_origin_.empty();
-    if (clean && origin_may_stay_) {
-      leave_origin();
-    } else {
-      drop_origin();
-    }
-    co_return agent_may_stay_&& sent_ == Upload::sent;
-  }
   if (visit.spent && !response_began_) {
     Trouble trouble{*visit.spent, "the budget ran out while bytes flowed"};
     co_return co_await refuse(visit, order, std::move(trouble));
@@ -197,7 +209,6 @@ std::optional<Exchange::Trouble> Exchange::read_order(const wire::RequestHead& h
   order.method = head.method;
   order.minor = head.minor;
   order.as_json = wire::wants_json(head);
-  order.size = head.size;
   const auto body = wire::request_body(head);
   if (!body) return Trouble{body.error().reason, body.error().why};
   order.body = *body;
@@ -209,31 +220,49 @@ std::optional<Exchange::Trouble> Exchange::read_order(const wire::RequestHead& h
   return std::nullopt;
 }
 
+std::optional<Exchange::Trouble> Exchange::plan(const wire::RequestHead& head,
+                                                const allowlists::Target& target,
+                                                std::string_view origin_form, Order& order) {
+  if (auto trouble = read_order(head, order)) return trouble;
+  const auto hops = wire::max_forwards(head);
+  order.is_for_us = hops && *hops && **hops == 0;
+  if (!order.is_for_us) {
+    auto text = wire::forward_request_head({.head = head,
+                                            .target = target,
+                                            .origin_form = origin_form,
+                                            .body = order.body,
+                                            .loop_token = session_.worker.shared.loop_token,
+                                            .upgrade = order.upgrade});
+    if (!text) {
+      order.keep_alive = false;
+      return Trouble{text.error().reason, text.error().why};
+    }
+    order.head = std::move(*text);
+  }
+  session_.inbox.consume(head.size);
+  if (!order.is_for_us) take_whole_body(order);
+  return std::nullopt;
+}
+
 Task<bool> Exchange::run(Visit& visit, const wire::RequestHead& head,
                          const allowlists::Target& target, std::string_view origin_form) {
   Order order;
-  if (auto trouble = read_order(head, order)) {
+  if (auto trouble = plan(head, target, origin_form, order)) {
     co_return co_await refuse(visit, order, std::move(*trouble));
   }
-  const auto hops = wire::max_forwards(head);
-  if (hops && *hops && **hops == 0) {
-    session_.inbox.consume(order.size);
-    co_return co_await answer_options(visit, order);
+  if (order.is_for_us) co_return co_await answer_options(visit, order);
+  for (bool kept = have_origin(visit, order, target);; kept = false) {
+    if (!kept) {
+      auto trouble = co_await dial_origin(visit, target);
+      if (trouble) co_return co_await refuse(visit, order, std::move(*trouble));
+    }
+    begin_attempt();
+    co_await attempt(order);
+    end_attempt(visit);
+    if (!kept || !is_worth_another(visit, order)) break;
   }
-  auto text = wire::forward_request_head({.head = head,
-                                          .target = target,
-                                          .origin_form = origin_form,
-                                          .body = order.body,
-                                          .loop_token = session_.worker.shared.loop_token,
-                                          .upgrade = order.upgrade});
-  if (!text) {
-    order.keep_alive = false;
-    Trouble trouble{text.error().reason, text.error().why};
-    co_return co_await refuse(visit, order, std::move(trouble));
-  }
-  order.head = std::move(*text);
-  session_.inbox.consume(order.size);
-  co_return co_await converse(visit, order, target);
+  if (response_ended_) co_return finish(visit);
+  co_return co_await conclude(visit, order);
 }
 
 }  // namespace sluice::proxy

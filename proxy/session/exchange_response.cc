@@ -21,16 +21,27 @@ bool may_have_sent_content(const wire::ResponseHead& head) {
 
 }  // namespace
 
-Task<bool> Exchange::to_agent(std::string_view bytes) {
-  return carry_bytes(metrics::Direction::down, bytes, moved_.down);
+// What becomes of the body behind a head that was passed on.
+void Exchange::plan_body(const wire::ResponseHead& head, wire::BodyPlan body) {
+  response_body_ = body;
+  response_hop_names_.clear();
+  chunks_.reset();
+  left_ = body.framing == wire::Framing::length ? body.length
+                                                : std::numeric_limits<std::uint64_t>::max();
+  if (body.framing != wire::Framing::chunked) return;
+  response_hop_names_ = wire::hop_names(head);
+  chunks_.emplace(Reason::unreachable);
 }
 
-Task<Exchange::Download> Exchange::pass_head(const Order& order, const wire::ResponseHead& head) {
+// The head for the agent; nothing where it is told nothing.
+std::optional<Exchange::Download> Exchange::write_head(const Order& order,
+                                                       const wire::ResponseHead& head,
+                                                       std::string& out) {
   const bool interim = head.status < 200;
   const auto body = wire::response_body(order.method, head);
   if (!body) {
     why_ = body.error().why;
-    co_return Download::broken_head;
+    return Download::broken_head;
   }
   dechunk_ = order.minor == 0 && body->framing == wire::Framing::chunked;
   const wire::BodyPlan sent = dechunk_ ? wire::BodyPlan{wire::Framing::until_close, 0} : *body;
@@ -40,71 +51,87 @@ Task<Exchange::Download> Exchange::pass_head(const Order& order, const wire::Res
   agent_may_stay_ = order.keep_alive && upload_sent_ && sent.framing != wire::Framing::until_close;
   const std::string date =
       interim || head.count("date") != 0 ? "" : wire::http_date(std::chrono::system_clock::now());
-  const auto text = wire::forward_response_head({head, order.method, sent, order.upgrade, date},
-                                                wire::KeepAlive(interim || agent_may_stay_));
+  auto text = wire::forward_response_head({head, order.method, sent, order.upgrade, date},
+                                          wire::KeepAlive(interim || agent_may_stay_));
   if (!text) {
     why_ = text.error().why;
-    co_return Download::broken_head;
+    return Download::broken_head;
   }
-  response_body_ = *body;
-  response_hop_names_.clear();
-  if (body->framing == wire::Framing::chunked) response_hop_names_ = wire::hop_names(head);
-  if (interim && order.minor == 0) co_return Download::done;  // RFC 9110 15.2: unknown to HTTP/1.0
+  plan_body(head, *body);
+  if (interim && order.minor == 0) return std::nullopt;  // RFC 9110 15.2: unknown to HTTP/1.0
+  out = std::move(*text);
   const bool switches = head.status == 101;  // by forward_response_head(): as was offered
   if (!interim || switches) response_began_ = true;
-  const std::uint64_t before = moved_.down;
-  const bool whole = co_await to_agent(*text);
-  if (moved_.down > before && !whole) response_began_ = true;  // nothing else can be said behind it
-  if (!whole) co_return Download::cut_short;
-  co_return switches ? Download::switched : Download::done;
+  return std::nullopt;
+}
+
+Exchange::Taken Exchange::take_chunks(std::string& out) {
+  while (!from_origin_.empty()) {
+    const auto step = chunks_->feed(from_origin_.view());
+    if (!step) return Taken::broken;
+    if (dechunk_) {
+      out.append(step->payload);
+    } else {
+      append_chunk(out, step->payload);
+    }
+    from_origin_.consume(step->consumed);
+    if (!step->done) continue;
+    if (!dechunk_) out.append(wire::end_of_chunks(chunks_->trailers(), response_hop_names_));
+    return Taken::whole;
+  }
+  return Taken::part;
+}
+
+// What came of the body with the head, which leaves with it.
+Exchange::Taken Exchange::take_body(std::string& out) {
+  if (response_body_.framing == wire::Framing::none) return Taken::whole;
+  if (response_body_.framing == wire::Framing::chunked) return take_chunks(out);
+  const std::string_view held = from_origin_.view();
+  const std::string_view part =
+      held.substr(0, static_cast<std::size_t>(std::min<std::uint64_t>(left_, held.size())));
+  out.append(part);
+  left_ -= part.size();
+  from_origin_.consume(part.size());
+  return left_ == 0 ? Taken::whole : Taken::part;
 }
 
 Task<Exchange::Download> Exchange::pass_chunked() {
-  wire::ChunkedReader reader(Reason::unreachable);
   for (;;) {
-    while (!from_origin_.empty()) {
-      const auto step = reader.feed(from_origin_.view());
-      if (!step) co_return Download::cut_short;
-      if (!step->payload.empty()) {
-        const std::string chunk = dechunk_ ? std::string(step->payload)
-                                           : wire::chunk_header(step->payload.size())
-                                                 .append(step->payload)
-                                                 .append(wire::chunk_end);
-        if (!co_await to_agent(chunk)) co_return Download::cut_short;
-      }
-      from_origin_.consume(step->consumed);
-      if (!step->done) continue;
-      if (!dechunk_) {
-        const std::string end = wire::end_of_chunks(reader.trailers(), response_hop_names_);
-        if (!co_await to_agent(end)) co_return Download::cut_short;
-      }
-      co_return Download::done;
-    }
-    const ErrorCode error = co_await from_origin_.more(session_.origin);
+    const auto [error, size] = co_await session_.origin.async_read_some(from_origin_.room());
+    from_origin_.add(size);
     if (error) co_return Download::cut_short;
+    std::string out;
+    const Taken taken = take_chunks(out);
+    const std::string_view rest = carry_at_once(metrics::Direction::down, out);
+    bool sent = rest.empty();
+    if (!sent) sent = co_await carry_bytes(metrics::Direction::down, rest);
+    if (!sent || taken == Taken::broken) co_return Download::cut_short;
+    if (taken == Taken::whole) co_return Download::done;
   }
 }
 
-Task<Exchange::Download> Exchange::pass_body() {
-  if (response_body_.framing == wire::Framing::none) co_return Download::done;
-  if (response_body_.framing == wire::Framing::chunked) co_return co_await pass_chunked();
+// `left_` bytes from the origin to the agent: the only place where a body moves as it is.
+Task<Exchange::Download> Exchange::pass_bytes() {
   const bool bounded = response_body_.framing == wire::Framing::length;
-  std::uint64_t left = bounded ? response_body_.length : std::numeric_limits<std::uint64_t>::max();
-  while (left > 0) {
-    if (from_origin_.empty()) {
-      const ErrorCode error = co_await from_origin_.more(session_.origin);
-      if (error == asio::error::eof && !bounded) co_return Download::done;
-      if (error) co_return Download::cut_short;
-    }
+  while (left_ > 0) {
+    const auto [error, size] = co_await session_.origin.async_read_some(from_origin_.room());
+    from_origin_.add(size);
+    if (error == asio::error::eof && !bounded) co_return Download::done;
+    if (error) co_return Download::cut_short;
     const std::string_view held = from_origin_.view();
     const std::string_view part =
-        held.substr(0, static_cast<std::size_t>(std::min<std::uint64_t>(left, held.size())));
-    if (!co_await to_agent(part)) co_return Download::cut_short;
-    left -= part.size();
+        held.substr(0, static_cast<std::size_t>(std::min<std::uint64_t>(left_, held.size())));
+    const std::string_view rest = carry_at_once(metrics::Direction::down, part);
+    bool sent = rest.empty();
+    if (!sent) sent = co_await carry_bytes(metrics::Direction::down, rest);
+    if (!sent) co_return Download::cut_short;
+    left_ -= part.size();
     from_origin_.consume(part.size());
   }
   co_return Download::done;
 }
+
+Task<Exchange::Download> Exchange::pass_body() { return chunks_ ? pass_chunked() : pass_bytes(); }
 
 Task<Exchange::Download> Exchange::download(const Order& order) {
   const Download result = co_await hear_response(order);
@@ -117,32 +144,51 @@ Task<Exchange::Download> Exchange::download(const Order& order) {
   co_return result;
 }
 
+// A head, when it is whole, and what came with it.
+std::optional<Exchange::Download> Exchange::take_head(const Order& order, std::size_t& scanned,
+                                                      Reply& reply) {
+  const auto head = wire::parse_response_head(from_origin_.view(), response_limits, scanned);
+  if (!head) {
+    why_ = head.error().why;
+    return Download::broken_head;
+  }
+  if (!*head) return std::nullopt;
+  scanned = 0;
+  if (const auto failed = write_head(order, **head, reply.text)) return failed;
+  reply.status = (*head)->status;
+  from_origin_.consume((*head)->size);
+  if (reply.status >= 200) reply.taken = take_body(reply.text);
+  return std::nullopt;
+}
+
 Task<Exchange::Download> Exchange::hear_response(const Order& order) {
   std::size_t scanned = 0;
   for (bool anything = false;;) {
-    const auto head = wire::parse_response_head(from_origin_.view(), response_limits, scanned);
-    if (!head) {
-      why_ = head.error().why;
-      co_return Download::broken_head;
-    }
-    if (!*head) {
-      const ErrorCode error = co_await from_origin_.more(session_.origin);
-      if (error) {
-        const bool nothing = !anything && from_origin_.empty();
-        co_return nothing ? Download::nothing_came : Download::broken_head;
-      }
-      continue;
+    Reply reply;
+    const auto failed = take_head(order, scanned, reply);
+    if (failed) co_return *failed;
+    if (reply.status == 0) {
+      const auto [error, size] = co_await session_.origin.async_read_some(from_origin_.room());
+      from_origin_.add(size);
+      if (!error) continue;
+      const bool nothing = !anything && from_origin_.empty();
+      co_return nothing ? Download::nothing_came : Download::broken_head;
     }
     anything = true;
-    const Download passed = co_await pass_head(order, **head);
-    from_origin_.consume((*head)->size);
-    if (passed != Download::done) co_return passed;
-    const bool interim = (*head)->status < 200;
-    scanned = 0;
-    if (interim) continue;
-    const Download body = co_await pass_body();
-    response_ended_ = body == Download::done;
-    co_return body;
+    const std::uint64_t before = moved_.down;
+    const std::string_view rest = carry_at_once(metrics::Direction::down, reply.text);
+    bool sent = rest.empty();
+    if (!sent) sent = co_await carry_bytes(metrics::Direction::down, rest);
+    // Nothing else can be said behind a part of it.
+    if (!sent && moved_.down > before) response_began_ = true;
+    if (!sent) co_return Download::cut_short;
+    if (reply.text.empty()) continue;
+    if (reply.status == 101) co_return Download::switched;
+    if (reply.status < 200) continue;
+    Download end = reply.taken == Taken::whole ? Download::done : Download::cut_short;
+    if (reply.taken == Taken::part) end = co_await pass_body();
+    response_ended_ = end == Download::done;
+    co_return end;
   }
 }
 

@@ -44,21 +44,20 @@ const allowlists::AgentRules& Gate::rules(const Visit& visit) const noexcept {
 
 Visit Gate::begin(metrics::Via via) const {
   Visit visit{.policy = agent_->policy()};
-  visit.line.rule = visit.decision.rule;
   visit.line.agent = agent_->name;
   visit.line.session = session_;
   visit.line.via = via;
   return visit;
 }
 
-Visit Gate::ask(metrics::Via via, const allowlists::Target& target) const {
+Visit Gate::ask(metrics::Via via, allowlists::Target target) const {
   Visit visit = begin(via);
   visit.decision = rules(visit).decide(target);
   visit.line.rule = visit.decision.rule;
   if (visit) apply_limits(visit);
-  visit.target = target;
   visit.line.host = target.host.to_string();
   visit.line.port = target.port;
+  visit.target = std::move(target);
   return visit;
 }
 
@@ -95,6 +94,7 @@ Visit Gate::ask_name(const allowlists::Host& name) const {
 Visit Gate::malformed(metrics::Via via, std::string_view shown, Reason reason) const {
   Visit visit = begin(via);
   visit.decision = {.verdict = Verdict::deny, .reason = reason};
+  visit.line.rule = visit.decision.rule;
   visit.line.host = cut(shown);
   return visit;
 }
@@ -124,7 +124,7 @@ wire::Refusal Gate::refuse(Visit& visit, Reason reason, std::string detail) cons
   if (by_rule && refusal.detail.empty()) refusal.detail = visit.decision.why;
   // Programs look up addresses for their own logs; nobody waits for the name and no sentence helps.
   const bool is_reverse = visit.line.host.ends_with(".arpa");
-  if (!is_reverse) agent_->lease.tell_denied(wire::sentence(refusal));
+  if (!is_reverse && agent_->lease.is_heard()) agent_->lease.tell_denied(wire::sentence(refusal));
   return refusal;
 }
 
@@ -152,10 +152,10 @@ void Gate::write(Visit& visit) const {
   visit.line.verdict = visit.decision.verdict;
   visit.line.reason = visit.decision.reason;
   visit.line.would_deny = visit.decision.would_deny;
-  visit.line.path = cut(visit.line.path);
+  if (visit.line.path.size() > longest_shown) visit.line.path.resize(longest_shown);
   visit.line.duration =
       std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - visit.began);
-  if (worker_.shared.audit != nullptr) worker_.shared.audit->write(metrics::AuditLine(visit.line));
+  if (worker_.shared.audit != nullptr) worker_.shared.audit->write(visit.line);
 }
 
 bool Gate::judge_again(Visit& visit, const IpAddress* address, Held held) const {
@@ -211,7 +211,7 @@ Task<Dialled> Gate::dial(Visit& visit, const allowlists::Target& target) {
     Dialled too_fast{.socket = Socket(worker_.io), .reason = Reason::rate_limit};
     co_return too_fast;
   }
-  DialOrder order{.target = target,
+  DialOrder order{.target = &target,
                   .rules = rules(visit),
                   .connect_timeout = worker_.shared.timeouts.connect,
                   .agent = agent_->name,

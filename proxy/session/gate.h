@@ -49,7 +49,7 @@ class Gate {
       : worker_(worker), agent_(std::move(agent)), session_(std::move(session)) {}
 
   // Judges a target. A denial is not yet in the account: see refuse().
-  Visit ask(metrics::Via via, const allowlists::Target& target) const;
+  Visit ask(metrics::Via via, allowlists::Target target) const;
   // The same for the agent's DNS: allowed when some port of the name is.
   Visit ask_name(const allowlists::Host& name) const;
   // For bytes that name no target: denied with `reason`. `shown` is what the agent spelled.

@@ -1,7 +1,5 @@
 // HTTP/1 requests on one connection: each is judged anew, re-serialised, and answered in order.
-#include <boost/asio/experimental/awaitable_operators.hpp>
-#include <limits>
-
+#include "proxy/session/at_once.h"
 #include "proxy/session/exchange.h"
 #include "proxy/session/identify.h"
 #include "proxy/session/session.h"
@@ -44,44 +42,41 @@ Wanted wanted_by(const wire::RequestHead& head, const HttpMode& mode) {
   return wanted_by_authority(absolute->authority, 80, absolute->origin_form(head.method));
 }
 
-struct HeardRequest {
-  std::optional<wire::RequestHead> head;
-  bool refused = false;  // without a head: it was answered, and is in the account
+// One request head that is waited for. Its views live in the inbox until the next read.
+class Hearing {
+ public:
+  using Head = wire::WireResult<std::optional<wire::RequestHead>>;
+
+  // Between two requests a connection may idle, and holds no more memory than one small read.
+  Hearing(Session& session, const wire::HeadLimits& limits, bool first)
+      : session_(session), limits_(limits), begun_(first || !session.inbox.empty()) {
+    const auto& timeouts = session.worker.shared.timeouts;
+    session.inbox.shrink();
+    session.deadline.arm(begun_ ? timeouts.headers : timeouts.idle);
+  }
+  Head look() { return wire::parse_request_head(session_.inbox.view(), limits_, scanned_); }
+  // Once for the whole head, not again for every byte of it (slowloris).
+  void heard() noexcept {
+    if (!begun_) session_.deadline.arm(session_.worker.shared.timeouts.headers);
+    begun_ = true;
+  }
+  bool is_late() const noexcept {
+    return begun_ && session_.deadline.expired() && !session_.deadline.is_beyond();
+  }
+
+ private:
+  Session& session_;
+  const wire::HeadLimits limits_;
+  std::size_t scanned_ = 0;
+  bool begun_;
 };
 
-// Reads up to a whole request head. Its views live in the inbox until the next read.
-Task<HeardRequest> hear_request(Session& session, const HttpMode& mode, bool first) {
-  std::size_t scanned = 0;
-  const wire::HeadLimits limits = head_limits(session.worker.shared);
-  const auto& timeouts = session.worker.shared.timeouts;
-  bool begun = first || !session.inbox.empty();
-  session.deadline.arm(begun ? timeouts.headers : timeouts.idle);
-  for (;;) {
-    auto head = wire::parse_request_head(session.inbox.view(), limits, scanned);
-    if (!head) {
-      Visit visit = session.gate.malformed(mode.via, "", head.error().reason);
-      const auto refusal = session.gate.refuse(visit, head.error().reason, head.error().why);
-      co_await session.say_and_close(
-          wire::http_refusal(refusal, wire::AsJson::no, wire::KeepAlive::no));
-      co_return HeardRequest{.head = std::nullopt, .refused = true};
-    }
-    if (*head) co_return HeardRequest{.head = std::move(**head)};
-    const bool heard = co_await session.more();
-    if (heard) {
-      // Once for the whole head, not again for every byte of it (slowloris).
-      if (!begun) session.deadline.arm(timeouts.headers);
-      begun = true;
-      continue;
-    }
-    const bool late = session.deadline.expired() && begun && !session.deadline.is_beyond();
-    if (late) {
-      Visit visit = session.gate.malformed(mode.via, "", Reason::deadline);
-      const auto refusal = session.gate.refuse(visit, Reason::deadline, "no whole request head");
-      co_await session.say_and_close(
-          wire::http_refusal(refusal, wire::AsJson::no, wire::KeepAlive::no));
-    }
-    co_return HeardRequest{.head = std::nullopt, .refused = late};
-  }
+// Answers what is no request, or half of one that came too late.
+Task<void> refuse_bytes(Session& session, const HttpMode& mode, wire::WireError error) {
+  Visit visit = session.gate.malformed(mode.via, "", error.reason);
+  const auto refusal = session.gate.refuse(visit, error.reason, std::move(error.why));
+  const std::string reply = wire::http_refusal(refusal, wire::AsJson::no, wire::KeepAlive::no);
+  co_await session.say_and_close(reply);
 }
 
 // Answers a request that was not sent on. True: the connection may go on with the next one.
@@ -99,7 +94,9 @@ Task<bool> refuse(Session& session, const wire::RequestHead& head, Visit& visit,
     co_return false;
   }
   session.inbox.consume(head.size);
-  co_return co_await session.say(reply);
+  const std::size_t said = write_at_once(session.socket, reply);
+  if (said == reply.size()) co_return true;
+  co_return co_await session.say(std::string_view(reply).substr(said));
 }
 
 // Answers a request of somebody who may not ask: nothing behind it is read as a request, and it is
@@ -144,6 +141,25 @@ Task<bool> admit(Session& session, const wire::RequestHead& head,
   co_return false;
 }
 
+// Whether `target` may be asked for here, whatever the policy says of it. `why`: more than the
+// reason says.
+std::optional<Reason> misplaced(const HttpMode& mode, const allowlists::Target& target,
+                                const Visit& visit, std::string& why) {
+  if (mode.fixed && target != *mode.fixed) {
+    why = "the request names another host than the connection";
+    return Reason::host_mismatch;
+  }
+  if (mode.port && !mode.fixed && target.port != *mode.port) {
+    why = "the request names another port than the connection";
+    return Reason::host_mismatch;
+  }
+  if (visit && visit.decision.tls == allowlists::TlsMode::require) {
+    why = "plain HTTP on a port that must speak TLS";
+    return Reason::not_tls;
+  }
+  return std::nullopt;
+}
+
 // True: the connection may go on with the next request.
 Task<bool> serve_request(Session& session, const HttpMode& mode, const wire::RequestHead& head,
                          Exchange& exchange) {
@@ -153,31 +169,21 @@ Task<bool> serve_request(Session& session, const HttpMode& mode, const wire::Req
     visit.line.method = head.method;
     co_return co_await refuse(session, head, visit, std::move(wanted.why));
   }
-  const auto target = resolve_synthetic(*session.agent, *wanted.target);
-  Visit visit = session.gate.ask(mode.via, target.value_or(*wanted.target));
+  const bool known = resolve_synthetic(*session.agent, *wanted.target);
+  Visit visit = session.gate.ask(mode.via, *wanted.target);
   visit.line.method = head.method;
-  visit.line.path = wanted.origin_form;
-  const auto deny = [&](Reason reason) {
-    visit.decision.verdict = Verdict::deny;
-    visit.decision.reason = reason;
-  };
+  visit.line.path = std::move(wanted.origin_form);
   std::string why;
-  if (!target) {
-    deny(Reason::not_listed);
-  } else if (mode.fixed && *target != *mode.fixed) {
-    deny(Reason::host_mismatch);
-    why = "the request names another host than the connection";
-  } else if (mode.port && !mode.fixed && target->port != *mode.port) {
-    deny(Reason::host_mismatch);
-    why = "the request names another port than the connection";
-  } else if (visit && visit.decision.tls == allowlists::TlsMode::require) {
-    deny(Reason::not_tls);
-    why = "plain HTTP on a port that must speak TLS";
+  const std::optional<Reason> no =
+      known ? misplaced(mode, *wanted.target, visit, why) : Reason::not_listed;
+  if (no) {
+    visit.decision.verdict = Verdict::deny;
+    visit.decision.reason = *no;
   }
   if (!visit) co_return co_await refuse(session, head, visit, std::move(why));
   visit.spoken = Spoken::not_tls;
   const Carrying bytes(session, &visit);
-  co_return co_await exchange.run(visit, head, *target, wanted.origin_form);
+  co_return co_await exchange.run(visit, head, *wanted.target, visit.line.path);
 }
 
 }  // namespace
@@ -185,9 +191,24 @@ Task<bool> serve_request(Session& session, const HttpMode& mode, const wire::Req
 Task<bool> serve_http(Session& session, HttpMode mode) {
   std::optional<Exchange> exchange(std::in_place, session);
   for (bool first = true;; first = false) {
-    const HeardRequest heard = co_await hear_request(session, mode, first);
-    if (!heard.head) co_return heard.refused || !first;
-    const wire::RequestHead& head = *heard.head;
+    Hearing hearing(session, head_limits(session.worker.shared), first);
+    Hearing::Head heard = hearing.look();
+    while (heard && !*heard) {
+      const auto [error, size] = co_await session.socket.async_read_some(session.inbox.room());
+      session.inbox.add(size);
+      if (error && !hearing.is_late()) co_return !first;
+      if (error) {
+        heard = wire::wire_fail(Reason::deadline, "no whole request head");
+        break;
+      }
+      hearing.heard();
+      heard = hearing.look();
+    }
+    if (!heard) {
+      co_await refuse_bytes(session, mode, std::move(heard.error()));
+      co_return true;
+    }
+    const wire::RequestHead& head = **heard;
     session.deadline.disarm();
     if (!mode.port && !session.caller.is_settled()) {
       const bool admitted = co_await admit(session, head, exchange);

@@ -5,7 +5,6 @@
 #include <functional>
 #include <memory>
 #include <optional>
-#include <vector>
 
 #include "allowlists/policy.h"
 #include "proxy/net.h"
@@ -20,6 +19,11 @@ struct Connected {
   allowlists::Target target;
   IpAddress address;
   std::weak_ptr<const allowlists::Policy> judged_by;  // the last policy that allowed the address
+  Clock::time_point since = Clock::now();             // when it was dialled
+
+  bool was_judged_by(const std::shared_ptr<const allowlists::Policy>& policy) const noexcept {
+    return !judged_by.owner_before(policy) && !policy.owner_before(judged_by);
+  }
 };
 
 // Whether an idle connection is open and nothing waits in it. Bytes that came unasked would be
@@ -27,14 +31,19 @@ struct Connected {
 bool is_quiet(Socket& socket) noexcept;
 
 // Belongs to one thread. An agent is its object, not its name: one that registers again begins with
-// nothing.
+// nothing. Parking and taking cost the same however many connections are kept.
 class OriginPool {
  public:
   struct Bounds {
-    std::size_t per_target = 8;  // of one agent
-    std::size_t per_agent = 32;
-    std::size_t all = 256;
+    std::size_t per_target = 16;  // of one agent
+    std::size_t per_agent = 512;
+    std::size_t all = 1024;
     Clock::duration idle_life = std::chrono::seconds(30);
+    // Since it was dialled: a name's new addresses are followed, however busy its old one is.
+    Clock::duration oldest = std::chrono::seconds(600);
+
+    // With at most `descriptors`; half of them for one agent.
+    Bounds within(std::size_t descriptors) const noexcept;
   };
   struct Kept {
     Socket socket;
@@ -46,8 +55,8 @@ class OriginPool {
   OriginPool(const OriginPool&) = delete;
   OriginPool& operator=(const OriginPool&) = delete;
 
-  // Keeps a connection that is quiet, and closes any other. Where a bound is reached, the oldest
-  // one goes. Watched from the next tick on: whatever the origin then says or does, it is closed.
+  // Keeps an open connection whose response is over. Where a bound is reached, the oldest one goes.
+  // Watched soon after: whatever the origin then says or does, it is closed.
   void park(std::shared_ptr<Agent> agent, Kept kept) noexcept;
   // The last one that `agent` parked for `target`, if it is still quiet and was parked within
   // `at_most`. Its address was judged by `judged_by`, perhaps not by the policy of now.
@@ -62,22 +71,25 @@ class OriginPool {
   // Descriptors are used up: closes the older half. False: there was none.
   bool make_room() noexcept;
 
-  std::size_t size() const noexcept { return idle_.size(); }
+  std::size_t size() const noexcept;
   const Bounds& bounds() const noexcept { return bounds_; }
 
  private:
   struct Idle;
-  using List = std::vector<std::shared_ptr<Idle>>;  // in the order they were parked
+  struct Key;
+  struct Shelves;
 
   void turn() noexcept;
-  void watch(const std::shared_ptr<Idle>& idle);
+  void watch(Idle& idle);
+  // No longer this pool's; whoever asked decides what becomes of it.
+  std::shared_ptr<Idle> remove(Idle& idle) noexcept;
   void close(Idle& idle) noexcept;
-  void close_oldest(List::iterator from, const std::function<bool(const Idle&)>& which) noexcept;
-  void make_place(const Agent& agent, const allowlists::Target& target) noexcept;
+  void make_place(const Agent& agent, const Key& key) noexcept;
 
   Wheel& wheel_;
   const Bounds bounds_;
-  List idle_;
+  Clock::time_point last_turn_;
+  const std::unique_ptr<Shelves> shelves_;
 };
 
 }  // namespace sluice::proxy

@@ -1,13 +1,15 @@
 #include "proxy/session/session.h"
 
-#include <fmt/core.h>
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <array>
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/write.hpp>
+#include <charconv>
 
 #include "allowlists/address_guard.h"
+#include "proxy/session/at_once.h"
 #include "proxy/session/dns.h"
 #include "proxy/session/drain.h"
 
@@ -22,6 +24,22 @@ constexpr auto drained_time = 1s;
 
 // SOCKS4 "request rejected or failed": version 0, code 91, six bytes that mean nothing.
 constexpr std::string_view socks4_rejected{"\0\x5b\0\0\0\0\0\0", 8};
+
+// "b00b-0-17", in audit lines.
+std::string name_of_next(Worker& worker) {
+  std::string name;
+  name.reserve(worker.shared.loop_token.size() + 24);
+  name.append(worker.shared.loop_token).append("-");
+  const auto add = [&name](std::uint64_t number) {
+    std::array<char, 20> digits;
+    const auto [end, error] = std::to_chars(digits.begin(), digits.end(), number);
+    name.append(digits.data(), end);
+  };
+  add(worker.index);
+  name += '-';
+  add(++worker.sessions_begun);
+  return name;
+}
 
 Task<void> serve_proxy_port(Session& session) {
   session.deadline.arm(session.worker.shared.timeouts.first_byte);
@@ -53,9 +71,7 @@ Session::Session(Worker& its_worker, std::shared_ptr<Agent> its_agent, Socket co
                  Caller its_caller)
     : worker(its_worker),
       agent(std::move(its_agent)),
-      gate(
-          worker, agent,
-          fmt::format("{}-{}-{}", worker.shared.loop_token, worker.index, ++worker.sessions_begun)),
+      gate(worker, agent, name_of_next(worker)),
       caller(std::move(its_caller)),
       socket(std::move(connection)),
       origin(worker.io),
@@ -89,6 +105,8 @@ Task<bool> Session::more() {
 }
 
 Task<bool> Session::say(std::string_view bytes) {
+  bytes.remove_prefix(write_at_once(socket, bytes));
+  if (bytes.empty()) co_return true;
   // An agent that does not read what it is told must not hold its connection for ever.
   if (!deadline.is_linked()) deadline.arm(worker.shared.timeouts.idle);
   const auto [error, size] = co_await asio::async_write(socket, asio::buffer(bytes), Token());
@@ -123,15 +141,14 @@ Task<void> Session::pause(Clock::duration wait, metrics::Direction direction) {
   const auto idle = worker.shared.timeouts.idle;
   const auto until = std::min(Clock::now() + wait, deadline.end());
   Timer timer(worker.io);
-  Timer*& slot = pauses_[static_cast<std::size_t>(direction)];
-  slot = &timer;
+  waits_for_turn(direction, &timer);
   while (Clock::now() < until && socket.is_open() && origin.is_open()) {
     // Waiting for its turn is not idling, and the other direction arms it for less.
     deadline.arm(idle);
     timer.expires_at(std::min(until, Clock::now() + idle / 2));
     co_await timer.async_wait();
   }
-  slot = nullptr;
+  waits_for_turn(direction, nullptr);
 }
 
 void Session::wake() noexcept {
@@ -193,15 +210,15 @@ void Session::review() noexcept try {
   break_off();  // what cannot be judged does not go on
 }
 
-std::optional<allowlists::Target> resolve_synthetic(const Agent& agent,
-                                                    const allowlists::Target& target) {
-  if (target.host.is_name() || !allowlists::is_synthetic(target.host.address())) return target;
+bool resolve_synthetic(const Agent& agent, allowlists::Target& target) {
+  if (target.host.is_name() || !allowlists::is_synthetic(target.host.address())) return true;
   const auto index = allowlists::synthetic_index(target.host.address());
   const auto name = index ? agent.names.find(*index) : std::nullopt;
-  if (!name) return std::nullopt;
+  if (!name) return false;
   auto host = allowlists::Host::parse(*name);
-  if (!host) return std::nullopt;
-  return allowlists::Target{std::move(*host), target.port};
+  if (!host) return false;
+  target.host = std::move(*host);
+  return true;
 }
 
 Task<void> serve(Worker& worker, std::shared_ptr<Agent> agent, Socket socket, netns::Role role) {
@@ -220,12 +237,14 @@ Task<void> serve(Worker& worker, std::shared_ptr<Agent> agent, Socket socket, ne
     case netns::Role::dns_udp:  // no connections: serve_dns_udp()
       break;
   }
+  if (session.allowed) co_await carry(session);
 }
 
 Task<void> serve_caller(Worker& worker, std::shared_ptr<Agent> agent, Socket socket,
                         Caller caller) {
   Session session(worker, std::move(agent), std::move(socket), std::move(caller));
   co_await serve_proxy_port(session);
+  if (session.allowed) co_await carry(session);
 }
 
 }  // namespace sluice::proxy

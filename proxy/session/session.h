@@ -17,6 +17,16 @@
 
 namespace sluice::proxy {
 
+// HTTP/1 requests, one after another, each judged anew. On the proxy port they name their target in
+// absolute form; in a tunnel whose target is known they are in origin form and must name it.
+struct HttpMode {
+  metrics::Via via = metrics::Via::http;
+  // Where the connection was going: a name that every request must name, or a port for hosts by
+  // name.
+  std::optional<allowlists::Target> fixed;
+  std::optional<std::uint16_t> port;  // origin form is allowed when this is set
+};
+
 // Lives in the frame of serve() and never moves.
 class Session : public boost::intrusive::list_base_hook<
                     boost::intrusive::link_mode<boost::intrusive::auto_unlink>> {
@@ -53,6 +63,10 @@ class Session : public boost::intrusive::list_base_hook<
   void connect(Dialled dialled, const Visit& visit);
   void drop_origin() noexcept;
 
+  // Where an entrance let the agent in: what carry() goes on with, when the entrance's frames are
+  // gone.
+  std::unique_ptr<Visit> allowed;
+
   // What `origin` is connected to, for an open one.
   std::optional<Connected> connected;
 
@@ -71,6 +85,10 @@ class Session : public boost::intrusive::list_base_hook<
   // Waits, or less long where wake() is called because one of the sockets is closed.
   Task<void> pause(Clock::duration wait, metrics::Direction direction);
   void wake() noexcept;
+  // What wakes from now on, with those that pause; null: nothing.
+  void waits_for_turn(metrics::Direction direction, Timer* timer) noexcept {
+    pauses_[static_cast<std::size_t>(direction)] = timer;
+  }
 
  private:
   void revoke() noexcept;
@@ -105,30 +123,16 @@ Task<void> serve_connect(Session& session, const wire::RequestHead& head);
 Task<void> serve_transparent(Session& session);
 
 // A target by synthetic address becomes the name that address was given to; other targets stay as
-// they are. Nothing: an address of the synthetic ranges that no answer to this agent gave out.
-std::optional<allowlists::Target> resolve_synthetic(const Agent& agent,
-                                                    const allowlists::Target& target);
+// they are. False: an address of the synthetic ranges that no answer to this agent gave out.
+bool resolve_synthetic(const Agent& agent, allowlists::Target& target);
 
-// HTTP/1 requests, one after another, each judged anew. On the proxy port they name their target in
-// absolute form; in a tunnel whose target is known they are in origin form and must name it.
-struct HttpMode {
-  metrics::Via via = metrics::Via::http;
-  // Where the connection was going: a name that every request must name, or a port for hosts by
-  // name.
-  std::optional<allowlists::Target> fixed;
-  std::optional<std::uint16_t> port;  // origin form is allowed when this is set
-};
+// HTTP/1 requests as HttpMode has them.
 // True: at least one of them, whole or broken, is in the account.
 Task<bool> serve_http(Session& session, HttpMode mode);
 
-// What the agent then says on a connection to an allowed target: checks it as the decision's tls
-// mode asks, dials unless `origin` is already connected, relays, and closes the visit.
-struct Carry {
-  Visit& visit;
-  allowlists::Target target;
-  HttpMode http;  // for plain HTTP inside
-};
-Task<void> carry(Session& session, Carry what);
+// Session::allowed: checks what the agent says as the decision's tls mode asks, dials unless
+// `origin` is already connected, relays, and closes the visit.
+Task<void> carry(Session& session);
 
 // What both sides say after the origin switched protocols (101): relayed to its end, which closes
 // the visit; nothing of it is read as HTTP again. With `tls: match`, TLS inside must still name the

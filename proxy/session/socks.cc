@@ -138,16 +138,18 @@ Task<void> serve_socks(Session& session) {
     co_await turn_away(session, *request);
     co_return;
   }
-  const auto target = co_await target_of(session, *request);
+  auto target = co_await target_of(session, *request);
   if (!target) co_return;
-  const auto resolved = resolve_synthetic(*session.agent, *target);
-  Visit visit = session.gate.ask(metrics::Via::socks5, resolved.value_or(*target));
-  if (!resolved || !visit) {
-    co_await refuse(session, visit, resolved ? visit.reason() : Reason::not_listed);
+  const bool is_known = resolve_synthetic(*session.agent, *target);
+  auto asked_for =
+      std::make_unique<Visit>(session.gate.ask(metrics::Via::socks5, std::move(*target)));
+  Visit& visit = *asked_for;
+  if (!is_known || !visit) {
+    co_await refuse(session, visit, is_known ? visit.reason() : Reason::not_listed);
     co_return;
   }
   session.deadline.disarm();
-  Dialled dialled = co_await session.gate.dial(visit, *resolved);
+  Dialled dialled = co_await session.gate.dial(visit, *visit.target);
   if (!dialled.connected) {
     co_await refuse(session, visit, dialled.reason, std::move(dialled.why));
     co_return;
@@ -157,9 +159,7 @@ Task<void> serve_socks(Session& session) {
     session.gate.close(visit);
     co_return;
   }
-  HttpMode inside{.via = metrics::Via::socks5, .fixed = *resolved, .port = resolved->port};
-  Carry what{visit, *resolved, std::move(inside)};
-  co_await carry(session, std::move(what));
+  session.allowed = std::move(asked_for);
 }
 
 }  // namespace sluice::proxy

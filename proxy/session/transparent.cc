@@ -32,16 +32,15 @@ Task<void> serve_by_spoken_name(Session& session, const allowlists::Target& aske
     if (heard.hello && heard.hello->server_name) {
       auto name = allowlists::Host::parse(*heard.hello->server_name);
       if (name && name->is_name()) {
-        const allowlists::Target target{std::move(*name), asked.port};
-        Visit visit = session.gate.ask(metrics::Via::transparent, target);
-        visit.line.sni = *heard.hello->server_name;
-        if (!visit) {
-          co_await refuse_in_kind(session, visit, visit.reason());
+        allowlists::Target target{std::move(*name), asked.port};
+        auto visit =
+            std::make_unique<Visit>(session.gate.ask(metrics::Via::transparent, std::move(target)));
+        visit->line.sni = *heard.hello->server_name;
+        if (!*visit) {
+          co_await refuse_in_kind(session, *visit, visit->reason());
           co_return;
         }
-        HttpMode http{.via = metrics::Via::transparent, .fixed = target, .port = target.port};
-        Carry what{visit, target, std::move(http)};
-        co_await carry(session, std::move(what));
+        session.allowed = std::move(visit);
         co_return;
       }
     }
@@ -55,26 +54,24 @@ Task<void> serve_transparent(Session& session) {
   ErrorCode error;
   const TcpEndpoint original = session.socket.local_endpoint(error);
   if (error) co_return;
-  const allowlists::Target asked{allowlists::Host::of(from_asio(original.address())),
-                                 original.port()};
+  allowlists::Target asked{allowlists::Host::of(from_asio(original.address())), original.port()};
   if (is_listener_itself(asked)) {
     session.reset();
     co_return;
   }
   session.worker.shared.registry.connection(metrics::Via::transparent);
-  const auto target = resolve_synthetic(*session.agent, asked);
-  Visit visit = session.gate.ask(metrics::Via::transparent, target.value_or(asked));
-  if (!target) {
+  const bool is_known = resolve_synthetic(*session.agent, asked);
+  auto asked_for = std::make_unique<Visit>(session.gate.ask(metrics::Via::transparent, asked));
+  Visit& visit = *asked_for;
+  if (!is_known) {
     co_await refuse_in_kind(session, visit, Reason::not_listed, "no answer gave this address out");
     co_return;
   }
   if (visit) {
-    HttpMode http{.via = metrics::Via::transparent, .fixed = *target, .port = target->port};
-    Carry what{visit, *target, std::move(http)};
-    co_await carry(session, std::move(what));
-  } else if (!target->host.is_name() &&
+    session.allowed = std::move(asked_for);
+  } else if (!asked.host.is_name() &&
              (visit.reason() == Reason::not_listed || visit.reason() == Reason::address_private)) {
-    co_await serve_by_spoken_name(session, *target, std::move(visit));
+    co_await serve_by_spoken_name(session, asked, std::move(visit));
   } else {
     co_await refuse_in_kind(session, visit, visit.reason());
   }

@@ -475,6 +475,38 @@ TEST(HttpRules, CountBytesAsTheyAreOnTheWire) {
   EXPECT_EQ(bench.totals().bytes_down, heard.size());
 }
 
+TEST(HttpRules, PassLargeBodiesByteForByteWhateverTheirFraming) {
+  std::string body;
+  for (std::uint32_t i = 0; body.size() < 3'000'000; ++i) body += std::to_string(i * 2654435761U);
+  const auto chunked = [&] {
+    std::string text;
+    for (std::size_t at = 0, size = 1; at < body.size(); at += size, size = size * 3 % 70'001 + 1) {
+      const std::string_view part = std::string_view(body).substr(at, size);
+      text += fmt::format("{:x}\r\n{}\r\n", part.size(), part);
+    }
+    return text + "0\r\n\r\n";
+  };
+  const std::string answer = "HTTP/1.1 200 OK\r\n";
+  const std::vector<std::string> answers = {
+      answer + fmt::format("Content-Length: {}\r\n\r\n", body.size()) + body,
+      answer + "Connection: close\r\n\r\n" + body,
+      answer + "Transfer-Encoding: chunked\r\n\r\n" + chunked()};
+  for (const std::string& said : answers) {
+    Reloading bench;
+    const std::uint16_t port = bench.origin(
+        [&](const std::string& so_far) {
+          return so_far.ends_with("\r\n\r\n") ? std::optional(said) : std::nullopt;
+        },
+        true);
+    bench.swap(allow_host("allowed.test", port) + allow_loopback(port));
+    // To HTTP/1.0, chunks are unpacked.
+    std::string heard =
+        bench.talk(Role::proxy, fmt::format("GET http://allowed.test:{}/ HTTP/1.0\r\n\r\n", port));
+    heard.erase(0, heard.find("\r\n\r\n") + 4);
+    EXPECT_TRUE(heard == body) << "of " << heard.size() << " bytes";
+  }
+}
+
 TEST(HttpRules, LetASlowReaderSlowTheOriginDown) {
   Reloading bench;
   Acceptor listener(bench.worker->io, TcpEndpoint(asio::ip::address_v4::loopback(), 0));

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <sys/resource.h>
 
+#include <boost/asio/read.hpp>
+
 #include "tests/loopback/reloading.h"
 
 namespace sluice::proxy {
@@ -235,6 +237,130 @@ TEST(OriginPool, HoldsItsBoundsAndLetsTheOldestGo) {
   EXPECT_TRUE(pool.take(*b, target("two.test:80"), 30s));
   pool.drop(b.get());
   EXPECT_FALSE(pool.make_room());
+}
+
+TEST(OriginPool, KeepsLessWhereDescriptorsAreFew) {
+  const OriginPool::Bounds few = OriginPool::Bounds().within(9);
+  EXPECT_EQ(few.all, 9U);
+  EXPECT_EQ(few.per_agent, 5U) << "one agent leaves room for others";
+  EXPECT_EQ(OriginPool::Bounds().within(0).all, 1U);
+  EXPECT_EQ(OriginPool::Bounds().within(1'000'000).all, OriginPool::Bounds().all);
+  Reloading bench;
+  EXPECT_LE(bench.worker->origins.bounds().all, OriginPool::Bounds().all);
+}
+
+TEST(OriginPool, FindsEachOfManyTargetsAgainAndNoOther) {
+  constexpr int targets = 150;
+  Reloading bench;
+  Wheel wheel(bench.worker->io);
+  OriginPool pool(wheel, {});
+  const auto name = [](int i) {
+    return target(fmt::format("host{}.test:{}", i % 75, 80 + i / 75));
+  };
+  std::vector<std::uint16_t> ports;
+  std::vector<Socket> origins;
+  for (int i = 0; i < targets; ++i) {
+    auto [ours, theirs] = connected_pair(bench.worker->io);
+    ports.push_back(ours.local_endpoint().port());
+    origins.push_back(std::move(theirs));
+    pool.park(bench.agent, {std::move(ours), {name(i), IpAddress::v4(0x7f000001), {}}});
+  }
+  EXPECT_EQ(pool.size(), std::size_t{targets});
+  EXPECT_FALSE(pool.take(*bench.agent, target("host0.test:82"), 30s));
+  EXPECT_FALSE(pool.take(*bench.agent, target("127.0.0.1:80"), 30s));
+  for (int i = 0; i < targets; ++i) {
+    const int which = i * 7 % targets;
+    const auto kept = pool.take(*bench.agent, name(which), 30s);
+    ASSERT_TRUE(kept) << which;
+    EXPECT_EQ(kept->connected.target, name(which));
+    EXPECT_EQ(kept->socket.local_endpoint().port(), ports[static_cast<std::size_t>(which)]);
+    EXPECT_FALSE(pool.take(*bench.agent, name(which), 30s)) << "it is given once";
+  }
+  EXPECT_EQ(pool.size(), 0U);
+}
+
+TEST(OriginPool, GivesTheOneThatWasParkedLast) {
+  Reloading bench;
+  OriginPool& pool = bench.worker->origins;
+  std::vector<std::uint16_t> ports;
+  std::vector<Socket> origins;
+  for (int i = 0; i < 3; ++i) {
+    auto [ours, theirs] = connected_pair(bench.worker->io);
+    ports.push_back(ours.local_endpoint().port());
+    origins.push_back(std::move(theirs));
+    pool.park(bench.agent, {std::move(ours), {target("one.test:80"), {}, {}}});
+  }
+  for (const std::size_t which : {2, 1, 0}) {
+    const auto kept = pool.take(*bench.agent, target("one.test:80"), 30s);
+    ASSERT_TRUE(kept);
+    EXPECT_EQ(kept->socket.local_endpoint().port(), ports[which]);
+  }
+}
+
+TEST(OriginPool, UsesNoConnectionAgainBeyondItsAge) {
+  Reloading bench;
+  Wheel wheel(bench.worker->io);
+  OriginPool pool(wheel, {});
+  const auto park = [&](Clock::duration age) {
+    auto [ours, theirs] = connected_pair(bench.worker->io);
+    Connected what{target("one.test:80"), {}, {}, wheel.now() - age};
+    pool.park(bench.agent, {std::move(ours), std::move(what)});
+    return std::move(theirs);
+  };
+  const Socket old = park(pool.bounds().oldest);
+  EXPECT_EQ(pool.size(), 0U);
+  // Kept while it was young enough, and found when it is not any more.
+  const Socket young = park(pool.bounds().oldest - 250ms);
+  EXPECT_EQ(pool.size(), 1U);
+  spawn(bench.worker->io, wheel.run());
+  const Clock::time_point later = Clock::now() + 500ms;
+  while (Clock::now() < later) bench.worker->io.run_for(100ms);
+  EXPECT_EQ(pool.size(), 1U);
+  EXPECT_FALSE(pool.take(*bench.agent, target("one.test:80"), 30s));
+  EXPECT_EQ(pool.size(), 0U);
+  bench.worker->io.stop();
+}
+
+TEST(OriginPool, ServesTheNamesThatOneConnectionAsksForInTurnWithoutDiallingThemAgain) {
+  Pooling bench;
+  constexpr int requests_of_one = 20;
+  const std::string both = bench.open() + allow_host("other.test", bench.port);
+  bench.swap(both);
+  for (int round = 0; round < 2; ++round) {
+    std::string requests;
+    for (int i = 0; i < requests_of_one; ++i) {
+      requests += fmt::format("GET http://{}.test:{}/ HTTP/1.1\r\nHost: a\r\n{}\r\n",
+                              i % 2 == 0 ? "allowed" : "other", bench.port,
+                              i + 1 == requests_of_one ? "Connection: close\r\n" : "");
+    }
+    bench.talk(Role::proxy, requests);
+  }
+  EXPECT_EQ(bench.origin_connections(), 2);
+}
+
+// One that is counted has been written: both in one step means in one write.
+TEST(OriginPool, SendsAHeadWithTheBodyThatCameWithIt) {
+  Reloading bench;
+  Acceptor listener(bench.worker->io, TcpEndpoint(asio::ip::address_v4::loopback(), 0));
+  const std::uint16_t port = listener.local_endpoint().port();
+  bench.swap(allow_host("allowed.test", port) + allow_loopback(port));
+  const auto client = bench.say(
+      fmt::format("POST http://allowed.test:{}/ HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n"
+                  "Connection: close\r\n\r\nhello",
+                  port));
+  bench.run_until([&] { return bench.totals().bytes_up > 0; });
+  Socket origin = listener.accept();
+  std::string heard(bench.totals().bytes_up, ' ');
+  asio::read(origin, asio::buffer(heard));
+  EXPECT_THAT(heard, StartsWith("POST / HTTP/1.1\r\n"));
+  EXPECT_THAT(heard, testing::EndsWith("\r\n\r\nhello"));
+  const std::string body(1024, 'x');
+  asio::write(origin, asio::buffer("HTTP/1.1 200 OK\r\nContent-Length: 1024\r\n\r\n" + body));
+  bench.run_until([&] { return bench.totals().bytes_down > 0; });
+  EXPECT_GT(bench.totals().bytes_down, 1024U);
+  bench.run_until([&] { return client->ended; });
+  EXPECT_THAT(client->heard, testing::EndsWith("\r\n\r\n" + body));
+  bench.run_until_idle();
 }
 
 TEST(OriginPool, ClosesWhatNobodyUsesForItsIdleLife) {

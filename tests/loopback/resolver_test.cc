@@ -263,6 +263,22 @@ TEST(Resolver, AsksOnceForWhatItStillKnows) {
   EXPECT_EQ(names.asked().size(), 2U);
 }
 
+TEST(Resolver, KnowsALivingAnswerWithoutAQuestion) {
+  Names names([](const Asked& asked) {
+    if (asked.name != "a.test") return Replies{reply(asked, {}, {.code = 3})};
+    return Replies{addresses(asked, "192.0.2.1", 0)};
+  });
+  EXPECT_EQ(names.resolver->known("a.test"), nullptr);
+  names.resolve("a.test");
+  names.resolve("none.test");
+  ASSERT_NE(names.resolver->known("a.test"), nullptr);
+  EXPECT_EQ(names.resolver->known("a.test")->size(), 1U);
+  ASSERT_NE(names.resolver->known("none.test"), nullptr);
+  EXPECT_TRUE(names.resolver->known("none.test")->empty());
+  names.io.run_for(1100ms);
+  EXPECT_EQ(names.resolver->known("a.test"), nullptr);
+}
+
 TEST(Resolver, KeepsATtlOf0ForASecond) {
   Names names(everywhere("192.0.2.1", 0));
   EXPECT_EQ(names.resolve("a.test"), "192.0.2.1");
@@ -460,7 +476,7 @@ TEST(Resolver, CallsNobodyWhoseWaitWasCancelledOrDestroyed) {
     Timer timer(names->io, 100ms);
     Question question{"a.test", "coder-1"};
     const auto first =
-        co_await (names->resolver->resolve(std::move(question)) || timer.async_wait());
+        co_await (names->resolver->resolve(std::move(question)) || timer.async_wait(AsTask()));
     EXPECT_EQ(first.index(), 1U);
     over = true;
   };

@@ -50,7 +50,8 @@ class Behind {
   Dialled dial(const std::string& target, std::chrono::milliseconds connect_timeout = 15s) {
     prepare();
     std::optional<Dialled> dialled;
-    DialOrder order{.target = *allowlists::Target::parse(target, 443),
+    const auto parsed = allowlists::Target::parse(target, 443);
+    DialOrder order{.target = &*parsed,
                     .rules = policy_->for_agent("coder-1"),
                     .connect_timeout = connect_timeout,
                     .agent = "coder-1",
@@ -79,7 +80,8 @@ class Behind {
     settings->servers = {{IpAddress::v4(0x7f000001), 9}};
     resolver_ = std::move(*Resolver::create(io_, settings));
     routes_.emplace(std::move(*RouteQuery::open()));
-    dialer_.emplace(io_, *resolver_, *routes_, Dialer::Terms{own, way_out_});
+    dialer_.emplace(io_, *resolver_, *routes_, Dialer::Terms{own, way_out_, wheel_});
+    spawn(io_, wheel_.run());
     const allowlists::Source source{
         "policy.yaml", fmt::format("version: 1\nagents:\n  coder-1:\n    allow:\n"
                                    "      - {{host: .test, public_suffix: true, ports: [22, 443, "
@@ -149,6 +151,7 @@ class Behind {
   }
 
   asio::io_context io_;
+  Wheel wheel_{io_};
   Answers answers_;
   std::size_t piece_;
   Acceptor listener_{io_, TcpEndpoint(asio::ip::address_v4::loopback(), 0)};

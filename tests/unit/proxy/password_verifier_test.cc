@@ -232,7 +232,7 @@ TEST(PasswordVerifier, OutlivesCallersThatAreDestroyedOrCancelled) {
   const auto cancelled = [&](int number) -> Task<void> {
     Timer at_once(io, 0s);
     Asked late{"coder-3", "late " + std::to_string(number)};  // a temporary is destroyed twice
-    co_await (ask(io, *verifier, std::move(late), proofs) || at_once.async_wait());
+    co_await (ask(io, *verifier, std::move(late), proofs) || at_once.async_wait(AsTask()));
   };
   for (int i = 0; i < 3; ++i) spawn(io, cancelled(i));
   io.run_for(longest_wait);
