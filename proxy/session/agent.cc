@@ -51,6 +51,7 @@ void Lease::tell_denied(const std::string& sentence) noexcept try {
 }
 
 bool Lease::tell_binding(const netns::Binding& binding) noexcept try {
+  if (!has_listener_) return true;
   const auto peer = socket();
   if (peer == nullptr) return false;
   const auto message = netns::encode(netns::Answer(netns::Bindings{{binding}}));

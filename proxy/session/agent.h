@@ -18,15 +18,17 @@ namespace sluice::proxy {
 // The peer's end of the handover connection, for what sluiced says unasked. Any thread.
 class Lease {
  public:
-  // Null: an agent of an explicit listener, to whom nobody listens.
-  explicit Lease(std::shared_ptr<const Fd> socket) noexcept : socket_(std::move(socket)) {}
+  // Null: nobody listens, as with an explicit lease and an agent of an explicit listener.
+  explicit Lease(std::shared_ptr<const Fd> socket) noexcept
+      : has_listener_(socket != nullptr), socket_(std::move(socket)) {}
 
   // Somebody listens.
   bool is_heard() noexcept { return socket() != nullptr; }
   // Shows a denial to the agent: the same sentence at most once in two seconds, at most 20 a
   // second; lost when the peer does not read.
   void tell_denied(const std::string& sentence) noexcept;
-  // False when the peer could not be told: the binding must then not be given out.
+  // False when the peer could not be told: the binding must then not be given out. Where nobody
+  // listens it is given out, and the next sluiced does not know it.
   bool tell_binding(const netns::Binding& binding) noexcept;
   // The peer is another sluiced's from now on: nothing is said any more.
   void end() noexcept;
@@ -35,6 +37,7 @@ class Lease {
   bool may_say(const std::string& sentence);
   std::shared_ptr<const Fd> socket() noexcept;
 
+  const bool has_listener_;
   std::shared_ptr<const Fd> socket_;
   std::mutex mutex_;
   std::unordered_map<std::size_t, std::int64_t> said_;  // hash of a sentence -> when, in ms

@@ -6,6 +6,7 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <variant>
 
 #include "allowlists/address_guard.h"
 #include "base/log.h"
@@ -68,10 +69,20 @@ bool asks_service_of_allowed(const Gate& gate, const allowlists::Host& asked,
 struct Datagram {
   std::array<std::uint8_t, 4096> bytes;
   std::size_t size = 0;
-  sockaddr_in6 from{};
-  in6_pktinfo to{};
-  bool has_to = false;
+  sockaddr_in6 from{};  // or a sockaddr_in, on an IPv4 socket
+  socklen_t from_size = 0;
+  // An IPv4 socket is one of a kernel without IPv6; any other tells IPv4 by mapped addresses.
+  std::variant<std::monostate, in_pktinfo, in6_pktinfo> to;
 };
+
+void note_destination(const cmsghdr& control, Datagram& datagram) {
+  const bool is_v4 = datagram.from.sin6_family == AF_INET;
+  if (!is_v4 && control.cmsg_level == IPPROTO_IPV6 && control.cmsg_type == IPV6_PKTINFO) {
+    std::memcpy(&datagram.to.emplace<in6_pktinfo>(), CMSG_DATA(&control), sizeof(in6_pktinfo));
+  } else if (is_v4 && control.cmsg_level == IPPROTO_IP && control.cmsg_type == IP_PKTINFO) {
+    std::memcpy(&datagram.to.emplace<in_pktinfo>(), CMSG_DATA(&control), sizeof(in_pktinfo));
+  }
+}
 
 bool receive(int socket, Datagram& datagram) {
   iovec part{datagram.bytes.data(), datagram.bytes.size()};
@@ -86,14 +97,22 @@ bool receive(int socket, Datagram& datagram) {
   const ssize_t size = ::recvmsg(socket, &message, MSG_DONTWAIT);
   if (size < 0) return false;
   datagram.size = (message.msg_flags & MSG_TRUNC) != 0 ? 0 : static_cast<std::size_t>(size);
-  datagram.has_to = false;
+  datagram.from_size = message.msg_namelen;
+  datagram.to = std::monostate();
   for (cmsghdr* c = CMSG_FIRSTHDR(&message); c != nullptr; c = CMSG_NXTHDR(&message, c)) {
-    if (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_PKTINFO) {
-      std::memcpy(&datagram.to, CMSG_DATA(c), sizeof datagram.to);
-      datagram.has_to = true;
-    }
+    note_destination(*c, datagram);
   }
   return true;
+}
+
+template <class Info>
+void put_control(msghdr& message, int level, int type, const Info& info) {
+  cmsghdr* c = CMSG_FIRSTHDR(&message);
+  c->cmsg_level = level;
+  c->cmsg_type = type;
+  c->cmsg_len = CMSG_LEN(sizeof info);
+  std::memcpy(CMSG_DATA(c), &info, sizeof info);
+  message.msg_controllen = CMSG_SPACE(sizeof info);
 }
 
 // From the address that was asked: a resolver takes an answer from no other. Best effort, as UDP
@@ -103,18 +122,18 @@ void reply(int socket, Datagram& datagram, const std::string& answer) {
   alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(in6_pktinfo))> control{};
   msghdr message{};
   message.msg_name = &datagram.from;
-  message.msg_namelen = sizeof datagram.from;
+  message.msg_namelen = datagram.from_size;
   message.msg_iov = &part;
   message.msg_iovlen = 1;
   message.msg_control = control.data();
   message.msg_controllen = control.size();
-  cmsghdr* c = CMSG_FIRSTHDR(&message);
-  c->cmsg_level = IPPROTO_IPV6;
-  c->cmsg_type = IPV6_PKTINFO;
-  c->cmsg_len = CMSG_LEN(sizeof(in6_pktinfo));
-  in6_pktinfo from = datagram.to;
-  from.ipi6_ifindex = 0;
-  std::memcpy(CMSG_DATA(c), &from, sizeof from);
+  if (const auto* asked = std::get_if<in6_pktinfo>(&datagram.to)) {
+    put_control(message, IPPROTO_IPV6, IPV6_PKTINFO, in6_pktinfo{asked->ipi6_addr, 0});
+  } else if (const auto* asked4 = std::get_if<in_pktinfo>(&datagram.to)) {
+    put_control(message, IPPROTO_IP, IP_PKTINFO, in_pktinfo{0, asked4->ipi_addr, {}});
+  } else {
+    return;
+  }
   (void)::sendmsg(socket, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
@@ -154,7 +173,7 @@ bool answer_next(Worker& worker, const std::shared_ptr<Agent>& agent, int socket
   worker.shared.registry.connection(metrics::Via::dns);
   const auto message = std::span(datagram.bytes).first(datagram.size);
   const std::string answer = answer_dns(worker, agent, message, wire::DnsTransport::udp);
-  if (!answer.empty() && datagram.has_to) reply(socket, datagram, answer);
+  if (!answer.empty()) reply(socket, datagram, answer);
   return true;
 } catch (const std::exception& error) {
   // No memory, above all: this question has no answer, those behind it shall have theirs.

@@ -27,7 +27,10 @@ bool would_block() noexcept { return errno == EAGAIN || errno == EWOULDBLOCK; }
 
 }  // namespace
 
-Lane::~Lane() { end(); }
+Lane::~Lane() {
+  if (turn_) session_.waits_for_turn(direction_, nullptr);
+  end();
+}
 
 Socket& Lane::from() const noexcept {
   return direction_ == metrics::Direction::up ? session_.socket : session_.origin;
@@ -100,7 +103,9 @@ void Lane::wait(Next what) {
   const bool reads = what == Next::wait_read;
   (reads ? from() : to())
       .async_wait(reads ? Socket::wait_read : Socket::wait_write,
-                  [this, rest = relay_.rest()](const ErrorCode& error) { woken(error); });
+                  [this, rest = relay_.rest()](const ErrorCode& error) {
+                    if (!rest->gone) woken(error);
+                  });
 }
 
 void Lane::woken(const ErrorCode& error) noexcept {
@@ -123,7 +128,9 @@ void Lane::wait_for_turn() {
   session_.deadline.arm(idle);
   turn_->timer.expires_at(std::min(turn_->at, Clock::now() + idle / 2));
   session_.waits_for_turn(direction_, &turn_->timer);
-  turn_->timer.async_wait([this, rest = relay_.rest()](const ErrorCode&) { turn_comes(); });
+  turn_->timer.async_wait([this, rest = relay_.rest()](const ErrorCode&) {
+    if (!rest->gone) turn_comes();
+  });
 }
 
 void Lane::turn_comes() noexcept {

@@ -35,6 +35,10 @@ class Lane {
 
   bool is_running() const noexcept { return state_ == State::running; }
   bool has_ended() const noexcept { return state_ == State::ended; }
+  // Something has come from the sender, or it has ended.
+  bool has_acted() const noexcept {
+    return moved_ > 0 || !kept_.empty() || in_pipe_ > 0 || has_ended();
+  }
   // Written to the receiver, exactly.
   std::uint64_t moved() const noexcept { return moved_; }
 

@@ -11,6 +11,11 @@ Relay::Relay(Session& session)
       up_(*this, session, metrics::Direction::up),
       down_(*this, session, metrics::Direction::down) {}
 
+Relay::~Relay() {
+  // Else nothing may be left of it.
+  if (is_running()) rest_->gone = true;
+}
+
 void Relay::start_up() {
   session_.deadline.arm(session_.worker.shared.timeouts.idle);
   note_bytes();

@@ -35,6 +35,10 @@ class OpenTunnel {
 class Relay {
  public:
   explicit Relay(Session& session);
+  // Also while a lane runs, where memory is used up: what waits then finds nothing to do.
+  ~Relay();
+  Relay(const Relay&) = delete;
+  Relay& operator=(const Relay&) = delete;
 
   // From the agent: what the session's inbox holds goes first.
   void start_up();
@@ -44,12 +48,12 @@ class Relay {
   void start_down(Inbox* early);
 
   // The origin spoke, or will not speak: the agent cannot be told anything by us any more.
-  bool origin_acted() const noexcept { return down_.moved() > 0 || down_.has_ended(); }
+  bool origin_acted() const noexcept { return down_.has_acted(); }
   // While the agent's first bytes are looked at, nothing comes down.
   void hold_down() noexcept { down_.hold(); }
   void resume_down() noexcept { down_.resume(); }
 
-  // Whether a lane runs. Then, and only then, `co_await lanes_end()` before the relay goes.
+  // Whether a lane runs. Then, and only then, `co_await lanes_end()`.
   bool is_running() const noexcept { return up_.is_running() || down_.is_running(); }
   auto lanes_end() {
     return asio::async_initiate<const asio::deferred_t, void()>(
@@ -87,6 +91,7 @@ class Relay {
   // Belongs to the operations that wait, while a coroutine waits for them to end. Where the thread
   // ends first they go, and with the last one that coroutine, and this relay in its frame.
   struct Rest : boost::intrusive_ref_counter<Rest, boost::thread_unsafe_counter> {
+    bool gone = false;  // the relay and its lanes
     std::unique_ptr<Waiter> then;
   };
 

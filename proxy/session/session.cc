@@ -232,6 +232,7 @@ Task<void> serve(Worker& worker, std::shared_ptr<Agent> agent, Socket socket, ne
       break;
     case netns::Role::tproxy4:
     case netns::Role::tproxy6:
+    case netns::Role::port:
       co_await serve_transparent(session);
       break;
     case netns::Role::dns_udp:  // no connections: serve_dns_udp()

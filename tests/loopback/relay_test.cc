@@ -174,6 +174,24 @@ TEST(Relay, LosesNoPipeToTunnelsThatBreakWithBytesInThem) {
   bench.run_until_idle();
 }
 
+TEST(Relay, KnowsThatTheOriginSpokeFirstAlsoWhileItsBytesWaitForTheirTurn) {
+  Reloading bench;
+  const std::uint16_t port =
+      bench.origin([](const std::string& so_far) { return so_far.empty() ? "ready\n" : "bye\n"; });
+  bench.swap(allowing(port, "{bandwidth: 1KiB/s}"));
+  const auto client = bench.say(bench.connect_line("allowed.test", port));
+  bench.agent->allowance->pace(metrics::Direction::down, 1024, 1024, Clock::now());
+  bench.run_until([&] { return client->heard == established; });
+  bench.worker->io.run_for(100ms);
+  const std::string request = "GET / HTTP/1.1\r\nHost: allowed.test\r\n\r\n";
+  asio::write(client->socket, asio::buffer(request));
+  bench.run_until([&] { return behind_head(*client) == "ready\nbye\n"; });
+  EXPECT_EQ(bench.origin_heard(), request) << "a tunnel is no proxy of requests";
+  client->socket.close();
+  bench.run_until_idle();
+  expect_account(bench, request.size(), 10);
+}
+
 TEST(Relay, TellsWhichSideBrokeATunnel) {
   Reloading bench;
   const std::uint16_t port = bench.origin(echo);
