@@ -1,5 +1,6 @@
 #include "launcher/control.h"
 
+#include <algorithm>
 #include <charconv>
 
 #include "netns/handover.h"
@@ -40,6 +41,22 @@ Result<ControlMessage> decode(std::string_view bytes) {
 }
 
 }  // namespace
+
+void attach(ControlMessage& message, std::string_view name, Fd fd) {
+  message.sentence += name;
+  message.sentence += ' ';
+  message.fds.push_back(std::move(fd));
+}
+
+Fd detach(ControlMessage& message, std::string_view name) {
+  std::string_view names = message.sentence;
+  for (Fd& fd : message.fds) {
+    const std::size_t end = std::min(names.find(' '), names.size());
+    if (names.substr(0, end) == name) return std::move(fd);
+    names.remove_prefix(std::min(end + 1, names.size()));
+  }
+  return {};
+}
 
 Result<std::optional<ControlMessage>> receive_control(int socket) {
   auto packet = netns::receive_packet(socket);

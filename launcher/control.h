@@ -6,6 +6,7 @@
 
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/error.h"
@@ -17,8 +18,8 @@ struct ControlMessage {
   enum class Kind : std::uint8_t {
     // from the sandbox
     born,     // number: pid 1's pid as the supervisor sees it
-    ready,    // fds: the sockets in the order of netns::Role, /run/sluice/denials, perhaps a pty's
-              // master
+    ready,    // fds, attached as: the listeners by netns::role_name(), "refused_udp" (a
+              // netns::RefusedUdp), "denials" (/run/sluice/denials), "terminal" (a pty's master)
     failed,   // number: exit status; sentence and hint say why
     started,  // the agent's command runs
     ended,    // number: the agent's exit status, 128+n after signal n
@@ -32,6 +33,11 @@ struct ControlMessage {
   std::string hint;
   std::vector<Fd> fds;
 };
+
+// Descriptors by name: the names are the words of `sentence`.
+void attach(ControlMessage& message, std::string_view name, Fd fd);
+// Empty where there is none of that name.
+Fd detach(ControlMessage& message, std::string_view name);
 
 // Nothing when there is no message yet; `closed` is an error of kind unavailable.
 Result<std::optional<ControlMessage>> receive_control(int socket);

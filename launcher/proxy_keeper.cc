@@ -10,14 +10,10 @@
 #include <cerrno>
 
 #include "base/text.h"
-#include "netns/remake.h"
 
 namespace sluice::launcher {
 namespace {
 
-constexpr std::chrono::milliseconds retry_pause{250};
-constexpr std::chrono::milliseconds slow_retry_pause{1000};
-constexpr std::chrono::seconds retry_time{30};
 constexpr std::size_t longest_log_line = 1024;
 constexpr int polite_end_ms = 1000;
 
@@ -35,11 +31,13 @@ bool DeathLimit::exceeded_by(Clock::time_point death) {
 }
 
 ProxyKeeper::ProxyKeeper(ProxyChoice choice, std::string agent)
-    : choice_(std::move(choice)), link_(std::move(agent)) {}
+    : choice_(std::move(choice)),
+      lease_([this] { return connect(); }, std::move(agent),
+             std::holds_alternative<SharedProxy>(choice_) ? netns::LeaseKeeper::AfterDeath::wait
+                                                          : netns::LeaseKeeper::AfterDeath::tell) {}
 
 ProxyKeeper::~ProxyKeeper() {
-  link_.disconnect();
-  waiting_.reset();
+  lease_.disconnect();
   // An embedded sluiced ends by itself when its supervisor's end of the handover is gone.
   pollfd log{log_.get(), 0, 0};
   if (pid_ > 0 && log_) ::poll(&log, 1, polite_end_ms);
@@ -57,135 +55,52 @@ void ProxyKeeper::on_child(pid_t pid) noexcept {
   if (pid == pid_) pid_ = -1;
 }
 
-Result<void> ProxyKeeper::open() {
+Result<Fd> ProxyKeeper::connect() {
   if (const auto* shared = std::get_if<SharedProxy>(&choice_)) {
-    auto connected = connect_proxy(shared->socket);
-    if (!connected) return Failure(connected.error());
-    waiting_ = std::move(*connected);
-    return {};
+    return connect_proxy(shared->socket);
   }
   auto process = start_proxy(std::get<ProxyStart>(choice_));
   if (!process) return Failure(process.error());
   pid_ = process->pid;
-  waiting_ = std::move(process->handover);
   log_ = std::move(process->log);
-  return {};
-}
-
-Result<void> ProxyKeeper::hand_over(Listeners listeners) {
-  listeners_ = std::move(listeners);
-  return link_.register_over(std::move(waiting_), listeners_);
-}
-
-Result<void> ProxyKeeper::unregister() {
-  was_registered_ = false;
-  return link_.unregister();
+  return std::move(process->handover);
 }
 
 std::vector<ProxyKeeper::Event> ProxyKeeper::on_handover(Clock::time_point now) {
   std::vector<Event> events;
-  if (waiting_) {
-    // Nothing was asked, so only its end can have made it readable.
-    waiting_.reset();
-    events.emplace_back(Gone{"it has ended"});
-    return events;
-  }
-  for (ProxyLink::Event& event : link_.receive()) {
-    if (std::holds_alternative<netns::Registered>(event)) {
-      if (was_registered_) ++replacements_;
-      was_registered_ = true;
-    }
-    if (const auto* gone = std::get_if<Gone>(&event); gone != nullptr && was_registered_) {
+  for (netns::LeaseKeeper::Event& event : lease_.receive(now)) {
+    if (const auto* gone = std::get_if<Gone>(&event); gone != nullptr && lease_.was_registered()) {
       replace(*gone, now, events);
-      continue;
+    } else {
+      std::visit([&](auto& value) { events.emplace_back(std::move(value)); }, event);
     }
-    if (const auto* refused = std::get_if<netns::Refused>(&event);
-        refused != nullptr && was_registered_) {
-      link_.disconnect();
-      give_up(refused->error, events);
-      continue;
-    }
-    std::visit([&](auto& value) { events.emplace_back(std::move(value)); }, event);
   }
   return events;
 }
 
+// Of an embedded sluiced: who waits for a shared one is not told that it has gone.
 void ProxyKeeper::replace(const Gone& gone, Clock::time_point now, std::vector<Event>& events) {
-  if (std::holds_alternative<SharedProxy>(choice_)) {
-    events.emplace_back(
-        Notice{fmt::format("sluiced is gone ({}): waiting {} s for it, connections stand still",
-                           gone.why, retry_time.count())});
-    retry_until_ = now + retry_time;
-    retry_at_ = now + retry_pause;
-    return;
+  std::string why = gone.why;
+  for (;;) {
+    end_process();
+    for (Event& line : on_log()) events.push_back(std::move(line));
+    log_.reset();
+    if (deaths_.exceeded_by(now)) {
+      events.emplace_back(lease_.give_up("sluiced died three times within a minute"));
+      return;
+    }
+    events.emplace_back(Notice{fmt::format("sluiced is gone ({}): starting it again", why)});
+    const auto begun = lease_.begin_again();
+    if (begun) return;
+    why = begun.error().what;
   }
-  end_process();
-  for (Event& line : on_log()) events.push_back(std::move(line));
-  log_.reset();
-  if (deaths_.exceeded_by(now)) {
-    give_up("sluiced died three times within a minute", events);
-    return;
-  }
-  events.emplace_back(Notice{fmt::format("sluiced is gone ({}): starting it again", gone.why)});
-  restart(now, events);
-}
-
-void ProxyKeeper::restart(Clock::time_point now, std::vector<Event>& events) {
-  auto opened = open();
-  if (opened) opened = link_.register_over(std::move(waiting_), listeners_);
-  if (opened) return;
-  link_.disconnect();
-  replace(Gone{opened.error().what}, now, events);
-}
-
-void ProxyKeeper::give_up(std::string why, std::vector<Event>& events) {
-  retry_at_.reset();
-  close_listeners(listeners_);
-  events.emplace_back(
-      Notice{fmt::format("{}: the agent's network is closed, every connection is refused until the "
-                         "run is started again",
-                         why)});
-}
-
-// The agent's connections wait no longer; a sluiced that comes back gets new listeners.
-void ProxyKeeper::stand_down(const std::string& why, Clock::time_point now,
-                             std::vector<Event>& events) {
-  auto kept = netns::namespace_of(listeners_.front().get());
-  if (!kept) return give_up(why, events);
-  namespace_ = std::move(*kept);
-  close_listeners(listeners_);
-  retry_at_ = now + slow_retry_pause;
-  events.emplace_back(Notice{fmt::format(
-      "{}: the agent's network is closed, every connection is refused until sluiced is back",
-      why)});
-}
-
-Result<void> ProxyKeeper::remake_listeners() {
-  if (!namespace_) return {};
-  auto sockets = netns::open_listeners_in(namespace_.get());
-  if (!sockets) return Failure(sockets.error());
-  for (netns::RoleSocket& socket : *sockets) {
-    listeners_[static_cast<std::size_t>(socket.role)] = std::move(socket.fd);
-  }
-  namespace_.reset();
-  return {};
 }
 
 std::vector<ProxyKeeper::Event> ProxyKeeper::tick(Clock::time_point now) {
   std::vector<Event> events;
-  if (!retry_at_ || now < *retry_at_) return events;
-  retry_at_ = now + (namespace_ ? slow_retry_pause : retry_pause);
-  auto opened = open();
-  if (opened) opened = remake_listeners();
-  if (opened) opened = link_.register_over(std::move(waiting_), listeners_);
-  if (opened) {
-    retry_at_.reset();
-    events.emplace_back(Notice{"sluiced is back"});
-    return events;
+  for (netns::LeaseKeeper::Event& event : lease_.tick(now)) {
+    std::visit([&](auto& value) { events.emplace_back(std::move(value)); }, event);
   }
-  link_.disconnect();
-  waiting_.reset();
-  if (!namespace_ && now >= retry_until_) stand_down(opened.error().what, now, events);
   return events;
 }
 

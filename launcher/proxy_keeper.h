@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "base/error.h"
-#include "launcher/proxy_link.h"
 #include "launcher/proxy_process.h"
+#include "netns/lease_keeper.h"
 
 namespace sluice::launcher {
 
@@ -37,17 +37,15 @@ using ProxyChoice = std::variant<ProxyStart, SharedProxy>;
 class ProxyKeeper {
  public:
   using Clock = std::chrono::steady_clock;
-  using Gone = ProxyLink::Gone;
-  // What a person or the agent should hear; Notice is a sentence.
-  struct Notice {
-    std::string text;
-  };
+  using Gone = netns::LeaseKeeper::Gone;
+  using Impossible = netns::LeaseKeeper::Impossible;
+  using Notice = netns::LeaseKeeper::Notice;
   // A line of sluiced's own log, printable.
   struct LogLine {
     std::string text;
   };
   using Event = std::variant<netns::Registered, netns::Refused, netns::Denied, netns::Totals, Gone,
-                             Notice, LogLine>;
+                             Impossible, Notice, LogLine>;
 
   ProxyKeeper(ProxyChoice choice, std::string agent);
   ProxyKeeper(const ProxyKeeper&) = delete;
@@ -55,14 +53,20 @@ class ProxyKeeper {
   ~ProxyKeeper();
 
   // Starts or connects. Errors here end the run before anything else has started.
-  Result<void> open();
+  Result<void> open() { return lease_.open(); }
   // Keeps the listeners and registers them; Registered, Refused or Gone follows as an event.
-  Result<void> hand_over(Listeners listeners);
-  bool is_registered() const noexcept { return link_.is_registered(); }
+  Result<void> hand_over(netns::Listeners listeners) {
+    return lease_.hand_over(std::move(listeners));
+  }
+  bool is_registered() const noexcept { return lease_.is_registered(); }
+  // For sluiced to count; to be tried again where it fails.
+  Result<void> report(const netns::Event& event) { return lease_.report(event); }
+  // See ProxyLink::ports().
+  std::vector<std::uint16_t> ports() const { return lease_.ports(); }
   // Totals, or Gone, follow as an event; a sluiced that dies from here on is not replaced.
-  Result<void> unregister();
+  Result<void> unregister() { return lease_.unregister(); }
 
-  int handover_fd() const noexcept { return link_.fd() >= 0 ? link_.fd() : waiting_.get(); }
+  int handover_fd() const noexcept { return lease_.fd(); }
   int log_fd() const noexcept { return log_.get(); }
 
   // To be called when handover_fd() is readable. Gone only before the first Registered: afterwards
@@ -71,34 +75,24 @@ class ProxyKeeper {
   // To be called when log_fd() is readable.
   std::vector<Event> on_log();
   // When tick() wants to be called next, for a shared sluiced that is being waited for.
-  std::optional<Clock::time_point> next_tick() const noexcept { return retry_at_; }
+  std::optional<Clock::time_point> next_tick() const noexcept { return lease_.next_tick(); }
   std::vector<Event> tick(Clock::time_point now);
   // How often a sluiced that had died was replaced.
-  unsigned replacements() const noexcept { return replacements_; }
+  unsigned replacements() const noexcept { return lease_.replacements(); }
   // The child has been reaped elsewhere.
   void on_child(pid_t pid) noexcept;
 
  private:
+  Result<Fd> connect();
   void replace(const Gone& gone, Clock::time_point now, std::vector<Event>& events);
-  void restart(Clock::time_point now, std::vector<Event>& events);
-  void give_up(std::string why, std::vector<Event>& events);
-  void stand_down(const std::string& why, Clock::time_point now, std::vector<Event>& events);
-  Result<void> remake_listeners();
   void end_process();
 
   ProxyChoice choice_;
-  ProxyLink link_;
+  netns::LeaseKeeper lease_;
   DeathLimit deaths_;
-  Listeners listeners_;
-  Fd namespace_;  // of listeners that were closed, to make new ones when sluiced is back
-  Fd waiting_;    // connected, but nothing to register yet
   Fd log_;
   std::string log_line_;
   pid_t pid_ = -1;
-  bool was_registered_ = false;
-  unsigned replacements_ = 0;
-  std::optional<Clock::time_point> retry_at_;
-  Clock::time_point retry_until_;
 };
 
 }  // namespace sluice::launcher

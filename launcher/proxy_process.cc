@@ -3,16 +3,14 @@
 #include <fcntl.h>
 #include <fmt/core.h>
 #include <signal.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <cstring>
 
 #include "base/io.h"
-#include "base/text.h"
 #include "launcher/sandbox/privileges.h"
 #include "netns/handover.h"
+#include "netns/named/lease.h"
 
 namespace sluice::launcher {
 namespace {
@@ -117,22 +115,10 @@ Result<ProxyProcess> start_proxy(const ProxyStart& start) {
 }
 
 Result<Fd> connect_proxy(const std::string& socket_path) {
-  const std::string what =
-      fmt::format("cannot reach sluiced at '{}'", text::printable(socket_path));
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  if (socket_path.size() >= sizeof(address.sun_path)) {
-    return fail(Errc::bad_config, fmt::format("{}: its path is too long", what));
-  }
-  std::memcpy(address.sun_path, socket_path.c_str(), socket_path.size() + 1);
-  Fd socket(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  if (!socket) return fail_errno(Errc::unavailable, "socket");
-  const auto* const to = reinterpret_cast<const sockaddr*>(&address);
-  if (::connect(socket.get(), to, sizeof(address)) != 0) {
-    return fail_errno(Errc::unavailable, what,
-                      "start sluiced, or run with --proxy embedded and your own policy");
-  }
-  return socket;
+  return netns::connect_proxy(socket_path).map_error([](Error error) {
+    error.hint = "start sluiced, or run with --proxy embedded and your own policy";
+    return error;
+  });
 }
 
 }  // namespace sluice::launcher

@@ -11,13 +11,15 @@
 #include <memory>
 
 #include "base/io.h"
+#include "base/signals.h"
 #include "base/text.h"
 #include "launcher/control.h"
 #include "launcher/denials.h"
 #include "launcher/sandbox/bind_source.h"
 #include "launcher/sandbox/enter.h"
-#include "launcher/signals.h"
 #include "launcher/terminal_relay.h"
+#include "netns/datagram_count.h"
+#include "netns/summary.h"
 
 namespace sluice::launcher {
 namespace {
@@ -60,6 +62,7 @@ class Supervisor {
   void on_ended(int status);
   void on_proxy(std::vector<ProxyKeeper::Event> events);
   void on_registered();
+  void count_datagrams();
   void fail_run(int status, const Error& error);
   void kill_sandbox();
   void signal_agent(int number);
@@ -82,6 +85,8 @@ class Supervisor {
   bool was_running_ = false;
   int status_ = failed_status;
   std::optional<netns::Totals> totals_;
+  bool is_captured_ = true;
+  netns::DatagramCount datagrams_;
 };
 
 Supervisor::~Supervisor() { kill_sandbox(); }
@@ -136,9 +141,10 @@ void Supervisor::tell_end() const {
   }
   if (order_.quiet || !was_running_) return;
   std::string line =
-      totals_ ? summary(order_.plan.agent, *totals_)
+      totals_ ? netns::summary(order_.plan.agent, *totals_)
               : fmt::format("{}: sluiced is gone, and its counts with it", order_.plan.agent);
   if (totals_ && proxy_.replacements() > 0) line += ", counted since sluiced was started again";
+  if (datagrams_.total() > 0) line += fmt::format(", refused {} UDP datagrams", datagrams_.total());
   if (timed_out_) line += ", ended by its --timeout";
   say(line);
 }
@@ -155,7 +161,8 @@ std::vector<pollfd> Supervisor::waits() const {
 
 int Supervisor::poll_timeout() const {
   std::optional<Clock::time_point> first;
-  for (const auto& time : {deadline_, run_until_, kill_at_, proxy_.next_tick()}) {
+  for (const auto& time :
+       {deadline_, run_until_, kill_at_, datagrams_.next(), proxy_.next_tick()}) {
     if (time && (!first || *time < *first)) first = time;
   }
   if (!first) return -1;
@@ -177,6 +184,7 @@ void Supervisor::handle(const std::vector<pollfd>& ready) {
 void Supervisor::on_time() {
   const auto now = Clock::now();
   on_proxy(proxy_.tick(now));
+  if (datagrams_.next() && now >= *datagrams_.next()) count_datagrams();
   if (run_until_ && now >= *run_until_) {
     run_until_.reset();
     timed_out_ = true;
@@ -295,14 +303,20 @@ void Supervisor::on_message(ControlMessage& message) {
 }
 
 void Supervisor::on_ready(ControlMessage& message) {
-  Listeners listeners;
-  if (message.fds.size() < listeners.size() + 1) {
-    return fail_run(failed_status, {Errc::bug, "the sandbox handed over too few sockets", "", {}});
+  netns::Listeners listeners;
+  for (std::size_t i = 0; i < listeners.size(); ++i) {
+    listeners[i] = detach(message, netns::role_name(static_cast<netns::Role>(i)));
   }
-  std::move(message.fds.begin(), message.fds.begin() + listeners.size(), listeners.begin());
-  denials_ = std::make_unique<Denials>(std::move(message.fds[listeners.size()]));
-  if (message.fds.size() > listeners.size() + 1) {
-    terminal_ = std::make_unique<TerminalRelay>(std::move(message.fds.back()));
+  is_captured_ = bool(listeners[static_cast<std::size_t>(netns::Role::tproxy4)]);
+  if (Fd counter = detach(message, "refused_udp")) {
+    auto started = datagrams_.start(std::move(counter), Clock::now());
+    if (!started) return fail_run(failed_status, started.error());
+  }
+  Fd denials = detach(message, "denials");
+  if (!denials) return fail_run(failed_status, {Errc::bug, "the sandbox has no denials", "", {}});
+  denials_ = std::make_unique<Denials>(std::move(denials));
+  if (Fd terminal = detach(message, "terminal")) {
+    terminal_ = std::make_unique<TerminalRelay>(std::move(terminal));
   }
   enter(Phase::registering, registering_time);
   if (auto handed = proxy_.hand_over(std::move(listeners)); !handed) {
@@ -312,12 +326,18 @@ void Supervisor::on_ready(ControlMessage& message) {
 
 void Supervisor::on_registered() {
   if (phase_ != Phase::registering) return;
+  if (!is_captured_) say(netns::without_rules(proxy_.ports()));
   ControlMessage go;
   go.kind = ControlMessage::Kind::go;
   enter(Phase::running, std::nullopt);
   if (auto sent = send_control(sandbox_.control.get(), go); !sent) {
     fail_run(failed_status, sent.error());
   }
+}
+
+void Supervisor::count_datagrams() {
+  const auto report = [this](const netns::Event& event) { return proxy_.report(event); };
+  if (auto told = datagrams_.tell(report, Clock::now()); !told) say(told.error().what);
 }
 
 void Supervisor::on_ended(int status) {
@@ -327,6 +347,7 @@ void Supervisor::on_ended(int status) {
   kill_at_.reset();
   if (terminal_) terminal_->drain();
   kill_sandbox();
+  count_datagrams();
   const bool counts = proxy_.is_registered() && proxy_.unregister();
   enter(counts ? Phase::ending : Phase::done, ending_time);
 }
@@ -349,6 +370,9 @@ void Supervisor::on_proxy(std::vector<ProxyKeeper::Event> events) {
                                "",
                                {}});
     }
+    if (const auto* impossible = std::get_if<ProxyKeeper::Impossible>(&event)) {
+      fail_run(failed_status, impossible->error);
+    }
     if (const auto* gone = std::get_if<ProxyKeeper::Gone>(&event); gone != nullptr) {
       fail_run(failed_status, {Errc::unavailable,
                                fmt::format("sluiced does not serve the agent: {}", gone->why),
@@ -359,22 +383,6 @@ void Supervisor::on_proxy(std::vector<ProxyKeeper::Event> events) {
 }
 
 }  // namespace
-
-std::string summary(const std::string& agent, const netns::Totals& totals) {
-  // "3 (not_listed 2, port_not_allowed 1)"
-  const auto by_reason = [](const std::map<std::string, std::uint64_t>& counts) {
-    std::uint64_t sum = 0;
-    std::string reasons;
-    for (const auto& [reason, count] : counts) {
-      sum += count;
-      reasons += fmt::format("{}{} {}", reasons.empty() ? "" : ", ", reason, count);
-    }
-    return reasons.empty() ? fmt::format("{}", sum) : fmt::format("{} ({})", sum, reasons);
-  };
-  std::string line = fmt::format("{}: allowed {}, ", agent, totals.allowed);
-  if (!totals.reported.empty()) line += fmt::format("reported {}, ", by_reason(totals.reported));
-  return line + fmt::format("blocked {}", by_reason(totals.denied));
-}
 
 int supervise(SupervisorOrder order) {
   Supervisor supervisor(std::move(order));

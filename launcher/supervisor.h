@@ -31,8 +31,4 @@ struct SupervisorOrder {
 // own status.
 int supervise(SupervisorOrder order);
 
-// "coder-1: allowed 3, blocked 2 (not_listed 1, port_not_allowed 1)"; with "reported 4 (…), "
-// before "blocked" where report mode let something pass.
-std::string summary(const std::string& agent, const netns::Totals& totals);
-
 }  // namespace sluice::launcher

@@ -3,18 +3,17 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <fmt/core.h>
-#include <openssl/evp.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <charconv>
 #include <filesystem>
 #include <memory>
 
 #include "base/io.h"
+#include "base/sha256.h"
 #include "base/text.h"
 #include "launcher/line_diff.h"
 #include "launcher/paths.h"
@@ -87,7 +86,7 @@ std::optional<TrustRecord> decode(std::string_view bytes) {
     return std::nullopt;
   }
   auto path = take(bytes, size);
-  if (!path || sha256(bytes) != *digest) return std::nullopt;
+  if (!path || sha256_hex(bytes) != *digest) return std::nullopt;
   return TrustRecord{std::move(*path), std::move(*digest), std::string(bytes)};
 }
 
@@ -100,7 +99,7 @@ Result<std::optional<TrustRecord>> read_record(int store, const std::string& nam
   auto bytes = read_fd(file.get(), name, largest_record);
   if (!bytes) return Failure(bytes.error());
   auto record = decode(*bytes);
-  if (!record || sha256(record->path) != name) {
+  if (!record || sha256_hex(record->path) != name) {
     return fail(Errc::unavailable, fmt::format("{} is damaged", what),
                 "review the workspace's policy and trust it again");
   }
@@ -108,7 +107,7 @@ Result<std::optional<TrustRecord>> read_record(int store, const std::string& nam
 }
 
 Result<void> write_record(int store, const TrustRecord& record) {
-  const std::string name = sha256(record.path);
+  const std::string name = sha256_hex(record.path);
   const std::string fresh = fmt::format(".new-{}", ::getpid());
   ::unlinkat(store, fresh.c_str(), 0);
   const Fd file(
@@ -144,15 +143,6 @@ Failure changed(const TrustRecord& reviewed, const std::string& text) {
 
 }  // namespace
 
-std::string sha256(std::string_view bytes) {
-  std::array<unsigned char, EVP_MAX_MD_SIZE> digest;
-  unsigned size = 0;
-  ::EVP_Digest(bytes.data(), bytes.size(), digest.data(), &size, ::EVP_sha256(), nullptr);
-  std::string hex;
-  for (unsigned i = 0; i < size; ++i) hex += fmt::format("{:02x}", digest[i]);
-  return hex;
-}
-
 std::string state_directory(const Machine& machine) {
   const std::string named = machine.variable("XDG_STATE_HOME");
   return named.starts_with('/') ? absolute(named) : machine.home + "/.local/state";
@@ -186,7 +176,7 @@ Result<std::optional<TrustRecord>> TrustStore::find(const std::string& path) con
   const auto store = open(Create::no);
   if (!store) return Failure(store.error());
   if (!*store) return std::optional<TrustRecord>();
-  return read_record(store->get(), sha256(path));
+  return read_record(store->get(), sha256_hex(path));
 }
 
 Result<void> TrustStore::put(const TrustRecord& record) const {
@@ -199,7 +189,7 @@ Result<bool> TrustStore::forget(const std::string& path) const {
   const auto store = open(Create::no);
   if (!store) return Failure(store.error());
   if (!*store) return false;
-  if (::unlinkat(store->get(), sha256(path).c_str(), 0) == 0) return true;
+  if (::unlinkat(store->get(), sha256_hex(path).c_str(), 0) == 0) return true;
   if (errno == ENOENT) return false;
   return fail_errno(Errc::unavailable, fmt::format("cannot forget {}", in_quotes(path)));
 }

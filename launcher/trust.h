@@ -20,12 +20,9 @@ inline constexpr std::size_t largest_workspace_policy = std::size_t{1024} * 1024
 
 struct TrustRecord {
   std::string path;    // of the policy, without symbolic links
-  std::string digest;  // SHA-256 of the text, hexadecimal
+  std::string digest;  // SHA-256 of the text, sha256_hex()
   std::string text;    // as it was reviewed
 };
-
-// SHA-256 (FIPS 180-4), 64 hexadecimal digits.
-std::string sha256(std::string_view bytes);
 
 // $XDG_STATE_HOME, ~/.local/state without it.
 std::string state_directory(const Machine& machine);

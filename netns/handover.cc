@@ -11,7 +11,7 @@
 namespace sluice::netns {
 namespace {
 
-constexpr std::size_t max_descriptors = 16;
+constexpr std::size_t max_descriptors = max_sockets_per_message;
 
 // cmsg(3): control data must be aligned as cmsghdr is.
 struct Control {
@@ -71,6 +71,8 @@ std::string_view role_name(Role role) noexcept {
       return "dns_udp";
     case Role::dns_tcp:
       return "dns_tcp";
+    case Role::port:
+      return "port";
     case Role::proxy:
       break;
   }

@@ -28,8 +28,12 @@ enum class Role : std::uint8_t {
   dns_udp,  // UDP, [::]:53 dual stack
   dns_tcp,  // TCP listener, [::]:53 dual stack
   proxy,    // TCP listener, 127.0.0.1:3128
+  port,     // TCP listener, [::]:N dual stack: one for each port, where the kernel has no nf_tables
 };
+// Without `port`: the listeners of a whole network, one of each.
 inline constexpr std::size_t role_count = 5;
+// As many descriptors as one message carries.
+inline constexpr std::size_t max_sockets_per_message = 16;
 std::string_view role_name(Role role) noexcept;
 
 struct RoleSocket {
@@ -47,11 +51,16 @@ struct Binding {
 // -- what a peer asks
 // ------------------------------------------------------------------------------------
 
+// How long a registration lasts: as long as the connection, or until somebody says so.
+enum class Lease : std::uint8_t { connection, until_ended };
+
 // {"v":1,"op":"register","agent":"coder-7","sockets":["tproxy4",…],"names":[{"name":…,"index":…}]}
+// with "lease":"explicit" for Lease::until_ended.
 struct Register {
   std::string agent;
   std::vector<Role> sockets;
   std::vector<Binding> names;  // bindings of an earlier registration, to be honoured again
+  Lease lease = Lease::connection;
 };
 
 // {"v":1,"op":"names","names":[…]}: more such bindings than one packet holds; sent before Register,
@@ -60,8 +69,36 @@ struct Names {
   std::vector<Binding> names;
 };
 
+// {"v":1,"op":"add","sockets":["port",…]}: more `port` listeners of the agent this connection
+// registered, answered with Accepted.
+struct Add {
+  std::vector<Role> sockets;
+};
+
 // {"v":1,"op":"unregister"}: closes the listeners, ends the agent's tunnels, answers with totals.
-struct Unregister {};
+// With "agent":"coder-7" an explicit lease of the same peer's, from whatever connection.
+struct Unregister {
+  std::string agent;  // "": what this connection registered
+};
+
+// {"v":1,"op":"ports","agent":"coder-7"}: which ports its policy can open; answered with Ports, and
+// with Ports again whenever a new policy changes them, while the connection lives.
+struct AskPorts {
+  std::string agent;
+};
+
+// {"v":1,"op":"event","kind":"udp_refused","count":12}: what a supervisor saw; not answered.
+// {"v":1,"op":"event","kind":"way_out","text":"link 'eth0' (veth)"}: the promise no longer holds;
+// sluiced ends the registration's service and writes an audit line.
+// With "agent":"coder-7" of an explicit lease of the same peer's, from whatever connection. What is
+// of nobody that this peer may speak for is dropped.
+struct Event {
+  enum class Kind : std::uint8_t { udp_refused, way_out };
+  Kind kind = Kind::udp_refused;
+  std::uint64_t count = 0;  // since the last such event; of udp_refused
+  std::string text;         // one line; of way_out, of which 256 bytes are kept
+  std::string agent{};      // "": what this connection registered
+};
 
 // {"v":1,"op":"take_over","format":1}: a new sluiced asks for everything that the old one has; what
 // follows on the connection is in netns/take_over.h.
@@ -69,7 +106,7 @@ struct TakeOver {
   std::uint64_t format = 1;
 };
 
-using Request = std::variant<Register, Names, Unregister, TakeOver>;
+using Request = std::variant<Register, Names, Unregister, TakeOver, Add, AskPorts, Event>;
 
 // -- what sluiced says
 // -----------------------------------------------------------------------------------
@@ -88,7 +125,7 @@ struct Totals {
   std::uint64_t bytes_down = 0;
   std::map<std::string, std::uint64_t> reported;
 };
-// {"v":1,"op":"names","ok":true}
+// {"v":1,"op":"names","ok":true}: to Names and Add
 struct Accepted {};
 // {"v":1,"ok":false,"error":"…"}
 struct Refused {
@@ -104,7 +141,14 @@ struct Denied {
   std::string sentence;
 };
 
-using Answer = std::variant<Registered, Accepted, Totals, Refused, Bindings, Denied>;
+// {"v":1,"op":"ports","any":false,"ports":[80,443]}: any: no list would be short enough.
+struct Ports {
+  bool any = false;
+  std::vector<std::uint16_t> ports;  // sorted, at most max_ports
+};
+inline constexpr std::size_t max_ports = 256;
+
+using Answer = std::variant<Registered, Accepted, Totals, Refused, Bindings, Denied, Ports>;
 
 std::string encode(const Request& request);
 std::string encode(const Answer& answer);

@@ -11,19 +11,45 @@ namespace {
 // -- encode
 // ------------------------------------------------------------------------------------------
 
+constexpr const char* explicit_lease = "explicit";
+constexpr const char* udp_refused = "udp_refused";
+constexpr const char* way_out = "way_out";
+
 struct ToJson {
   Json operator()(const Register& request) const {
-    Json sockets = Json::array();
-    for (const Role role : request.sockets) sockets.push_back(role_name(role));
-    return {{"op", "register"},
-            {"agent", request.agent},
-            {"sockets", sockets},
-            {"names", to_json(request.names)}};
+    Json json = {{"op", "register"},
+                 {"agent", request.agent},
+                 {"sockets", to_json(request.sockets)},
+                 {"names", to_json(request.names)}};
+    if (request.lease == Lease::until_ended) json["lease"] = explicit_lease;
+    return json;
   }
   Json operator()(const Names& request) const {
     return {{"op", "names"}, {"names", to_json(request.names)}};
   }
-  Json operator()(const Unregister&) const { return {{"op", "unregister"}}; }
+  Json operator()(const Unregister& request) const {
+    Json json = {{"op", "unregister"}};
+    if (!request.agent.empty()) json["agent"] = request.agent;
+    return json;
+  }
+  Json operator()(const Add& request) const {
+    return {{"op", "add"}, {"sockets", to_json(request.sockets)}};
+  }
+  Json operator()(const AskPorts& request) const {
+    return {{"op", "ports"}, {"agent", request.agent}};
+  }
+  Json operator()(const Event& request) const {
+    Json json = {{"op", "event"}};
+    if (request.kind == Event::Kind::way_out) {
+      json["kind"] = way_out;
+      json["text"] = request.text;
+    } else {
+      json["kind"] = udp_refused;
+      json["count"] = request.count;
+    }
+    if (!request.agent.empty()) json["agent"] = request.agent;
+    return json;
+  }
   Json operator()(const TakeOver& request) const {
     return {{"op", "take_over"}, {"format", request.format}};
   }
@@ -46,6 +72,9 @@ struct ToJson {
   Json operator()(const Denied& answer) const {
     return {{"op", "denied"}, {"sentence", answer.sentence}};
   }
+  Json operator()(const Ports& answer) const {
+    return {{"op", "ports"}, {"any", answer.any}, {"ports", answer.ports}};
+  }
 };
 
 template <class Message>
@@ -56,20 +85,91 @@ std::string encode_message(const Message& message) {
 // -- decode
 // ------------------------------------------------------------------------------------------
 
-Result<Request> read_register(const Json& json) {
-  if (auto keys = require_keys(json, {"v", "op", "agent", "sockets", "names"}); !keys) {
-    return Failure(keys.error());
-  }
+Result<std::string> read_agent(const Json& json) {
   auto agent = read_string(json, "agent");
-  if (!agent) return Failure(agent.error());
-  if (!is_agent_name(*agent)) {
+  if (agent && !is_agent_name(*agent)) {
     return refuse(fmt::format("'{}' is not an agent name", text::printable(agent->substr(0, 63))));
   }
+  return agent;
+}
+
+Result<Lease> read_lease(const Json& json) {
+  if (!json.contains("lease")) return Lease::connection;
+  const auto lease = read_string(json, "lease");
+  if (!lease) return Failure(lease.error());
+  if (*lease != explicit_lease) return refuse("key 'lease' must be \"explicit\", or not be there");
+  return Lease::until_ended;
+}
+
+Result<Request> read_register(const Json& json) {
+  const auto keys = json.contains("lease")
+                        ? require_keys(json, {"v", "op", "agent", "sockets", "names", "lease"})
+                        : require_keys(json, {"v", "op", "agent", "sockets", "names"});
+  if (!keys) return Failure(keys.error());
+  auto agent = read_agent(json);
+  if (!agent) return Failure(agent.error());
+  const auto lease = read_lease(json);
+  if (!lease) return Failure(lease.error());
   auto sockets = read_sockets(json);
   if (!sockets) return Failure(sockets.error());
   auto names = read_names(json);
   if (!names) return Failure(names.error());
-  return Register{std::move(*agent), std::move(*sockets), std::move(*names)};
+  return Register{std::move(*agent), std::move(*sockets), std::move(*names), *lease};
+}
+
+Result<Request> read_unregister(const Json& json) {
+  const bool names_agent = json.contains("agent");
+  const auto keys =
+      names_agent ? require_keys(json, {"v", "op", "agent"}) : require_keys(json, {"v", "op"});
+  if (!keys) return Failure(keys.error());
+  if (!names_agent) return Unregister{};
+  return read_agent(json).map(
+      [](std::string&& agent) -> Request { return Unregister{std::move(agent)}; });
+}
+
+Result<Request> read_add(const Json& json) {
+  if (auto keys = require_keys(json, {"v", "op", "sockets"}); !keys) return Failure(keys.error());
+  return read_sockets(json).map(
+      [](std::vector<Role>&& sockets) -> Request { return Add{std::move(sockets)}; });
+}
+
+Result<Request> read_ask_ports(const Json& json) {
+  if (auto keys = require_keys(json, {"v", "op", "agent"}); !keys) return Failure(keys.error());
+  return read_agent(json).map(
+      [](std::string&& agent) -> Request { return AskPorts{std::move(agent)}; });
+}
+
+// Exactly these keys, and "agent" if it is there.
+Result<std::string> read_event_keys(const Json& json, std::string_view value) {
+  if (!json.contains("agent")) {
+    return require_keys(json, {"v", "op", "kind", value}).map([] { return std::string(); });
+  }
+  if (auto keys = require_keys(json, {"v", "op", "kind", value, "agent"}); !keys) {
+    return Failure(keys.error());
+  }
+  return read_agent(json);
+}
+
+Result<Request> read_event(const Json& json) {
+  if (!json.contains("kind")) return refuse("key 'kind' is missing");
+  const auto kind = read_string(json, "kind");
+  if (!kind) return Failure(kind.error());
+  if (*kind != udp_refused && *kind != way_out) return refuse("key 'kind' has an unknown event");
+  Event event;
+  event.kind = *kind == way_out ? Event::Kind::way_out : Event::Kind::udp_refused;
+  auto agent = read_event_keys(json, *kind == way_out ? "text" : "count");
+  if (!agent) return Failure(agent.error());
+  event.agent = std::move(*agent);
+  if (event.kind == Event::Kind::way_out) {
+    auto text = read_line(json, "text");
+    if (!text) return Failure(text.error());
+    event.text = std::move(*text);
+  } else {
+    const auto count = read_number(json, "count");
+    if (!count) return Failure(count.error());
+    event.count = *count;
+  }
+  return event;
 }
 
 Result<Request> read_take_over(const Json& json) {
@@ -130,6 +230,17 @@ Result<Answer> read_denied(const Json& json) {
   });
 }
 
+Result<Answer> read_ports_answer(const Json& json) {
+  if (auto keys = require_keys(json, {"v", "op", "any", "ports"}); !keys) {
+    return Failure(keys.error());
+  }
+  const Json& any = json.at("any");
+  if (!any.is_boolean()) return refuse("key 'any' must be true or false");
+  return read_ports(json).map([&](std::vector<std::uint16_t>&& ports) -> Answer {
+    return Ports{any.get<bool>(), std::move(ports)};
+  });
+}
+
 // Answers to a request, all with "ok":true.
 Result<Answer> read_success(const Json& json, std::string_view op) {
   if (op == "register") return read_registered(json);
@@ -152,9 +263,11 @@ Result<Request> decode_request(std::string_view message) {
   if (*op == "register") return read_register(*json);
   if (*op == "names") return read_names_message<Names, Request>(*json);
   if (*op == "take_over") return read_take_over(*json);
-  if (*op != "unregister") return unknown_op(*op);
-  if (auto keys = require_keys(*json, {"v", "op"}); !keys) return Failure(keys.error());
-  return Unregister{};
+  if (*op == "unregister") return read_unregister(*json);
+  if (*op == "add") return read_add(*json);
+  if (*op == "ports") return read_ask_ports(*json);
+  if (*op == "event") return read_event(*json);
+  return unknown_op(*op);
 }
 
 Result<Answer> decode_answer(std::string_view message) {
@@ -171,6 +284,7 @@ Result<Answer> decode_answer(std::string_view message) {
   if (!op) return Failure(op.error());
   if (*op == "bindings") return read_names_message<Bindings, Answer>(*json);
   if (*op == "denied") return read_denied(*json);
+  if (*op == "ports") return read_ports_answer(*json);
   return unknown_op(*op);
 }
 

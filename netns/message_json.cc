@@ -11,8 +11,8 @@
 namespace sluice::netns {
 namespace {
 
-constexpr std::array<Role, role_count> roles{Role::tproxy4, Role::tproxy6, Role::dns_udp,
-                                             Role::dns_tcp, Role::proxy};
+constexpr std::array roles{Role::tproxy4, Role::tproxy6, Role::dns_udp,
+                           Role::dns_tcp, Role::proxy,   Role::port};
 constexpr std::size_t max_depth = 4;
 constexpr std::size_t max_name_bytes = 253;      // RFC 1035 2.3.4, without the trailing dot
 constexpr std::uint32_t max_index = 0x1ffff;     // addresses in 198.18.0.0/15
@@ -47,6 +47,12 @@ bool consists_of(std::string_view word, std::string_view first, std::string_view
 
 Failure refuse(std::string why) {
   return fail(Errc::not_permitted, fmt::format("handover message: {}", why));
+}
+
+Json to_json(const std::vector<Role>& sockets) {
+  Json json = Json::array();
+  for (const Role role : sockets) json.push_back(role_name(role));
+  return json;
 }
 
 Json to_json(const std::vector<Binding>& names) {
@@ -156,18 +162,37 @@ Result<std::vector<Binding>> read_names(const Json& object) {
 Result<std::vector<Role>> read_sockets(const Json& object) {
   const Json& list = object.at("sockets");
   if (!list.is_array() || list.empty()) return refuse("key 'sockets' must be a list of roles");
+  if (list.size() > max_sockets_per_message) {
+    return refuse(fmt::format("{} sockets, more than {}", list.size(), max_sockets_per_message));
+  }
   std::vector<Role> sockets;
   for (const Json& item : list) {
     const auto* role = std::find_if(roles.begin(), roles.end(), [&](Role candidate) {
       return item.is_string() && item.get_ref<const std::string&>() == role_name(candidate);
     });
     if (role == roles.end()) return refuse("key 'sockets' has an unknown role");
-    if (std::find(sockets.begin(), sockets.end(), *role) != sockets.end()) {
+    if (*role != Role::port && std::find(sockets.begin(), sockets.end(), *role) != sockets.end()) {
       return refuse(fmt::format("socket '{}' is given twice", role_name(*role)));
     }
     sockets.push_back(*role);
   }
   return sockets;
+}
+
+Result<std::vector<std::uint16_t>> read_ports(const Json& object) {
+  const Json& list = object.at("ports");
+  if (!list.is_array() || list.size() > max_ports) {
+    return refuse(fmt::format("key 'ports' must be a list of at most {} ports", max_ports));
+  }
+  std::vector<std::uint16_t> ports;
+  for (const Json& item : list) {
+    const bool is_port = item.is_number_unsigned() && item.get<std::uint64_t>() - 1 < 65535;
+    if (!is_port || (!ports.empty() && item.get<std::uint16_t>() <= ports.back())) {
+      return refuse("key 'ports' must be ports from 1 to 65535, sorted");
+    }
+    ports.push_back(item.get<std::uint16_t>());
+  }
+  return ports;
 }
 
 Result<Counts> read_reason_counts(const Json& json, const char* key) {

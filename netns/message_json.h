@@ -24,6 +24,7 @@ Failure refuse(std::string why);
 // The text of a message, with its version.
 std::string to_message(Json json);
 Json to_json(const std::vector<Binding>& names);
+Json to_json(const std::vector<Role>& sockets);
 
 // An object of at most max_message bytes and of version 1, no key twice, not nested deeply.
 Result<Json> parse(std::string_view message);
@@ -39,8 +40,10 @@ Result<std::uint64_t> read_number(const Json& object, const char* key,
 bool is_agent_name(std::string_view name);
 // At most max_names_per_message.
 Result<std::vector<Binding>> read_names(const Json& object);
-// Each at most once, at least one.
+// Each but `port` at most once, at least one, at most max_sockets_per_message.
 Result<std::vector<Role>> read_sockets(const Json& object);
+// From 1 to 65535, each greater than the one before, at most max_ports.
+Result<std::vector<std::uint16_t>> read_ports(const Json& object);
 Result<Counts> read_reason_counts(const Json& object, const char* key);
 // The kind of a message.
 Result<std::string> read_op(const Json& message);

@@ -82,15 +82,19 @@ Result<std::set<int>> links_with_addresses(Netlink& netlink) {
 Result<std::vector<Link>> list_links() {
   auto netlink = Netlink::open(NETLINK_ROUTE);
   if (!netlink) return Failure(netlink.error());
+  return list_links(*netlink);
+}
+
+Result<std::vector<Link>> list_links(Netlink& netlink) {
   NetlinkRequest request;
   nlmsghdr* message = request.start(RTM_GETLINK, NLM_F_DUMP);
   mnl_nlmsg_put_extra_header(message, sizeof(ifinfomsg));
   std::vector<Link> links;
-  auto done = netlink->dump(request, "cannot list links", [&](const nlmsghdr& answer) {
+  auto done = netlink.dump(request, "cannot list links", [&](const nlmsghdr& answer) {
     if (answer.nlmsg_type == RTM_NEWLINK) links.push_back(parse_link(answer));
   });
   if (!done) return Failure(done.error());
-  const auto addressed = links_with_addresses(*netlink);
+  const auto addressed = links_with_addresses(netlink);
   if (!addressed) return Failure(addressed.error());
   for (Link& link : links) link.has_address = addressed->contains(link.index);
   return links;

@@ -10,6 +10,8 @@
 
 namespace sluice::netns {
 
+class Netlink;
+
 struct Link {
   int index = 0;
   std::string name;
@@ -21,6 +23,8 @@ struct Link {
 
 // Every link of the namespace (rtnetlink(7), RTM_GETLINK and RTM_GETADDR).
 Result<std::vector<Link>> list_links();
+// The same of the namespace in which the socket was opened.
+Result<std::vector<Link>> list_links(Netlink& netlink);
 
 // True for the devices that tunnel modules put into each new namespace by themselves (tunl0, sit0,
 // ip6tnl0, gre0, gretap0, erspan0, ip_vti0, ip6_vti0, ip6gre0), while down and without an address.

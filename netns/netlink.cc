@@ -46,10 +46,22 @@ Result<Netlink> Netlink::open(int family) {
   return opened;
 }
 
+Result<Netlink> Netlink::adopt(Fd socket) {
+  mnl_socket* adopted = mnl_socket_fdopen(socket.get());
+  if (adopted == nullptr) return fail_errno(Errc::unavailable, "cannot use a netlink socket");
+  (void)socket.release();
+  return Netlink(adopted);
+}
+
+Failure Netlink::failed(std::string_view what) {
+  error_number_ = errno;
+  return fail_netlink(what);
+}
+
 Result<void> Netlink::send(NetlinkRequest& request, std::string_view what) {
   request.header()->nlmsg_seq = ++sequence_;
   const nlmsghdr* message = request.header();
-  if (mnl_socket_sendto(socket_.get(), message, message->nlmsg_len) < 0) return fail_netlink(what);
+  if (mnl_socket_sendto(socket_.get(), message, message->nlmsg_len) < 0) return failed(what);
   return {};
 }
 
@@ -63,11 +75,11 @@ Result<void> Netlink::dump(NetlinkRequest& request, std::string_view what, const
   std::vector<char> buffer(dump_bytes);
   for (;;) {
     const ssize_t size = mnl_socket_recvfrom(socket_.get(), buffer.data(), buffer.size());
-    if (size < 0) return fail_netlink(what);
+    if (size < 0) return failed(what);
     const int more =
         mnl_cb_run(buffer.data(), static_cast<std::size_t>(size), sequence_,
                    mnl_socket_get_portid(socket_.get()), call_each, const_cast<Each*>(&each));
-    if (more < 0) return fail_netlink(what);
+    if (more < 0) return failed(what);
     if (more == MNL_CB_STOP) return {};
   }
 }

@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "base/error.h"
+#include "base/fd.h"
 
 namespace sluice::netns {
 
@@ -25,6 +26,10 @@ class Netlink {
  public:
   // NETLINK_ROUTE or NETLINK_NETFILTER (netlink(7)).
   static Result<Netlink> open(int family);
+  // One that another process has opened and bound, perhaps in another network namespace: the
+  // conversation is about that one.
+  static Result<Netlink> adopt(Fd socket);
+  int fd() const { return mnl_socket_get_fd(socket_.get()); }
 
   // Sends a request that changes something and waits for the kernel's answer. `what` begins the
   // sentence of the error.
@@ -32,6 +37,8 @@ class Netlink {
   // Sends a dump request and calls `each` for every message of the answer.
   Result<void> dump(NetlinkRequest& request, std::string_view what,
                     const std::function<void(const nlmsghdr&)>& each);
+  // What the kernel answered to a request that failed (errno(3)).
+  int error_number() const noexcept { return error_number_; }
 
  private:
   struct Close {
@@ -39,9 +46,11 @@ class Netlink {
   };
   explicit Netlink(mnl_socket* socket) : socket_(socket) {}
   Result<void> send(NetlinkRequest& request, std::string_view what);
+  Failure failed(std::string_view what);
 
   std::unique_ptr<mnl_socket, Close> socket_;
   std::uint32_t sequence_ = 0;
+  int error_number_ = 0;
 };
 
 }  // namespace sluice::netns

@@ -26,9 +26,10 @@ using Clock = std::chrono::steady_clock;
 constexpr std::chrono::milliseconds probe_patience{5000};
 
 // RFC 5737 and RFC 3849: addresses of documentation, which are nobody's.
-constexpr Endpoint probe4{IpAddress::v4(0xcb007101), 443};
-constexpr Endpoint probe6{
-    IpAddress::v6({0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}), 443};
+constexpr IpAddress probe4 = IpAddress::v4(0xcb007101);
+constexpr IpAddress probe6 =
+    IpAddress::v6({0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1});
+constexpr std::uint16_t probe_port = 443;
 
 // Closing then sends a reset: no TIME_WAIT stays behind in the agent's namespace.
 void reset_on_close(const Fd& socket) {
@@ -76,6 +77,15 @@ struct Probe {
   Endpoint destination;
 };
 
+// An IPv4 address as a dual-stack socket spells it (RFC 4291 2.5.5.2) is an IPv4 address.
+Endpoint plain(const Endpoint& endpoint) {
+  constexpr Cidr mapped{IpAddress::v6({0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0, 0, 0, 0}), 96};
+  if (!mapped.contains(endpoint.address)) return endpoint;
+  std::uint32_t value = 0;
+  for (std::size_t i = 12; i < 16; ++i) value = value << 8 | endpoint.address.bytes()[i];
+  return {IpAddress::v4(value), endpoint.port};
+}
+
 // Nothing when the connection is not the probe's own.
 Result<std::optional<Endpoint>> accept_probe(int listener, const Endpoint& source) {
   const Fd accepted(::accept4(listener, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
@@ -85,9 +95,9 @@ Result<std::optional<Endpoint>> accept_probe(int listener, const Endpoint& sourc
   }
   reset_on_close(accepted);
   const auto peer = peer_endpoint(accepted.get());
-  if (!peer || *peer != source) return std::nullopt;
+  if (!peer || plain(*peer) != source) return std::nullopt;
   return local_endpoint(accepted.get()).map([](const Endpoint& local) {
-    return std::optional(local);
+    return std::optional(plain(local));
   });
 }
 
@@ -119,30 +129,56 @@ Result<void> prove_capture(int listener, const Endpoint& destination) {
   return await_probe(listener, Probe{std::move(*client), *source, destination});
 }
 
-Result<void> prove_captures(const std::vector<RoleSocket>& sockets) {
+// Without rules the route can be proved: by DNS, which listens on every address.
+Result<void> prove_routes(int dns_tcp, IpVersions versions) {
+  const std::uint16_t port = role_endpoint(Role::dns_tcp).port;
+  auto proved = prove_capture(dns_tcp, {probe4, port});
+  if (!proved || versions == IpVersions::v4_only) return proved;
+  return prove_capture(dns_tcp, {probe6, port});
+}
+
+Result<void> prove(const std::vector<RoleSocket>& sockets) {
+  const bool captured = is_captured(sockets);
   for (const RoleSocket& socket : sockets) {
-    if (!is_tproxy(socket.role)) continue;
-    const Endpoint& destination = socket.role == Role::tproxy4 ? probe4 : probe6;
-    if (auto proved = prove_capture(socket.fd.get(), destination); !proved) return proved;
+    Result<void> proved;
+    if (is_tproxy(socket.role)) {
+      proved = prove_capture(socket.fd.get(),
+                             {socket.role == Role::tproxy4 ? probe4 : probe6, probe_port});
+    } else if (!captured && socket.role == Role::dns_tcp) {
+      proved = prove_routes(socket.fd.get(), ip_versions());
+    }
+    if (!proved) return proved;
   }
   return {};
 }
 
+Result<void> load_rules_if_possible() {
+  return has_nf_tables().and_then(
+      [](bool possible) { return possible ? load_capture_rules() : Result<void>(); });
+}
+
 }  // namespace
+
+Result<void> prove_agent_network(const std::vector<RoleSocket>& sockets) { return prove(sockets); }
 
 Result<std::vector<RoleSocket>> build_agent_network() {
   const auto links = list_links();
   if (!links) return Failure(links.error());
   auto built = require_no_way_out(*links)
-                   .and_then(load_capture_rules)
+                   .and_then(load_rules_if_possible)
                    .and_then(route_everything_to_loopback);
   if (!built) return Failure(built.error());
   // A convenience for the agent's own servers; /proc/sys is read-only in many containers.
   static_cast<void>(write_file("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0"));
   auto sockets = open_listeners();
   if (!sockets) return sockets;
-  if (auto proved = prove_captures(*sockets); !proved) return Failure(proved.error());
+  if (auto proved = prove(*sockets); !proved) return Failure(proved.error());
   return sockets;
+}
+
+bool is_captured(const std::vector<RoleSocket>& sockets) {
+  return std::any_of(sockets.begin(), sockets.end(),
+                     [](const RoleSocket& socket) { return socket.role == Role::tproxy4; });
 }
 
 }  // namespace sluice::netns

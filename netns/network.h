@@ -17,6 +17,18 @@ namespace sluice::netns {
 // Also sets, through /proc/sys if it is writable for the caller,
 // net.ipv4.ip_unprivileged_port_start=0, so that the agent may serve on any port of its own
 // loopback.
+//
+// Where the kernel has no IPv6 there is no tproxy6 among the answer. Where it has no nf_tables
+// there is no tproxy listener at all: is_captured() tells, and a `port` listener for each port of
+// the policy (open_port_listeners()) must take their place. All addresses are local then as well,
+// so the kernel itself refuses every other port; but it answers ping, and a server of the agent's
+// own on 0.0.0.0 answers for every address.
 Result<std::vector<RoleSocket>> build_agent_network();
+
+// The last of those steps, for a network that was made in another way.
+Result<void> prove_agent_network(const std::vector<RoleSocket>& sockets);
+
+// Whether connections to every port of every address arrive on these listeners.
+bool is_captured(const std::vector<RoleSocket>& sockets);
 
 }  // namespace sluice::netns

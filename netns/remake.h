@@ -13,8 +13,11 @@ namespace sluice::netns {
 Result<Fd> namespace_of(int socket);
 
 // open_listeners() in that namespace, by a child process that enters the user namespace it belongs
-// to. Blocks until the child has ended. The caller must have one thread only. Fails as long as
-// anybody holds an earlier listener.
+// to: the same set as there was. Blocks until the child has ended. The caller must have one thread
+// only. Fails as long as anybody holds an earlier listener.
 Result<std::vector<RoleSocket>> open_listeners_in(int network_namespace);
+// open_port_listeners() in the same way.
+Result<std::vector<RoleSocket>> open_port_listeners_in(int network_namespace,
+                                                       const std::vector<std::uint16_t>& ports);
 
 }  // namespace sluice::netns

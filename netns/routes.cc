@@ -7,6 +7,7 @@
 
 #include "base/io.h"
 #include "netns/netlink.h"
+#include "netns/sockets.h"
 
 namespace sluice::netns {
 namespace {
@@ -25,8 +26,9 @@ Result<void> bring_loopback_up(Netlink& netlink) {
   return netlink.change(request, "cannot bring lo up");
 }
 
-// One more address of lo. getaddrinfo(3) with AI_ADDRCONFIG asks only for families that have an address
-// besides 127.0.0.1 and ::1 (glibc's check_pf.c); without these, such clients would find no name at all.
+// One more address of lo. getaddrinfo(3) with AI_ADDRCONFIG asks only for families that have an
+// address besides 127.0.0.1 and ::1 (glibc's check_pf.c); without these, such clients would find no
+// name at all.
 template <class Address>
 Result<void> add_address(Netlink& netlink, unsigned char family, const Address& address) {
   NetlinkRequest request;
@@ -42,14 +44,16 @@ Result<void> add_address(Netlink& netlink, unsigned char family, const Address& 
   return netlink.change(request, "cannot give lo another address");
 }
 
-Result<void> add_second_addresses(Netlink& netlink) {
-  const in_addr second4{htonl(0x7f000002)};  // 127.0.0.2
+Result<void> add_second_ipv4_address(Netlink& netlink) {
+  const in_addr second{htonl(0x7f000002)};  // 127.0.0.2
+  return add_address(netlink, AF_INET, second);
+}
+
+Result<void> add_second_ipv6_address(Netlink& netlink) {
   // The zeroth address of the synthetic range, which no name ever gets.
-  in6_addr second6{};
-  static_cast<void>(::inet_pton(AF_INET6, "fd73:6c75:6963::", &second6));
-  return add_address(netlink, AF_INET, second4).and_then([&] {
-    return add_address(netlink, AF_INET6, second6);
-  });
+  in6_addr second{};
+  static_cast<void>(::inet_pton(AF_INET6, "fd73:6c75:6963::", &second));
+  return add_address(netlink, AF_INET6, second);
 }
 
 nlmsghdr* start_local_default(NetlinkRequest& request, unsigned char family) {
@@ -90,10 +94,13 @@ Result<void> route_everything_to_loopback() {
   // A namespace of somebody else may have IPv6 off by sysctl. Where /proc/sys cannot be written,
   // the IPv6 route fails below and says so.
   static_cast<void>(write_file("/proc/sys/net/ipv6/conf/lo/disable_ipv6", "0"));
-  return bring_loopback_up(*netlink)
-      .and_then([&] { return add_second_addresses(*netlink); })
-      .and_then([&] { return add_ipv4_route(*netlink); })
-      .and_then([&] { return add_ipv6_route(*netlink); });
+  auto routed = bring_loopback_up(*netlink)
+                    .and_then([&] { return add_second_ipv4_address(*netlink); })
+                    .and_then([&] { return add_ipv4_route(*netlink); });
+  if (ip_versions() == IpVersions::v4_only) return routed;
+  return routed.and_then([&] { return add_second_ipv6_address(*netlink); }).and_then([&] {
+    return add_ipv6_route(*netlink);
+  });
 }
 
 }  // namespace sluice::netns

@@ -8,6 +8,8 @@
 #include <cerrno>
 #include <cstring>
 
+#include "netns/capture.h"
+
 namespace sluice::netns {
 namespace {
 
@@ -33,7 +35,8 @@ Result<void> set_option(const Fd& socket, Role role, const Option& option) {
                     fmt::format("cannot set {} on the '{}' socket", option.text, role_name(role)));
 }
 
-std::vector<Option> role_options(Role role) {
+std::vector<Option> role_options(Role role, IpVersions versions) {
+  const bool v6 = role_family(role, versions) == AF_INET6;
   std::vector<Option> options;
   // Not for UDP: there it would let the agent bind port 53 beside us and take the questions.
   if (role_type(role) == SOCK_STREAM)
@@ -43,8 +46,8 @@ std::vector<Option> role_options(Role role) {
   if (role_type(role) == SOCK_STREAM)
     options.push_back({IPPROTO_TCP, TCP_NODELAY, 1, "TCP_NODELAY"});
   if (role == Role::tproxy4) options.push_back({IPPROTO_IP, IP_TRANSPARENT, 1, "IP_TRANSPARENT"});
-  if (role_family(role) == AF_INET6) {
-    options.push_back({IPPROTO_IPV6, IPV6_V6ONLY, is_dns(role) ? 0 : 1, "IPV6_V6ONLY"});
+  if (v6) {
+    options.push_back({IPPROTO_IPV6, IPV6_V6ONLY, is_dual_stack(role) ? 0 : 1, "IPV6_V6ONLY"});
   }
   if (role == Role::tproxy6) {
     options.push_back({IPPROTO_IPV6, IPV6_TRANSPARENT, 1, "IPV6_TRANSPARENT"});
@@ -52,34 +55,45 @@ std::vector<Option> role_options(Role role) {
   if (role == Role::dns_udp) {
     // The reply must come from the address that was asked, which no link has.
     options.push_back({IPPROTO_IP, IP_PKTINFO, 1, "IP_PKTINFO"});
-    options.push_back({IPPROTO_IPV6, IPV6_RECVPKTINFO, 1, "IPV6_RECVPKTINFO"});
-    options.push_back({IPPROTO_IPV6, IPV6_FREEBIND, 1, "IPV6_FREEBIND"});
+    if (v6) options.push_back({IPPROTO_IPV6, IPV6_RECVPKTINFO, 1, "IPV6_RECVPKTINFO"});
+    if (v6) options.push_back({IPPROTO_IPV6, IPV6_FREEBIND, 1, "IPV6_FREEBIND"});
   }
   return options;
 }
 
-Result<Fd> open_listener(Role role) {
-  Fd socket(::socket(role_family(role), role_type(role) | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+struct Listening {
+  Role role;
+  IpVersions versions;
+  Endpoint endpoint;
+};
+
+Result<Fd> make_socket(const Listening& listening) {
+  const Role role = listening.role;
+  Fd socket(::socket(role_family(role, listening.versions),
+                     role_type(role) | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (!socket) {
     return fail_errno(Errc::unavailable,
-                      fmt::format("cannot make the '{}' socket", role_name(role)),
-                      errno == EAFNOSUPPORT
-                          ? "the kernel must have IPv6: CONFIG_IPV6, and no ipv6.disable=1 at boot"
-                          : "");
+                      fmt::format("cannot make the '{}' socket", role_name(role)));
   }
-  for (const Option& option : role_options(role)) {
+  for (const Option& option : role_options(role, listening.versions)) {
     if (auto set = set_option(socket, role, option); !set) return Failure(set.error());
   }
-  const Endpoint endpoint = role_endpoint(role);
-  const SocketAddress address = to_socket_address(endpoint);
-  if (::bind(socket.get(), address.get(), address.size) != 0) {
+  return socket;
+}
+
+Result<Fd> open_listener(const Listening& listening) {
+  auto socket = make_socket(listening);
+  if (!socket) return socket;
+  const SocketAddress address = to_socket_address(listening.endpoint);
+  const std::string where = to_string(listening.endpoint);
+  if (::bind(socket->get(), address.get(), address.size) != 0) {
     return fail_errno(
         Errc::unavailable,
-        fmt::format("cannot bind the '{}' socket to {}", role_name(role), to_string(endpoint)),
+        fmt::format("cannot bind the '{}' socket to {}", role_name(listening.role), where),
         errno == EADDRINUSE ? "end the program in this network namespace that holds the port" : "");
   }
-  if (role_type(role) == SOCK_STREAM && ::listen(socket.get(), backlog) != 0) {
-    return fail_errno(Errc::unavailable, fmt::format("cannot listen on {}", to_string(endpoint)));
+  if (role_type(listening.role) == SOCK_STREAM && ::listen(socket->get(), backlog) != 0) {
+    return fail_errno(Errc::unavailable, fmt::format("cannot listen on {}", where));
   }
   return socket;
 }
@@ -147,7 +161,13 @@ Result<Endpoint> peer_endpoint(int fd) {
   return from_socket_address(storage);
 }
 
-Endpoint role_endpoint(Role role) noexcept {
+IpVersions ip_versions() {
+  const Fd socket(::socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  return !socket && errno == EAFNOSUPPORT ? IpVersions::v4_only : IpVersions::both;
+}
+
+Endpoint role_endpoint(Role role, IpVersions versions) noexcept {
+  const IpAddress any = versions == IpVersions::both ? any6 : IpAddress{};
   switch (role) {
     case Role::tproxy4:
       return {IpAddress::v4(0x7f7f7f7f), 15001};
@@ -155,26 +175,49 @@ Endpoint role_endpoint(Role role) noexcept {
       return {loopback6, 15001};
     case Role::dns_udp:
     case Role::dns_tcp:
-      return {any6, 53};
+      return {any, 53};
+    case Role::port:
+      return {any, 0};
     case Role::proxy:
       break;
   }
   return {IpAddress::v4(0x7f000001), 3128};
 }
 
-int role_family(Role role) noexcept {
-  return role_endpoint(role).address.is_v4() ? AF_INET : AF_INET6;
+int role_family(Role role, IpVersions versions) noexcept {
+  return role_endpoint(role, versions).address.is_v4() ? AF_INET : AF_INET6;
 }
 
 int role_type(Role role) noexcept { return role == Role::dns_udp ? SOCK_DGRAM : SOCK_STREAM; }
 
 Result<std::vector<RoleSocket>> open_listeners() {
+  const IpVersions versions = ip_versions();
+  const auto captured = has_capture_rules();
+  if (!captured) return Failure(captured.error());
   std::vector<RoleSocket> sockets;
   for (const Role role :
        {Role::tproxy4, Role::tproxy6, Role::dns_udp, Role::dns_tcp, Role::proxy}) {
-    auto socket = open_listener(role);
+    if (is_tproxy(role) && !*captured) continue;
+    if (role == Role::tproxy6 && versions == IpVersions::v4_only) continue;
+    auto socket = open_listener({role, versions, role_endpoint(role, versions)});
     if (!socket) return Failure(socket.error());
     sockets.push_back({role, std::move(*socket)});
+  }
+  return sockets;
+}
+
+Result<std::vector<RoleSocket>> open_port_listeners(const std::vector<std::uint16_t>& ports) {
+  const IpVersions versions = ip_versions();
+  std::vector<RoleSocket> sockets;
+  for (const std::uint16_t port : ports) {
+    if (port == role_endpoint(Role::dns_tcp).port || port == role_endpoint(Role::proxy).port) {
+      continue;
+    }
+    Endpoint endpoint = role_endpoint(Role::port, versions);
+    endpoint.port = port;
+    auto socket = open_listener({Role::port, versions, endpoint});
+    if (!socket) return Failure(socket.error());
+    sockets.push_back({Role::port, std::move(*socket)});
   }
   return sockets;
 }

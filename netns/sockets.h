@@ -34,18 +34,31 @@ Result<Endpoint> local_endpoint(int fd);
 // getpeername(2)
 Result<Endpoint> peer_endpoint(int fd);
 
-// What a socket of this role is: address, family, type.
-Endpoint role_endpoint(Role role) noexcept;
-int role_family(Role role) noexcept;
+// Which IP versions a kernel has (CONFIG_IPV6, ipv6.disable=1).
+enum class IpVersions : std::uint8_t { v4_only, both };
+// As this process finds it.
+IpVersions ip_versions();
+
+// What a socket of this role is: address (port 0: any), family, type. With IPv4 alone those that
+// are else dual-stack are bound to 0.0.0.0.
+Endpoint role_endpoint(Role role, IpVersions versions = IpVersions::both) noexcept;
+int role_family(Role role, IpVersions versions = IpVersions::both) noexcept;
 int role_type(Role role) noexcept;
 constexpr bool is_tproxy(Role role) noexcept {
   return role == Role::tproxy4 || role == Role::tproxy6;
 }
 constexpr bool is_dns(Role role) noexcept { return role == Role::dns_udp || role == Role::dns_tcp; }
+constexpr bool is_dual_stack(Role role) noexcept { return is_dns(role) || role == Role::port; }
 
-// One socket of each role in the calling thread's network namespace, non-blocking, close-on-exec,
-// listening. Needs CAP_NET_ADMIN (transparency) and CAP_NET_BIND_SERVICE (port 53) over the
-// namespace. May be called again once every holder of the earlier ones has closed them.
+// The listeners of an agent's network, in the calling thread's namespace, non-blocking,
+// close-on-exec, listening: one of each role but `port`. Without IPv6 there is no tproxy6, and
+// where the capture rules are not loaded (no nf_tables) neither is tproxy4. Needs CAP_NET_ADMIN
+// (transparency) and CAP_NET_BIND_SERVICE (port 53) over the namespace. May be called again once
+// every holder of the earlier ones has closed them.
 Result<std::vector<RoleSocket>> open_listeners();
+
+// A `port` listener for each port, for the networks without capture rules. The ports of the other
+// listeners (53 and 3128) are passed over: there is a way through those already.
+Result<std::vector<RoleSocket>> open_port_listeners(const std::vector<std::uint16_t>& ports);
 
 }  // namespace sluice::netns

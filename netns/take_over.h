@@ -1,13 +1,15 @@
 // What an old and a new sluiced say to one another while the new one takes over.
 //
 // On a connection to the old one's handover socket, after TakeOver: the old one sends OwnSocket,
-// Budgets, and for each supervisor Names and HandedPeer, then Complete. The new one says Taken when
+// Budgets, and for each supervisor and each explicit lease Names, Sockets and HandedPeer, then
+// Complete. The new one says Taken when
 // it could serve all of it, the old one Yours: from then on the new one serves. Before Yours either
 // may leave, and all stays as it was. Afterwards both say what agents have used (Spent) while the
 // old one's tunnels last, and the old one what they came to (Counted).
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -19,7 +21,7 @@
 namespace sluice::netns {
 
 // The order and the meaning of these messages; another number is refused.
-inline constexpr std::uint64_t take_over_format = 1;
+inline constexpr std::uint64_t take_over_format = 2;
 
 // With one descriptor: a socket that sluiced itself listens on. Its address is asked of the kernel.
 struct OwnSocket {
@@ -27,11 +29,20 @@ struct OwnSocket {
   Kind kind = Kind::handover;
 };
 
-// With 1 + sockets.size() descriptors: the connection of a supervisor, then what it registered.
+// With sockets.size() descriptors: listeners of the next HandedPeer, more than one message carries.
+struct Sockets {
+  std::vector<Role> sockets;
+};
+
+// With 1 + sockets.size() descriptors: the connection of a supervisor, then what it registered. An
+// explicit lease comes without a connection, and so with one descriptor less.
 struct HandedPeer {
   std::string agent;  // "": it has registered nothing yet
   std::vector<Role> sockets;
-  Totals counted;  // so far
+  Totals counted;                         // so far
+  std::optional<std::uint32_t> holder{};  // the user whose explicit lease it is
+  std::string asked_ports{};              // the agent of the connection's AskPorts; "": none
+  std::string leased{};                   // whose explicit lease the connection asked for; "": none
 };
 
 // Lines of Allowances::save(). What has been used of byte budgets; and what was used since.
@@ -43,7 +54,7 @@ struct Spent {
 };
 
 struct Complete {
-  std::uint64_t peers = 0;
+  std::uint64_t peers = 0;  // with explicit leases
 };
 struct Taken {};
 struct Yours {};
@@ -60,8 +71,8 @@ struct Ended {
   std::string agent_id;
 };
 
-using Transfer = std::variant<OwnSocket, Names, HandedPeer, Budgets, Complete, Taken, Yours, Spent,
-                              Counted, Ended, Refused>;
+using Transfer = std::variant<OwnSocket, Names, Sockets, HandedPeer, Budgets, Complete, Taken,
+                              Yours, Spent, Counted, Ended, Refused>;
 
 std::string encode(const Transfer& message);
 // As strict as decode_request().

@@ -1,6 +1,9 @@
 // The JSON of a take-over.
+#include <fmt/core.h>
+
 #include <algorithm>
 #include <array>
+#include <limits>
 #include <utility>
 
 #include "netns/message_json.h"
@@ -33,13 +36,17 @@ struct ToJson {
   Json operator()(const Names& message) const {
     return {{"op", "names"}, {"names", to_json(message.names)}};
   }
+  Json operator()(const Sockets& message) const {
+    return {{"op", "sockets"}, {"sockets", to_json(message.sockets)}};
+  }
   Json operator()(const HandedPeer& message) const {
-    Json sockets = Json::array();
-    for (const Role role : message.sockets) sockets.push_back(role_name(role));
     return {{"op", "peer"},
             {"agent", message.agent},
-            {"sockets", sockets},
-            {"counted", totals_to_json(message.counted)}};
+            {"sockets", to_json(message.sockets)},
+            {"counted", totals_to_json(message.counted)},
+            {"holder", message.holder ? Json(*message.holder) : Json()},
+            {"asked_ports", message.asked_ports},
+            {"leased", message.leased}};
   }
   Json operator()(const Budgets& message) const {
     return {{"op", "budgets"}, {"lines", message.lines}};
@@ -101,16 +108,38 @@ Result<Transfer> read_names_message(const Json& json) {
       [](std::vector<Binding>&& names) -> Transfer { return Names{std::move(names)}; });
 }
 
+Result<Transfer> read_more_sockets(const Json& json) {
+  if (auto keys = require_keys(json, {"v", "op", "sockets"}); !keys) return Failure(keys.error());
+  return read_sockets(json).map(
+      [](std::vector<Role>&& sockets) -> Transfer { return Sockets{std::move(sockets)}; });
+}
+
+// "" or an agent name.
+Result<std::string> read_optional_agent(const Json& json, const char* key) {
+  auto agent = read_string(json, key);
+  if (agent && !agent->empty() && !is_agent_name(*agent)) {
+    return refuse(fmt::format("key '{}' is not an agent name", key));
+  }
+  return agent;
+}
+
+Result<std::optional<std::uint32_t>> read_holder(const Json& json) {
+  if (json.at("holder").is_null()) return std::nullopt;
+  return read_number(json, "holder", std::numeric_limits<std::uint32_t>::max())
+      .map([](std::uint64_t uid) { return std::optional(static_cast<std::uint32_t>(uid)); });
+}
+
 Result<Transfer> read_peer(const Json& json) {
-  if (auto keys = require_keys(json, {"v", "op", "agent", "sockets", "counted"}); !keys) {
+  if (auto keys = require_keys(
+          json, {"v", "op", "agent", "sockets", "counted", "holder", "asked_ports", "leased"});
+      !keys) {
     return Failure(keys.error());
   }
   HandedPeer peer;
-  auto agent = read_string(json, "agent");
+  auto agent = read_optional_agent(json, "agent");
   if (!agent) return Failure(agent.error());
   peer.agent = std::move(*agent);
   if (!peer.agent.empty()) {
-    if (!is_agent_name(peer.agent)) return refuse("key 'agent' is not an agent name");
     auto sockets = read_sockets(json);
     if (!sockets) return Failure(sockets.error());
     peer.sockets = std::move(*sockets);
@@ -120,6 +149,16 @@ Result<Transfer> read_peer(const Json& json) {
   auto counted = read_totals(json, "counted");
   if (!counted) return Failure(counted.error());
   peer.counted = std::move(*counted);
+  const auto holder = read_holder(json);
+  if (!holder) return Failure(holder.error());
+  peer.holder = *holder;
+  if (peer.holder && peer.agent.empty()) return refuse("there is a lease of no agent");
+  auto asked = read_optional_agent(json, "asked_ports");
+  if (!asked) return Failure(asked.error());
+  peer.asked_ports = std::move(*asked);
+  auto leased = read_optional_agent(json, "leased");
+  if (!leased) return Failure(leased.error());
+  peer.leased = std::move(*leased);
   return peer;
 }
 
@@ -172,9 +211,10 @@ Result<Transfer> read_refused(const Json& json) {
   });
 }
 
-constexpr std::array<std::pair<std::string_view, Result<Transfer> (*)(const Json&)>, 10> readers = {
+constexpr std::array<std::pair<std::string_view, Result<Transfer> (*)(const Json&)>, 11> readers = {
     {{"socket", read_socket},
      {"names", read_names_message},
+     {"sockets", read_more_sockets},
      {"peer", read_peer},
      {"budgets", read_lines<Budgets>},
      {"spent", read_lines<Spent>},

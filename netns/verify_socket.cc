@@ -32,10 +32,19 @@ Result<void> expect(Role role, int fd, const Expectation& expected) {
                           value, expected.value));
 }
 
-std::vector<Expectation> expectations(Role role) {
+// What is else dual-stack may be of IPv4 alone: on a kernel without IPv6 there is nothing else.
+IpVersions versions_of(Role role, int fd) {
+  int family = 0;
+  socklen_t size = sizeof(family);
+  const bool told = ::getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &size) == 0;
+  return told && is_dual_stack(role) && family == AF_INET ? IpVersions::v4_only : IpVersions::both;
+}
+
+std::vector<Expectation> expectations(Role role, IpVersions versions) {
   const bool tcp = role_type(role) == SOCK_STREAM;
+  const bool v6 = role_family(role, versions) == AF_INET6;
   std::vector<Expectation> all{
-      {SOL_SOCKET, SO_DOMAIN, role_family(role), "SO_DOMAIN"},
+      {SOL_SOCKET, SO_DOMAIN, role_family(role, versions), "SO_DOMAIN"},
       {SOL_SOCKET, SO_TYPE, role_type(role), "SO_TYPE"},
       // An MPTCP listener has the same family and type.
       {SOL_SOCKET, SO_PROTOCOL, tcp ? IPPROTO_TCP : IPPROTO_UDP, "SO_PROTOCOL"},
@@ -43,10 +52,10 @@ std::vector<Expectation> expectations(Role role) {
   if (tcp) all.push_back({SOL_SOCKET, SO_ACCEPTCONN, 1, "SO_ACCEPTCONN"});
   if (role == Role::tproxy4) all.push_back({IPPROTO_IP, IP_TRANSPARENT, 1, "IP_TRANSPARENT"});
   if (role == Role::tproxy6) all.push_back({IPPROTO_IPV6, IPV6_TRANSPARENT, 1, "IPV6_TRANSPARENT"});
-  if (is_dns(role)) all.push_back({IPPROTO_IPV6, IPV6_V6ONLY, 0, "IPV6_V6ONLY"});
+  if (v6 && is_dual_stack(role)) all.push_back({IPPROTO_IPV6, IPV6_V6ONLY, 0, "IPV6_V6ONLY"});
   if (role == Role::dns_udp) {
     all.push_back({IPPROTO_IP, IP_PKTINFO, 1, "IP_PKTINFO"});
-    all.push_back({IPPROTO_IPV6, IPV6_RECVPKTINFO, 1, "IPV6_RECVPKTINFO"});
+    if (v6) all.push_back({IPPROTO_IPV6, IPV6_RECVPKTINFO, 1, "IPV6_RECVPKTINFO"});
   }
   return all;
 }
@@ -74,15 +83,18 @@ Result<std::uint64_t> netns_cookie(int fd) {
 }  // namespace
 
 Result<std::uint64_t> verify_socket(Role role, int fd) {
-  for (const Expectation& expected : expectations(role)) {
+  const IpVersions versions = versions_of(role, fd);
+  for (const Expectation& expected : expectations(role, versions)) {
     if (auto held = expect(role, fd, expected); !held) return Failure(held.error());
   }
   const auto bound = local_endpoint(fd);
   if (!bound) return Failure(bound.error());
-  if (*bound != role_endpoint(role)) {
+  Endpoint wanted = role_endpoint(role, versions);
+  if (role == Role::port) wanted.port = bound->port;
+  if (*bound != wanted) {
     return fail(Errc::not_permitted,
                 fmt::format("socket handed as '{}' is bound to {}, not to {}", role_name(role),
-                            to_string(*bound), to_string(role_endpoint(role))));
+                            to_string(*bound), to_string(wanted)));
   }
   if (auto held = expect_unconnected(role, fd); !held) return Failure(held.error());
   return netns_cookie(fd);

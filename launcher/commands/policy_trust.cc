@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "allowlists/tools/warnings.h"
+#include "base/sha256.h"
 #include "base/text.h"
 #include "launcher/commands/policy_command.h"
 #include "launcher/line_diff.h"
@@ -134,7 +135,7 @@ int trust(const TrustOptions& options) {
   }
   tell_warnings(*read);
   ReadPolicy policy{std::move(read->text), nullptr, {}};
-  return keep(*store, {*path, sha256(*text), *text}, policy, options);
+  return keep(*store, {*path, sha256_hex(*text), *text}, policy, options);
 }
 
 int forget(const TrustOptions& options) {

@@ -1,5 +1,6 @@
 #include "launcher/sandbox/enter.h"
 
+#include <fcntl.h>
 #include <fmt/core.h>
 #include <poll.h>
 #include <sched.h>
@@ -8,7 +9,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include <algorithm>
+#include <optional>
 
 #include "launcher/control.h"
 #include "launcher/sandbox/command_line.h"
@@ -19,6 +20,7 @@
 #include "launcher/sandbox/terminal.h"
 #include "netns/handover.h"
 #include "netns/network.h"
+#include "netns/refused_udp.h"
 
 namespace sluice::launcher {
 namespace {
@@ -29,6 +31,7 @@ struct Enclosure {
   Fd control;
   NewRoot root;
   std::vector<netns::RoleSocket> sockets;
+  std::optional<netns::RefusedUdp> refused_udp;
   Terminal terminal;
 };
 
@@ -88,6 +91,10 @@ Result<void> build_network(Enclosure& enclosure) {
   auto sockets = netns::build_agent_network();
   if (!sockets) return Failure(sockets.error());
   enclosure.sockets = std::move(*sockets);
+  if (!netns::is_captured(enclosure.sockets)) return {};
+  auto refused_udp = netns::RefusedUdp::open();
+  if (!refused_udp) return Failure(refused_udp.error());
+  enclosure.refused_udp = std::move(*refused_udp);
   return {};
 }
 
@@ -104,12 +111,18 @@ Result<void> take_own_terminal(Enclosure& enclosure) {
 Result<void> hand_over_sockets(Enclosure& enclosure) {
   ControlMessage ready;
   ready.kind = ControlMessage::Kind::ready;
-  std::sort(enclosure.sockets.begin(), enclosure.sockets.end(),
-            [](const netns::RoleSocket& a, const netns::RoleSocket& b) { return a.role < b.role; });
-  for (netns::RoleSocket& socket : enclosure.sockets) ready.fds.push_back(std::move(socket.fd));
+  for (netns::RoleSocket& socket : enclosure.sockets) {
+    attach(ready, netns::role_name(socket.role), std::move(socket.fd));
+  }
   enclosure.sockets.clear();
-  ready.fds.push_back(std::move(enclosure.root.denials));
-  if (enclosure.terminal.master) ready.fds.push_back(std::move(enclosure.terminal.master));
+  if (enclosure.refused_udp) {
+    Fd counter(::fcntl(enclosure.refused_udp->fd(), F_DUPFD_CLOEXEC, 3));
+    if (!counter) return fail_errno(Errc::unavailable, "cannot duplicate a socket");
+    attach(ready, "refused_udp", std::move(counter));
+    enclosure.refused_udp.reset();
+  }
+  attach(ready, "denials", std::move(enclosure.root.denials));
+  if (enclosure.terminal.master) attach(ready, "terminal", std::move(enclosure.terminal.master));
   return send_control(enclosure.control.get(), ready);
 }
 

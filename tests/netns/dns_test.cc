@@ -1,11 +1,9 @@
 #include <gtest/gtest.h>
 #include <netinet/in.h>
-#include <poll.h>
 #include <sys/socket.h>
 
 #include <array>
 #include <cerrno>
-#include <cstring>
 
 #include "support.h"
 
@@ -16,65 +14,12 @@ constexpr std::array<const char*, 8> nameservers{"203.0.113.53", "8.8.8.8",     
                                                  "127.0.0.11",   "10.96.0.10",   "2001:db8::53",
                                                  "::1",          "fd00:ec2::253"};
 
-struct Question {
-  std::string bytes;
-  sockaddr_in6 from{};
-  in6_addr asked{};  // from IPV6_PKTINFO; IPv4 as a mapped address
-};
-
-Question receive_question(int socket) {
-  Question question;
-  std::array<char, 512> bytes{};
-  alignas(cmsghdr) std::array<char, 256> control{};
-  iovec part{bytes.data(), bytes.size()};
-  msghdr message{};
-  message.msg_name = &question.from;
-  message.msg_namelen = sizeof(question.from);
-  message.msg_iov = &part;
-  message.msg_iovlen = 1;
-  message.msg_control = control.data();
-  message.msg_controllen = control.size();
-  EXPECT_TRUE(wait_for(socket, POLLIN));
-  const ssize_t size = ::recvmsg(socket, &message, 0);
-  if (size < 0) return question;
-  question.bytes.assign(bytes.data(), static_cast<std::size_t>(size));
-  for (cmsghdr* item = CMSG_FIRSTHDR(&message); item != nullptr;
-       item = CMSG_NXTHDR(&message, item)) {
-    if (item->cmsg_level != IPPROTO_IPV6 || item->cmsg_type != IPV6_PKTINFO) continue;
-    in6_pktinfo info{};
-    std::memcpy(&info, CMSG_DATA(item), sizeof(info));
-    question.asked = info.ipi6_addr;
-  }
-  return question;
-}
-
-// As sluiced answers: from the address that was asked, whatever link it may seem to be on.
-ssize_t send_answer(int socket, Question& question, std::string bytes) {
-  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(in6_pktinfo))> control{};
-  iovec part{bytes.data(), bytes.size()};
-  msghdr message{};
-  message.msg_name = &question.from;
-  message.msg_namelen = sizeof(question.from);
-  message.msg_iov = &part;
-  message.msg_iovlen = 1;
-  message.msg_control = control.data();
-  message.msg_controllen = control.size();
-  cmsghdr* item = CMSG_FIRSTHDR(&message);
-  item->cmsg_level = IPPROTO_IPV6;
-  item->cmsg_type = IPV6_PKTINFO;
-  item->cmsg_len = CMSG_LEN(sizeof(in6_pktinfo));
-  in6_pktinfo info{};
-  info.ipi6_addr = question.asked;
-  std::memcpy(CMSG_DATA(item), &info, sizeof(info));
-  return ::sendmsg(socket, &message, 0);
-}
-
 TEST(Dns, ReachesTheProxyOverUdpAtAnyNameserverAndTheReplyComesFromThatAddress) {
   in_agent_network([](Network& network) {
     for (const char* nameserver : nameservers) {
       // Connected, so the kernel drops every reply that is not from the address asked.
       const Fd client = send_udp(endpoint(nameserver, 53), "who?");
-      Question question = receive_question(network[Role::dns_udp]);
+      DnsQuestion question = receive_question(network[Role::dns_udp]);
       EXPECT_EQ(question.bytes, "who?") << nameserver;
       ASSERT_EQ(send_answer(network[Role::dns_udp], question, "me"), 2)
           << nameserver << " " << strerrordesc_np(errno);

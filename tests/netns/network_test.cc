@@ -4,7 +4,6 @@
 #include <gtest/gtest.h>
 #include <linux/capability.h>
 #include <nftables/libnftables.h>
-#include <seccomp.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -120,43 +119,6 @@ TEST(AgentNetwork, CanMakeNewListenersOnceEveryHolderHasClosedTheOld) {
     const Attempt next = connect_tcp(endpoint("203.0.113.9", 443));
     EXPECT_EQ(next.error, 0);
     EXPECT_TRUE(accept_one(renewed[Role::tproxy4]));
-  });
-}
-
-TEST(AgentNetwork, NamesTheKernelOptionsWhereNfTablesIsMissing) {
-  in_fresh_namespace([] {
-    // seccomp plays a kernel without CONFIG_NETFILTER_NETLINK.
-    const scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
-    ASSERT_EQ(seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPROTONOSUPPORT), SCMP_SYS(socket), 2,
-                               SCMP_A0(SCMP_CMP_EQ, AF_NETLINK, 0),
-                               SCMP_A2(SCMP_CMP_EQ, NETLINK_NETFILTER, 0)),
-              0);
-    ASSERT_EQ(seccomp_load(filter), 0);
-    seccomp_release(filter);
-    const auto refused = build_agent_network();
-    ASSERT_FALSE(refused);
-    EXPECT_EQ(
-        to_string(refused.error()),
-        "error: the kernel has no nf_tables\n"
-        "hint: the kernel needs CONFIG_NF_TABLES, CONFIG_NF_TABLES_INET, CONFIG_NFT_TPROXY and "
-        "CONFIG_NFT_REJECT_INET (5.9 or newer); as modules: modprobe -a nf_tables nft_tproxy "
-        "nft_reject_inet");
-  });
-}
-
-TEST(AgentNetwork, NamesIpv6WhereTheKernelHasNone) {
-  in_fresh_namespace([] {
-    const scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
-    ASSERT_EQ(seccomp_rule_add(filter, SCMP_ACT_ERRNO(EAFNOSUPPORT), SCMP_SYS(socket), 1,
-                               SCMP_A0(SCMP_CMP_EQ, AF_INET6, 0)),
-              0);
-    ASSERT_EQ(seccomp_load(filter), 0);
-    seccomp_release(filter);
-    const auto refused = build_agent_network();
-    ASSERT_FALSE(refused);
-    EXPECT_EQ(to_string(refused.error()),
-              "error: cannot make the 'tproxy6' socket: Address family not supported by protocol\n"
-              "hint: the kernel must have IPv6: CONFIG_IPV6, and no ipv6.disable=1 at boot");
   });
 }
 

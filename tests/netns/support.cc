@@ -11,6 +11,7 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <sched.h>
+#include <seccomp.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -20,6 +21,7 @@
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
+#include <cstring>
 
 #include "base/io.h"
 #include "netns/network.h"
@@ -79,6 +81,16 @@ int bind_to(const Fd& socket, const Endpoint& at) {
 int connect_to(const Fd& socket, const Endpoint& to) {
   const SocketAddress address = to_socket_address(to);
   return ::connect(socket.get(), address.get(), address.size);
+}
+
+void refuse_sockets(int error_number, const std::vector<scmp_arg_cmp>& which) {
+  const scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
+  ASSERT_EQ(
+      seccomp_rule_add_array(filter, SCMP_ACT_ERRNO(static_cast<std::uint32_t>(error_number)),
+                             SCMP_SYS(socket), static_cast<unsigned>(which.size()), which.data()),
+      0);
+  ASSERT_EQ(seccomp_load(filter), 0);
+  seccomp_release(filter);
 }
 
 }  // namespace
@@ -181,6 +193,59 @@ Received receive(int fd) {
   if (size < 0) return {{}, errno};
   return {std::string(bytes.data(), static_cast<std::size_t>(size)), 0};
 }
+
+DnsQuestion receive_question(int socket) {
+  DnsQuestion question;
+  std::array<char, 512> bytes{};
+  alignas(cmsghdr) std::array<char, 256> control{};
+  iovec part{bytes.data(), bytes.size()};
+  msghdr message{};
+  message.msg_name = &question.from;
+  message.msg_namelen = sizeof(question.from);
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  message.msg_control = control.data();
+  message.msg_controllen = control.size();
+  EXPECT_TRUE(wait_for(socket, POLLIN));
+  const ssize_t size = ::recvmsg(socket, &message, 0);
+  if (size < 0) return question;
+  question.bytes.assign(bytes.data(), static_cast<std::size_t>(size));
+  for (cmsghdr* item = CMSG_FIRSTHDR(&message); item != nullptr;
+       item = CMSG_NXTHDR(&message, item)) {
+    if (item->cmsg_level != IPPROTO_IPV6 || item->cmsg_type != IPV6_PKTINFO) continue;
+    in6_pktinfo info{};
+    std::memcpy(&info, CMSG_DATA(item), sizeof(info));
+    question.asked = info.ipi6_addr;
+  }
+  return question;
+}
+
+ssize_t send_answer(int socket, DnsQuestion& question, std::string bytes) {
+  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(in6_pktinfo))> control{};
+  iovec part{bytes.data(), bytes.size()};
+  msghdr message{};
+  message.msg_name = &question.from;
+  message.msg_namelen = sizeof(question.from);
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  message.msg_control = control.data();
+  message.msg_controllen = control.size();
+  cmsghdr* item = CMSG_FIRSTHDR(&message);
+  item->cmsg_level = IPPROTO_IPV6;
+  item->cmsg_type = IPV6_PKTINFO;
+  item->cmsg_len = CMSG_LEN(sizeof(in6_pktinfo));
+  in6_pktinfo info{};
+  info.ipi6_addr = question.asked;
+  std::memcpy(CMSG_DATA(item), &info, sizeof(info));
+  return ::sendmsg(socket, &message, 0);
+}
+
+void lose_nf_tables() {
+  refuse_sockets(EPROTONOSUPPORT,
+                 {SCMP_A0(SCMP_CMP_EQ, AF_NETLINK, 0), SCMP_A2(SCMP_CMP_EQ, NETLINK_NETFILTER, 0)});
+}
+
+void lose_ipv6() { refuse_sockets(EAFNOSUPPORT, {SCMP_A0(SCMP_CMP_EQ, AF_INET6, 0)}); }
 
 int netlink_errno(int family, const nlmsghdr& request) {
   mnl_socket* socket = mnl_socket_open2(family, SOCK_CLOEXEC);

@@ -3,6 +3,9 @@
 #pragma once
 
 #include <linux/netlink.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <sys/types.h>
 
 #include <cstdint>
 #include <functional>
@@ -66,6 +69,21 @@ struct Received {
   int error = 0;
 };
 Received receive(int fd);
+
+// A datagram at the DNS listener, and an answer as sluiced gives it: from the address that was
+// asked, whatever link it may seem to be on.
+struct DnsQuestion {
+  std::string bytes;
+  sockaddr_in6 from{};
+  in6_addr asked{};  // from IPV6_PKTINFO; IPv4 as a mapped address
+};
+DnsQuestion receive_question(int socket);
+ssize_t send_answer(int socket, DnsQuestion& question, std::string bytes);
+
+// From here on socket(2) fails in this process as on a kernel without CONFIG_NETFILTER_NETLINK, or
+// without CONFIG_IPV6.
+void lose_nf_tables();
+void lose_ipv6();
 
 // The errno the kernel answers to a raw netlink request of this family; 0 is success.
 int netlink_errno(int family, const nlmsghdr& request);

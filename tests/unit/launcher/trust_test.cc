@@ -11,6 +11,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "base/sha256.h"
 #include "launcher/line_diff.h"
 #include "sample.h"
 
@@ -35,7 +36,7 @@ class Trust : public ::testing::Test {
     std::ofstream(policy_, std::ios::binary | std::ios::trunc) << text;
   }
   void review(const std::string& text) const {
-    ASSERT_TRUE(store().put({policy_, sha256(text), text}));
+    ASSERT_TRUE(store().put({policy_, sha256_hex(text), text}));
   }
   TrustStore store() const { return TrustStore(root_ + "/state"); }
   std::string judged() const {
@@ -125,14 +126,14 @@ TEST_F(Trust, IsKeptInDirectoriesOfThePersonAlone) {
   EXPECT_EQ(mode_of(root_ + "/state"), 0700U);
   EXPECT_EQ(mode_of(root_ + "/state/sluice"), 0700U);
   EXPECT_EQ(mode_of(store().directory()), 0700U);
-  EXPECT_EQ(mode_of(store().directory() + "/" + sha256(policy_)), 0600U);
+  EXPECT_EQ(mode_of(store().directory() + "/" + sha256_hex(policy_)), 0600U);
   for (const std::string& directory : {root_ + "/state/sluice", store().directory()}) {
     ASSERT_EQ(::chmod(directory.c_str(), 0770), 0);
     EXPECT_EQ(to_string(store().find(policy_).error()),
               "error: '" + directory +
                   "' can be written by others\n"
                   "hint: move it away: it is made anew, and nothing is trusted then");
-    EXPECT_FALSE(store().put({policy_, sha256("x"), "x"}));
+    EXPECT_FALSE(store().put({policy_, sha256_hex("x"), "x"}));
     ASSERT_EQ(::chmod(directory.c_str(), 0700), 0);
   }
 }
@@ -142,13 +143,13 @@ TEST_F(Trust, DoesNotFollowLinksToAStoreOfSomebodyElse) {
   fs::rename(store().directory(), root_ + "/moved");
   fs::create_directory_symlink(root_ + "/moved", store().directory());
   EXPECT_FALSE(store().find(policy_));
-  EXPECT_FALSE(store().put({policy_, sha256("x"), "x"}));
+  EXPECT_FALSE(store().put({policy_, sha256_hex("x"), "x"}));
   EXPECT_FALSE(store().list());
 }
 
 TEST_F(Trust, DoesNotFollowALinkInPlaceOfARecord) {
   review("version: 1\n");
-  const std::string record = store().directory() + "/" + sha256(policy_);
+  const std::string record = store().directory() + "/" + sha256_hex(policy_);
   fs::rename(record, root_ + "/moved");
   fs::create_symlink(root_ + "/moved", record);
   EXPECT_FALSE(store().find(policy_));
@@ -158,8 +159,8 @@ TEST_F(Trust, DoesNotFollowALinkInPlaceOfARecord) {
 
 TEST_F(Trust, TakesNoDamagedRecord) {
   review("version: 1\n");
-  const std::string record = store().directory() + "/" + sha256(policy_);
-  const std::string whole = "sluice-trust 1\n" + sha256("version: 1\n") + "\n" +
+  const std::string record = store().directory() + "/" + sha256_hex(policy_);
+  const std::string whole = "sluice-trust 1\n" + sha256_hex("version: 1\n") + "\n" +
                             std::to_string(policy_.size()) + "\n" + policy_ + "\nversion: 1\n";
   write("version: 1\n");
   const auto rewrite = [&](const std::string& bytes) {
@@ -167,7 +168,7 @@ TEST_F(Trust, TakesNoDamagedRecord) {
     return judged();
   };
   EXPECT_EQ(rewrite(whole), ".sluice.yaml: version: 1\n");
-  const std::string damaged = "error: the record of trust '" + sha256(policy_) +
+  const std::string damaged = "error: the record of trust '" + sha256_hex(policy_) +
                               "' is damaged\n"
                               "hint: review the workspace's policy and trust it again";
   std::string other_path = whole;
@@ -177,7 +178,7 @@ TEST_F(Trust, TakesNoDamagedRecord) {
   for (const std::string& bytes :
        {std::string(), std::string("sluice-trust 1\n"), whole.substr(0, whole.size() - 1),
         whole + "x", whole.substr(0, 90), other_path, other_length, "x" + whole,
-        "sluice-trust 1\n" + sha256("") + "\n99999999999999999999\n\n"}) {
+        "sluice-trust 1\n" + sha256_hex("") + "\n99999999999999999999\n\n"}) {
     EXPECT_EQ(rewrite(bytes), damaged) << bytes;
   }
 }
@@ -190,7 +191,7 @@ TEST_F(Trust, CanBeListedAndForgotten) {
   ASSERT_TRUE(records);
   ASSERT_EQ(records->size(), 1U);
   EXPECT_EQ(records->front().path, policy_);
-  EXPECT_EQ(records->front().digest, sha256("version: 1\n"));
+  EXPECT_EQ(records->front().digest, sha256_hex("version: 1\n"));
   EXPECT_EQ(store().forget(policy_), true);
   EXPECT_EQ(store().forget(policy_), false);
   EXPECT_TRUE(store().list()->empty());
@@ -203,11 +204,6 @@ TEST(TheStoreOfTrust, LiesWhereTheXdgSpecificationWantsState) {
   EXPECT_EQ(TrustStore(state_directory(machine)).directory(), "/srv/state/sluice/trust");
   machine.environment = {"XDG_STATE_HOME=relative"};
   EXPECT_EQ(state_directory(machine), "/home/ana/.local/state");
-}
-
-TEST(Sha256, IsThatOfFips180) {
-  EXPECT_EQ(sha256("abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
-  EXPECT_EQ(sha256(""), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
 }
 
 TEST(AWordForAShell, IsQuotedWhereItMustBe) {

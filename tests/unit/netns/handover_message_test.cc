@@ -54,6 +54,33 @@ TEST(HandoverMessage, CarriesNamesAndUnregister) {
   request<Unregister>(R"({"v":1,"op":"unregister"})");
 }
 
+TEST(HandoverMessage, CarriesALeaseOnlyWhereItIsExplicit) {
+  const Register brief{"a", {Role::proxy}, {}};
+  EXPECT_EQ(encode(Request(brief)).find("lease"), std::string::npos);
+  EXPECT_EQ(request<Register>(encode(Request(brief))).lease, Lease::connection);
+  const Register lasting{"a", {Role::proxy}, {}, Lease::until_ended};
+  EXPECT_EQ(request<Register>(encode(Request(lasting))).lease, Lease::until_ended);
+  EXPECT_EQ(request<Unregister>(encode(Request(Unregister{"coder-7"}))).agent, "coder-7");
+}
+
+TEST(HandoverMessage, CarriesPortsEventsAndMoreSockets) {
+  const auto more = request<Add>(encode(Request(Add{{Role::port, Role::port}})));
+  EXPECT_THAT(more.sockets, ElementsAre(Role::port, Role::port));
+  EXPECT_EQ(request<AskPorts>(encode(Request(AskPorts{"a"}))).agent, "a");
+  const auto refused = request<Event>(encode(Request(Event{Event::Kind::udp_refused, 12, {}})));
+  EXPECT_EQ(refused.kind, Event::Kind::udp_refused);
+  EXPECT_EQ(refused.count, 12U);
+  const auto out = request<Event>(encode(Request(Event{Event::Kind::way_out, 0, "link 'eth0'"})));
+  EXPECT_EQ(out.kind, Event::Kind::way_out);
+  EXPECT_EQ(out.text, "link 'eth0'");
+  EXPECT_EQ(out.agent, "");
+  const Event of_lease{Event::Kind::udp_refused, 3, {}, "coder-7"};
+  EXPECT_EQ(request<Event>(encode(Request(of_lease))).agent, "coder-7");
+  const auto ports = answer<Ports>(encode(Answer(Ports{true, {22, 80, 65535}})));
+  EXPECT_TRUE(ports.any);
+  EXPECT_THAT(ports.ports, ElementsAre(22, 80, 65535));
+}
+
 TEST(HandoverMessage, CarriesEveryAnswerThereAndBack) {
   EXPECT_EQ(answer<Registered>(encode(Answer(Registered{"a1b2"}))).agent_id, "a1b2");
   answer<Accepted>(encode(Answer(Accepted{})));
@@ -130,6 +157,20 @@ TEST(HandoverMessage, RefusesAMalformedRequestAndSaysWhy) {
       {register_with(R"("a")", R"(["raw"])", "[]"), "key 'sockets' has an unknown role"},
       {register_with(R"("a")", "[1]", "[]"), "key 'sockets' has an unknown role"},
       {register_with(R"("a")", R"(["proxy","proxy"])", "[]"), "socket 'proxy' is given twice"},
+      {R"({"v":1,"op":"unregister","agent":"-"})", "'-' is not an agent name"},
+      {R"({"v":1,"op":"register","agent":"a","sockets":["proxy"],"names":[],"lease":"long"})",
+       "key 'lease' must be \"explicit\", or not be there"},
+      {R"({"v":1,"op":"event"})", "key 'kind' is missing"},
+      {R"({"v":1,"op":"event","kind":"exec"})", "key 'kind' has an unknown event"},
+      {R"({"v":1,"op":"event","kind":"udp_refused","count":1,"agent":""})", "not an agent name"},
+      {R"({"v":1,"op":"event","kind":"udp_refused","text":"a"})", "key 'count' is missing"},
+      {R"({"v":1,"op":"event","kind":"udp_refused","count":-1})",
+       "key 'count' must be a whole number"},
+      {R"({"v":1,"op":"event","kind":"way_out","text":"a\nb"})", "key 'text' must be one line"},
+      {R"({"v":1,"op":"ports"})", "key 'agent' is missing"},
+      {R"({"v":1,"op":"add","sockets":[]})", "key 'sockets' must be a list of roles"},
+      {R"({"v":1,"op":"add","sockets":["proxy","port","port","proxy"]})",
+       "socket 'proxy' is given twice"},
       {register_with(R"("")", good, "[]"), "'' is not an agent name"},
       {register_with(R"("-a")", good, "[]"), "'-a' is not an agent name"},
       {register_with(R"("../a")", good, "[]"), "'../a' is not an agent name"},
@@ -188,6 +229,11 @@ TEST(HandoverMessage, RefusesAMalformedAnswer) {
           R"({"v":1,"op":"register","ok":true})",
           R"({"v":1,"op":"names","ok":true,"names":[]})",
           R"({"v":1,"op":"names"})",
+          R"({"v":1,"op":"ports","any":1,"ports":[]})",
+          R"({"v":1,"op":"ports","any":false,"ports":[0]})",
+          R"({"v":1,"op":"ports","any":false,"ports":[65536]})",
+          R"({"v":1,"op":"ports","any":false,"ports":[443,80]})",
+          R"({"v":1,"op":"ports","any":false,"ports":[80,80]})",
           R"({"v":1,"op":"denied","sentence":"\u001b[2J"})",
           R"({"v":1,"op":"denied","sentence":"\u007f"})",
           R"({"v":1,"op":"denied","ok":true,"sentence":"a"})",

@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
 #include <sys/resource.h>
@@ -195,8 +196,9 @@ TEST(VerifySocket, RefusesWhatIsNotTheSocketOfItsRoleAndSaysWhatDiffers) {
             "descriptor handed as 'proxy': cannot read SO_DOMAIN: Bad file descriptor");
 
   const Fd listener = tcp_listener(AF_INET, 0);
-  EXPECT_EQ(refusal(Role::dns_tcp, listener.get()),
-            "socket handed as 'dns_tcp' has SO_DOMAIN 2, not 10");
+  // IPv4 alone is what a kernel without IPv6 has.
+  EXPECT_THAT(refusal(Role::dns_tcp, listener.get()), testing::EndsWith(", not to 0.0.0.0:53"));
+  EXPECT_THAT(refusal(Role::port, listener.get()), testing::StartsWith("socket handed as 'port'"));
   EXPECT_EQ(refusal(Role::tproxy4, listener.get()),
             "socket handed as 'tproxy4' has IP_TRANSPARENT 0, not 1");
   EXPECT_NE(refusal(Role::proxy, listener.get()).find("not to 127.0.0.1:3128"), std::string::npos);

@@ -43,7 +43,19 @@ TEST(TakeOverMessage, CarriesASupervisorWithWhatItRegistered) {
   EXPECT_THAT(got.counted.reported, UnorderedElementsAre(Pair("never", 1)));
   EXPECT_EQ(got.counted.bytes_up, 10U);
   EXPECT_EQ(got.counted.bytes_down, 20U);
+  EXPECT_FALSE(got.holder);
   EXPECT_EQ(there_and_back(HandedPeer{}).agent, "");
+}
+
+TEST(TakeOverMessage, CarriesAnExplicitLeaseWithItsHolderAndWhosePortsWereAsked) {
+  const auto lease = there_and_back(HandedPeer{"coder-7", {Role::proxy}, some, 1000});
+  EXPECT_EQ(lease.holder, 1000U);
+  EXPECT_EQ(there_and_back(HandedPeer{"coder-7", {Role::proxy}, some, 0}).holder, 0U);
+  const auto asking = there_and_back(HandedPeer{"", {}, {}, {}, "coder-8", "coder-9"});
+  EXPECT_EQ(asking.asked_ports, "coder-8");
+  EXPECT_EQ(asking.leased, "coder-9");
+  EXPECT_THAT(there_and_back(Sockets{{Role::port, Role::port}}).sockets,
+              ElementsAre(Role::port, Role::port));
 }
 
 TEST(TakeOverMessage, CarriesEveryOtherKindThereAndBack) {
@@ -78,13 +90,22 @@ TEST(TakeOverMessage, IsRefusedUnlessItIsExactlyOfItsKind) {
 
 TEST(TakeOverMessage, RefusesSocketsOfNobodyAndNamesThatAreNone) {
   const std::string counted =
-      R"("counted":{"allowed":0,"denied":{},"bytes_up":0,"bytes_down":0,"reported":{}})";
+      R"("counted":{"allowed":0,"denied":{},"bytes_up":0,"bytes_down":0,"reported":{}},"holder":null,"asked_ports":"","leased":"")";
   EXPECT_THAT(error_of(R"({"v":1,"op":"peer","agent":"","sockets":["proxy"],)" + counted + "}"),
               HasSubstr("sockets of no agent"));
   EXPECT_THAT(error_of(R"({"v":1,"op":"peer","agent":"../x","sockets":["proxy"],)" + counted + "}"),
               HasSubstr("not an agent name"));
   EXPECT_THAT(error_of(R"({"v":1,"op":"peer","agent":"a","sockets":[],)" + counted + "}"),
               HasSubstr("list of roles"));
+  const std::string totals =
+      R"("counted":{"allowed":0,"denied":{},"bytes_up":0,"bytes_down":0,"reported":{}})";
+  EXPECT_THAT(error_of(R"({"v":1,"op":"peer","agent":"","sockets":[],)" + totals +
+                       R"(,"holder":0,"asked_ports":"","leased":""})"),
+              HasSubstr("lease of no agent"));
+  EXPECT_THAT(error_of(R"({"v":1,"op":"peer","agent":"a","sockets":["proxy"],)" + totals +
+                       R"(,"holder":4294967296,"asked_ports":"","leased":""})"),
+              HasSubstr("whole number"));
+  EXPECT_THAT(error_of(R"({"v":1,"op":"sockets","sockets":[]})"), HasSubstr("list of roles"));
 }
 
 TEST(TakeOverMessage, TheDifferenceOfTwoTotalsAddsUpToTheLater) {

@@ -1,4 +1,4 @@
-#include "launcher/proxy_link.h"
+#include "netns/proxy_link.h"
 
 #include <fcntl.h>
 #include <gmock/gmock.h>
@@ -8,7 +8,7 @@
 
 #include "base/text.h"
 
-namespace sluice::launcher {
+namespace sluice::netns {
 namespace {
 
 // The other end of a registration: a sluiced that says what a test makes it say.
@@ -20,7 +20,7 @@ class Link : public ::testing::Test {
   }
 
   void connect() {
-    auto pair = netns::socket_pair();
+    auto pair = socket_pair();
     ASSERT_TRUE(pair);
     ASSERT_EQ(::fcntl(pair->first.get(), F_SETFL, O_NONBLOCK), 0);
     proxy_ = std::move(pair->second);
@@ -28,17 +28,15 @@ class Link : public ::testing::Test {
   }
 
   // The next request, and how many descriptors came with it.
-  std::pair<netns::Request, std::size_t> asked() {
-    auto packet = netns::receive_packet(proxy_.get());
+  std::pair<Request, std::size_t> asked() {
+    auto packet = receive_packet(proxy_.get());
     EXPECT_TRUE(packet && *packet);
-    auto request = netns::decode_request((*packet)->bytes);
+    auto request = decode_request((*packet)->bytes);
     EXPECT_TRUE(request);
     return {std::move(*request), (*packet)->fds.size()};
   }
 
-  void say(const netns::Answer& answer) {
-    ASSERT_TRUE(netns::send_packet(proxy_.get(), netns::encode(answer)));
-  }
+  void say(const Answer& answer) { ASSERT_TRUE(send_packet(proxy_.get(), encode(answer))); }
 
   Listeners listeners_;
   ProxyLink link_{"coder-1"};
@@ -48,53 +46,53 @@ class Link : public ::testing::Test {
 TEST_F(Link, RegistersTheFiveSockets) {
   connect();
   const auto [request, descriptors] = asked();
-  const auto& asked_for = std::get<netns::Register>(request);
+  const auto& asked_for = std::get<Register>(request);
   EXPECT_EQ(asked_for.agent, "coder-1");
-  EXPECT_EQ(asked_for.sockets.size(), netns::role_count);
-  EXPECT_EQ(descriptors, netns::role_count);
-  say(netns::Registered{"id"});
+  EXPECT_EQ(asked_for.sockets.size(), role_count);
+  EXPECT_EQ(descriptors, role_count);
+  say(Registered{"id"});
   const auto events = link_.receive();
   ASSERT_EQ(events.size(), 1U);
-  EXPECT_TRUE(std::holds_alternative<netns::Registered>(events.front()));
+  EXPECT_TRUE(std::holds_alternative<Registered>(events.front()));
   EXPECT_TRUE(link_.is_registered());
 }
 
 TEST_F(Link, HearsDenialsBetweenARequestAndItsAnswer) {
   connect();
   (void)asked();
-  say(netns::Denied{"no"});
-  say(netns::Registered{"id"});
+  say(Denied{"no"});
+  say(Registered{"id"});
   const auto events = link_.receive();
   ASSERT_EQ(events.size(), 2U);
-  EXPECT_EQ(std::get<netns::Denied>(events[0]).sentence, "no");
+  EXPECT_EQ(std::get<Denied>(events[0]).sentence, "no");
 }
 
 TEST_F(Link, GivesTheNextProxyEveryNameThatWasGivenOut) {
   connect();
   (void)asked();
-  say(netns::Registered{"id"});
-  netns::Bindings bindings;
+  say(Registered{"id"});
+  Bindings bindings;
   for (std::uint32_t index = 1; index <= 450; ++index) {
     bindings.names.push_back({"n" + std::to_string(index) + ".test", index});
     if (bindings.names.size() < 150) continue;
     say(bindings);
     bindings.names.clear();
   }
-  say(netns::Bindings{{{"n1.test", 1}}});  // again: remembered once
+  say(Bindings{{{"n1.test", 1}}});  // again: remembered once
   (void)link_.receive();
   connect();
   std::size_t names = 0;
   for (int packet = 0; packet < 2; ++packet) {
     const auto [request, descriptors] = asked();
-    names += std::get<netns::Names>(request).names.size();
+    names += std::get<Names>(request).names.size();
     EXPECT_EQ(descriptors, 0U);
-    say(netns::Accepted{});
+    say(Accepted{});
     EXPECT_TRUE(link_.receive().empty());
   }
   const auto [request, descriptors] = asked();
-  names += std::get<netns::Register>(request).names.size();
+  names += std::get<Register>(request).names.size();
   EXPECT_EQ(names, 450U);
-  EXPECT_EQ(descriptors, netns::role_count);
+  EXPECT_EQ(descriptors, role_count);
 }
 
 TEST_F(Link, IsGoneWhenTheProxyIs) {
@@ -107,8 +105,7 @@ TEST_F(Link, IsGoneWhenTheProxyIs) {
 }
 
 TEST_F(Link, BreaksOffWithAProxyThatAnswersWhatWasNotAsked) {
-  for (const netns::Answer& answer :
-       {netns::Answer(netns::Totals{}), netns::Answer(netns::Accepted{})}) {
+  for (const Answer& answer : {Answer(Totals{}), Answer(Accepted{})}) {
     connect();
     (void)asked();
     say(answer);
@@ -122,16 +119,16 @@ TEST_F(Link, BreaksOffWithAProxyThatAnswersWhatWasNotAsked) {
 TEST_F(Link, TellsTotalsAtTheEnd) {
   connect();
   (void)asked();
-  say(netns::Registered{"id"});
+  say(Registered{"id"});
   (void)link_.receive();
   ASSERT_TRUE(link_.unregister());
-  EXPECT_TRUE(std::holds_alternative<netns::Unregister>(asked().first));
-  netns::Totals totals;
+  EXPECT_TRUE(std::holds_alternative<Unregister>(asked().first));
+  Totals totals;
   totals.allowed = 4;
   say(totals);
   const auto events = link_.receive();
   ASSERT_EQ(events.size(), 1U);
-  EXPECT_EQ(std::get<netns::Totals>(events.front()).allowed, 4U);
+  EXPECT_EQ(std::get<Totals>(events.front()).allowed, 4U);
 }
 
 TEST(ClosedListeners, RefuseConnectionsAlsoWhereADuplicateIsHeld) {
@@ -153,4 +150,4 @@ TEST(ClosedListeners, RefuseConnectionsAlsoWhereADuplicateIsHeld) {
 }
 
 }  // namespace
-}  // namespace sluice::launcher
+}  // namespace sluice::netns

@@ -6,7 +6,7 @@
 #include "base/error.h"
 #include "base/fd.h"
 
-namespace sluice::launcher {
+namespace sluice {
 
 // Blocks SIGTERM SIGINT SIGHUP SIGQUIT SIGCHLD SIGWINCH for the process and delivers them through
 // the descriptor, non-blocking; ignores SIGPIPE (signalfd(2)).
@@ -15,4 +15,4 @@ Result<Fd> watch_signals();
 // The numbers that have arrived.
 std::vector<int> read_signals(int fd);
 
-}  // namespace sluice::launcher
+}  // namespace sluice

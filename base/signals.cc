@@ -1,10 +1,10 @@
-#include "launcher/signals.h"
+#include "base/signals.h"
 
 #include <signal.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-namespace sluice::launcher {
+namespace sluice {
 namespace {
 
 bool is_ignored(int number) {
@@ -39,4 +39,4 @@ std::vector<int> read_signals(int fd) {
   return numbers;
 }
 
-}  // namespace sluice::launcher
+}  // namespace sluice

@@ -1,0 +1,253 @@
+#include "netns/named/resident.h"
+
+#include <fcntl.h>
+#include <fmt/core.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/inotify.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+
+#include "base/signals.h"
+#include "base/text.h"
+#include "netns/inside.h"
+#include "netns/named/kept.h"
+#include "netns/named/lease.h"
+#include "netns/refused_udp.h"
+
+namespace sluice::netns {
+namespace {
+
+constexpr std::chrono::milliseconds visit_pause{250};
+constexpr std::chrono::seconds count_pause{10};
+constexpr std::chrono::seconds second_look_pause{2};
+
+std::string key_of(const LeaseState& state) {
+  return fmt::format("{}-{}", kind_name(state.kind), state.id);
+}
+
+// A network with an interface of its own has a way out that its own rules close.
+bool is_watched(const LeaseState& state) {
+  return is_explicit(state.kind) && state.complete && !state.facts.contains("interface") &&
+         !state.facts.contains(way_out_fact);
+}
+
+Result<Brought> open_inside(std::uint64_t expected) {
+  const auto cookie = own_netns_cookie();
+  if (!cookie) return Failure(cookie.error());
+  if (*cookie != expected) return fail(Errc::unavailable, "the namespace is another one now");
+  auto sockets = WayOutWatch::open_sockets();
+  if (!sockets) return Failure(sockets.error());
+  Brought brought{"", {}, std::move(*sockets)};
+  const auto counter = RefusedUdp::open();
+  if (!counter) return Failure(counter.error());
+  Fd duplicate(::fcntl(counter->fd(), F_DUPFD_CLOEXEC, 3));
+  if (!duplicate) return fail_errno(Errc::unavailable, "cannot duplicate a socket");
+  brought.fds.push_back(std::move(duplicate));
+  return brought;
+}
+
+void raise_descriptor_limit() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  ::setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+}  // namespace
+
+Result<void> Resident::start() {
+  raise_descriptor_limit();
+  auto signals = watch_signals();
+  if (!signals) return Failure(signals.error());
+  signals_ = std::move(*signals);
+  changes_.reset(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
+  if (!changes_ || ::inotify_add_watch(changes_.get(), folder_.path().c_str(),
+                                       IN_MOVED_TO | IN_DELETE | IN_ONLYDIR) < 0) {
+    return fail_errno(Errc::unavailable, fmt::format("cannot watch '{}'", folder_.path()));
+  }
+  next_count_ = Clock::now() + count_pause;
+  return {};
+}
+
+Result<void> Resident::run() {
+  if (auto started = start(); !started) return started;
+  while (!done_) {
+    if (std::exchange(folder_changed_, false)) read_folder();
+    if (Clock::now() >= next_visit_) visit_proxies();
+    if (second_look_ && Clock::now() >= *second_look_) look_again();
+    if (Clock::now() >= next_count_) count_datagrams();
+    wait();
+  }
+  return {};
+}
+
+int Resident::poll_timeout() const {
+  const bool one_is_away = std::any_of(proxies_.begin(), proxies_.end(),
+                                       [](const auto& proxy) { return !proxy.second; });
+  auto first = one_is_away ? std::min(next_visit_, next_count_) : next_count_;
+  if (second_look_) first = std::min(first, *second_look_);
+  const auto left = std::chrono::ceil<std::chrono::milliseconds>(first - Clock::now()).count();
+  return static_cast<int>(std::max<std::int64_t>(left, 0));
+}
+
+void Resident::wait() {
+  std::vector<pollfd> waits{{signals_.get(), POLLIN, 0}, {changes_.get(), POLLIN, 0}};
+  std::vector<std::string> proxies;
+  std::vector<std::string> keys;
+  for (const auto& [socket, connection] : proxies_) {
+    waits.push_back({connection.get(), POLLIN, 0});
+    proxies.push_back(socket);
+  }
+  for (const auto& [key, kept] : kept_) {
+    waits.push_back({kept.watch.fd(), POLLIN, 0});
+    keys.push_back(key);
+  }
+  if (::poll(waits.data(), waits.size(), poll_timeout()) <= 0) return;
+  if (waits[0].revents != 0) done_ = is_asked_to_end();
+  if (waits[1].revents != 0) {
+    std::array<char, 65536> ignored;
+    while (::read(changes_.get(), ignored.data(), ignored.size()) > 0) {
+    }
+    folder_changed_ = true;
+  }
+  for (std::size_t i = 0; i < proxies.size(); ++i) {
+    if (waits[2 + i].revents == 0) continue;
+    const auto packet = receive_packet(proxies_[proxies[i]].get());
+    if (packet && (!*packet || !(*packet)->closed)) continue;
+    say_(
+        fmt::format("sluiced at '{}' is gone: its agents' connections are refused until it is back",
+                    text::printable(proxies[i])));
+    proxies_[proxies[i]].reset();
+  }
+  for (std::size_t i = 0; i < keys.size(); ++i) {
+    if (waits[2 + proxies.size() + i].revents != 0) on_news(keys[i]);
+  }
+}
+
+bool Resident::is_asked_to_end() {
+  const auto numbers = read_signals(signals_.get());
+  return std::any_of(numbers.begin(), numbers.end(),
+                     [](int number) { return number != SIGCHLD && number != SIGWINCH; });
+}
+
+void Resident::read_folder() {
+  const auto listing = folder_.list();
+  if (!listing) return say_(to_string(listing.error()));
+  std::map<std::string, const LeaseState*> there;
+  for (const LeaseState& state : listing->states) {
+    if (!is_explicit(state.kind)) continue;
+    if (state.complete) proxies_.try_emplace(state.proxy);
+    if (is_watched(state)) there[key_of(state)] = &state;
+  }
+  // First what is gone: the sockets of a watch keep its namespace alive.
+  std::erase_if(kept_, [&](const auto& one) {
+    const auto found = there.find(one.first);
+    return found == there.end() || found->second->netns_cookie != one.second.state.netns_cookie;
+  });
+  for (const auto& [key, state] : there) {
+    if (!kept_.contains(key)) adopt(*state);
+  }
+}
+
+void Resident::adopt(const LeaseState& state) {
+  const auto complain = [&](const Error& error) {
+    say_(fmt::format("cannot watch '{}': {}", text::printable(state.id), error.what));
+  };
+  const auto network = open_network_namespace(state.netns);
+  if (!network) return complain(network.error());
+  auto brought = do_inside(network->get(), [&] { return open_inside(state.netns_cookie); });
+  if (!brought) return complain(brought.error());
+  auto watch = WayOutWatch::adopt(std::move(brought->fds[0]), std::move(brought->fds[1]));
+  if (!watch) return complain(watch.error());
+  Kept kept{state, std::move(*watch), {}};
+  if (auto counting = kept.datagrams.start(std::move(brought->fds[2]), Clock::now()); !counting) {
+    return complain(counting.error());
+  }
+  const std::string key = key_of(state);
+  kept_.emplace(key, std::move(kept));
+  on_news(key);  // what is there already
+}
+
+void Resident::visit_proxies() {
+  next_visit_ = Clock::now() + visit_pause;
+  for (const auto& [socket, connection] : proxies_) {
+    if (!connection) visit(socket);
+  }
+}
+
+void Resident::visit(const std::string& proxy) {
+  auto connected = connect_proxy(proxy);
+  if (!connected || !restore(proxy)) return;
+  proxies_[proxy] = std::move(*connected);
+  second_look_ = Clock::now() + second_look_pause;
+}
+
+bool Resident::restore(const std::string& proxy) {
+  const auto restored = restore_all(folder_, proxy);
+  if (!restored) {
+    say_(to_string(restored.error()));
+    return false;
+  }
+  for (const std::string& line : restored->again) say_(line);
+  for (const Error& error : restored->failed) say_(to_string(error));
+  return true;
+}
+
+// At the first look the dying sluiced may have held some listeners still.
+void Resident::look_again() {
+  second_look_.reset();
+  for (const auto& [socket, connection] : proxies_) {
+    if (connection) (void)restore(socket);
+  }
+}
+
+void Resident::on_news(const std::string& key) {
+  const auto found = kept_.find(key);
+  if (found == kept_.end()) return;
+  const auto seen = found->second.watch.look();
+  if (seen && !*seen) return;
+  withdraw(found->second, seen ? **seen : seen.error().what);
+  kept_.erase(found);
+}
+
+void Resident::withdraw(Kept& kept, const std::string& why) {
+  say_(fmt::format("'{}': {}: agent '{}' is no longer served", text::printable(kept.state.id), why,
+                   text::printable(kept.state.agent)));
+  // The file first: whatever happens next, it is not served again.
+  const auto lock = folder_.lock();
+  auto state = lock ? folder_.read(kept.state.kind, kept.state.id)
+                    : Result<std::optional<LeaseState>>(std::nullopt);
+  if (state && *state && (*state)->netns_cookie == kept.state.netns_cookie) {
+    (*state)->facts[way_out_fact] = why;
+    if (auto written = folder_.write(**state); !written) say_(to_string(written.error()));
+  }
+  Event event;
+  event.kind = Event::Kind::way_out;
+  event.text = why;
+  event.agent = kept.state.agent;
+  const auto connected = connect_proxy(kept.state.proxy);
+  const auto told = connected.and_then(
+      [&](const Fd& connection) { return send_packet(connection.get(), encode(Request(event))); });
+  if (!told) say_(to_string(told.error()));
+}
+
+void Resident::count_datagrams() {
+  const auto now = Clock::now();
+  next_count_ = now + count_pause;
+  for (auto& [key, kept] : kept_) {
+    const Fd& proxy = proxies_[kept.state.proxy];
+    const auto report = [&](Event event) -> Result<void> {
+      if (!proxy) return fail(Errc::unavailable, "no sluiced is there");
+      event.agent = kept.state.agent;
+      return send_packet(proxy.get(), encode(Request(event)));
+    };
+    if (auto told = kept.datagrams.tell(report, now); !told) say_(told.error().what);
+  }
+}
+
+}  // namespace sluice::netns
