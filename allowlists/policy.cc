@@ -10,6 +10,7 @@
 #include "allowlists/address_guard.h"
 #include "allowlists/agent_pattern.h"
 #include "allowlists/compile.h"
+#include "allowlists/open_ports.h"
 #include "allowlists/regex_index.h"
 #include "allowlists/rule_index.h"
 
@@ -91,8 +92,10 @@ class RulesOfAgent final : public AgentRules {
         rules_(entry.rules),
         mode_(entry.mode),
         limits_(entry.limits),
+        open_ports_(allowlists::open_ports(entry.mode, entry.rules)),
         texts_(texts) {}
 
+  const OpenPorts& open_ports() const noexcept override { return open_ports_; }
   Mode mode() const noexcept override { return mode_; }
   const Limits& limits() const noexcept override { return limits_; }
 
@@ -263,6 +266,7 @@ class RulesOfAgent final : public AgentRules {
   RuleSet rules_;
   Mode mode_;
   Limits limits_;
+  OpenPorts open_ports_;
   const RuleTexts& texts_;
 };
 
@@ -283,12 +287,14 @@ class NoRules final : public AgentRules {
     const bool open = is == AddressClass::open && !local;
     return deny(open ? reason_ : Reason::address_private);
   }
+  const OpenPorts& open_ports() const noexcept override { return none_; }
   Mode mode() const noexcept override { return Mode::enforce; }
   const Limits& limits() const noexcept override { return limits_; }
 
  private:
   Reason reason_;
   Limits limits_;
+  OpenPorts none_;
 };
 
 struct TextHash {

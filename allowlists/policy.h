@@ -45,6 +45,15 @@ struct Decision {
 // Whether the kernel calls the address one of this machine's own (RTM_GETROUTE: type local).
 using OnThisMachine = YesNo<struct OnThisMachineTag>;
 
+// The ports on which rules allow anything at all.
+struct OpenPorts {
+  static constexpr std::size_t most = 256;  // distinct ones; more are `any`
+
+  bool any = false;
+  std::vector<std::uint16_t> ports;  // sorted; none where any
+  friend bool operator==(const OpenPorts&, const OpenPorts&) = default;
+};
+
 // The rules of one agents: entry, with the policy-wide never: rules before them.
 class AgentRules {
  public:
@@ -64,6 +73,9 @@ class AgentRules {
   // longest prefix decides.
   virtual Decision judge_address(const Target& asked, const IpAddress& address,
                                  OnThisMachine local) const noexcept = 0;
+
+  // A connection to any other port is refused, whatever the host.
+  virtual const OpenPorts& open_ports() const noexcept = 0;
 
   virtual Mode mode() const noexcept = 0;
   virtual const Limits& limits() const noexcept = 0;

@@ -36,6 +36,7 @@ class Event {
   static constexpr Event byte(Direction direction) noexcept {
     return Event(bytes + number(direction));
   }
+  static constexpr Event udp_refused() noexcept { return Event(udp_refusals); }
   // A gauge.
   static constexpr Event tunnel() noexcept { return Event(tunnels); }
 
@@ -55,7 +56,8 @@ class Event {
   static constexpr std::size_t dns_denials = reported + reason_count;
   static constexpr std::size_t dns_answers = dns_denials + reason_count;
   static constexpr std::size_t bytes = dns_answers + dns_outcome_count;
-  static constexpr std::size_t tunnels = bytes + direction_count;
+  static constexpr std::size_t udp_refusals = bytes + direction_count;
+  static constexpr std::size_t tunnels = udp_refusals + 1;
 
   std::size_t index_;
 

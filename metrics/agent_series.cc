@@ -60,6 +60,10 @@ void AgentMetrics::moved(Direction direction, std::uint64_t bytes) noexcept {
   counts_->add(Event::byte(direction), bytes);
 }
 
+void AgentMetrics::udp_refused(std::uint64_t datagrams) noexcept {
+  counts_->add(Event::udp_refused(), datagrams);
+}
+
 void AgentMetrics::tunnel_opened() noexcept { counts_->add(Event::tunnel()); }
 
 void AgentMetrics::tunnel_closed(TunnelEnd end) noexcept {

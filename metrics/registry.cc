@@ -75,6 +75,9 @@ class AgentPages {
                                        "Payload bytes moved; up is from the agent to the origin."});
     dns_.begin(Page::Type::counter,
                {"sluice_dns_queries_total", "DNS questions of agents; none travels upstream."});
+    udp_.begin(Page::Type::counter,
+               {"sluice_udp_refused_total",
+                "Datagrams other than DNS questions that the agent's network refused."});
   }
 
   void add(const std::string& agent, const EventSums& sums) {
@@ -90,11 +93,12 @@ class AgentPages {
       dns_.value(sums[Event::dns(DnsOutcome(i))],
                  {{"agent", agent}, {"outcome", dns_outcome_names[i]}});
     }
+    udp_.value(sums[Event::udp_refused()], {{"agent", agent}});
   }
 
   std::string text() && {
     std::string text = std::move(decisions_).text();
-    for (Page* part : {&tunnels_, &bytes_, &dns_}) text += std::move(*part).text();
+    for (Page* part : {&tunnels_, &bytes_, &dns_, &udp_}) text += std::move(*part).text();
     return text;
   }
 
@@ -103,6 +107,7 @@ class AgentPages {
   Page tunnels_;
   Page bytes_;
   Page dns_;
+  Page udp_;
 };
 
 struct PolicyNumbers {

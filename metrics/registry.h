@@ -58,6 +58,8 @@ class AgentMetrics {
   // A refused question: counts DnsOutcome::refused, and the reason for totals().
   void dns_refused(Reason reason) noexcept;
   void moved(Direction direction, std::uint64_t bytes) noexcept;
+  // Datagrams other than questions, which the agent's namespace refused; in no other count.
+  void udp_refused(std::uint64_t datagrams) noexcept;
   void tunnel_opened() noexcept;
   void tunnel_closed(TunnelEnd end) noexcept;
 

@@ -1,139 +1,23 @@
 #include "proxy/daemon/agents.h"
 
-#include <fcntl.h>
 #include <fmt/core.h>
 
-#include <algorithm>
-#include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
 #include <boost/asio/post.hpp>
 
 #include "base/text.h"
-#include "netns/take_over.h"
-#include "proxy/daemon/intake.h"
-#include "proxy/daemon/spawn.h"
-#include "proxy/session/dns.h"
-#include "proxy/session/session.h"
 
 namespace sluice::proxy {
-
-struct Registration::Thread {
-  explicit Thread(Worker& its_worker) : worker(its_worker) {}
-  Worker& worker;
-  std::vector<std::shared_ptr<Intake>> intakes;
-  std::vector<netns::Role> roles;  // in the order of intakes
-  std::shared_ptr<UdpSocket> dns;
-
-  void close() {
-    for (const auto& intake : intakes) intake->close();
-    ErrorCode ignored;
-    if (dns) dns->close(ignored);
-  }
-};
-
 namespace {
 
-// A connection inherits SO_LINGER from its listener, whose open file is the peer's as well, and
-// with it close(2) waits even where nothing else does (socket(7)). O_NONBLOCK cannot be kept in the
-// same way: a peer that takes it away from under a listener can make accept(2) wait where another
-// thread was faster. Only root and sluiced's own user can be such a peer, and they could as well
-// end it.
-void forget_inherited(Socket& socket) noexcept {
-  constexpr linger none{};
-  ::setsockopt(socket.native_handle(), SOL_SOCKET, SO_LINGER, &none, sizeof none);
-}
+// Bytes of what a peer says was seen.
+constexpr std::size_t longest_sight = 256;
 
-class AgentIntake final : public Intake {
- public:
-  AgentIntake(Worker& worker, std::shared_ptr<Agent> agent, netns::Role role)
-      : Intake(worker), agent_(std::move(agent)), role_(role) {}
-
- private:
-  bool is_full() const noexcept override {
-    const auto most = static_cast<int>(worker().shared.limits.connections_per_agent);
-    return most > 0 && agent_->sessions >= most;
-  }
-  void take(Socket socket, const IpAddress&) override {
-    forget_inherited(socket);
-    spawn(worker().io, proxy::serve(worker(), agent_, std::move(socket), role_));
-  }
-  std::string what() const override {
-    return fmt::format("a connection of agent '{}'", agent_->name);
-  }
-
-  const std::shared_ptr<Agent> agent_;
-  const netns::Role role_;
-};
-
-// One role's socket in one thread. The kernel's state is shared; the descriptor is this thread's.
-Result<void> open_in(Registration::Thread& thread, const std::shared_ptr<Agent>& agent,
-                     const netns::RoleSocket& socket) {
-  if (socket.role != netns::Role::dns_udp) {
-    thread.intakes.push_back(std::make_shared<AgentIntake>(thread.worker, agent, socket.role));
-    thread.roles.push_back(socket.role);
-    return thread.intakes.back()->open(socket.fd.get());
-  }
-  Fd copy(::fcntl(socket.fd.get(), F_DUPFD_CLOEXEC, 3));
-  if (!copy) return fail_errno(Errc::unavailable, "cannot duplicate a listener");
-  ErrorCode error;
-  thread.dns = std::make_shared<UdpSocket>(thread.worker.io);
-  thread.dns->assign(asio::ip::udp::v6(), copy.get(), error);
-  if (error)
-    return fail(Errc::unavailable, fmt::format("cannot watch a listener: {}", error.message()));
-  (void)copy.release();
-  return {};
-}
-
-void serve_in(const std::shared_ptr<Registration::Thread>& thread,
-              const std::shared_ptr<Agent>& agent) {
-  Worker& worker = thread->worker;
-  for (const auto& intake : thread->intakes) spawn(worker.io, Intake::serve(intake));
-  if (thread->dns) spawn(worker.io, serve_dns_udp(worker, agent, thread->dns));
-}
-
-// Duplicates of what the threads serve; they are assigned and read on the control thread only.
-Result<std::vector<netns::RoleSocket>> duplicates(const Registration& registration) {
-  std::vector<netns::RoleSocket> sockets;
-  const auto add = [&](netns::Role role, int fd) -> Result<void> {
-    Fd copy(::fcntl(fd, F_DUPFD_CLOEXEC, 3));
-    if (!copy) return fail_errno(Errc::unavailable, "cannot duplicate a listener");
-    sockets.push_back({role, std::move(copy)});
-    return {};
-  };
-  for (const auto& thread : registration.threads) {
-    const bool first = thread == registration.threads.front();
-    for (std::size_t i = 0; first && i < thread->intakes.size(); ++i) {
-      auto added = add(thread->roles[i], thread->intakes[i]->fd());
-      if (!added) return Failure(added.error());
-    }
-    if (!thread->dns) continue;
-    auto added = add(netns::Role::dns_udp, thread->dns->native_handle());
-    if (!added) return Failure(added.error());
-  }
-  return sockets;
+Failure taken(const std::string& name, std::string hint) {
+  return fail(Errc::unavailable, fmt::format("the agent name '{}' is taken", text::printable(name)),
+              std::move(hint));
 }
 
 }  // namespace
-
-Registration::Registration(std::shared_ptr<Agent> its_agent, std::uint64_t cookie)
-    : agent(std::move(its_agent)), netns_cookie(cookie) {}
-Registration::~Registration() = default;
-
-std::string Registration::id() const { return fmt::format("{}-{:x}", agent->name, netns_cookie); }
-
-netns::Totals Registration::counted() const {
-  const metrics::Totals here = agent->metrics->totals();
-  netns::Totals totals{
-      .allowed = here.allowed, .bytes_up = here.bytes_up, .bytes_down = here.bytes_down};
-  for (std::size_t i = 0; i < reason_count; ++i) {
-    const std::uint64_t count = here.denied[i] + here.dns_denied[i];
-    const std::string name(reason_name(static_cast<Reason>(i)));
-    if (count > 0) totals.denied[name] = count;
-    if (here.reported[i] > 0) totals.reported[name] = here.reported[i];
-  }
-  netns::add(totals, carried);
-  return totals;
-}
 
 void Agents::set_policy(std::shared_ptr<const allowlists::Policy> policy) {
   policy_ = std::move(policy);
@@ -146,47 +30,25 @@ void Agents::set_policy(std::shared_ptr<const allowlists::Policy> policy) {
   }
 }
 
-Result<std::uint64_t> Agents::verify(const Application& application) const {
-  const std::string shown = text::printable(application.name);
+Result<SocketSet> Agents::verify(const Application& application) const {
   if (!allowlists::is_agent_name(application.name)) {
-    return fail(Errc::bad_config, fmt::format("'{}' is no agent name", shown),
+    return fail(Errc::bad_config,
+                fmt::format("'{}' is no agent name", text::printable(application.name)),
                 "letters, digits, '.', '_' and '-', at most 63");
   }
-  if (live_.contains(application.name)) {
-    return fail(Errc::unavailable, fmt::format("the agent name '{}' is taken", shown),
-                "choose another name");
+  if (live_.contains(application.name)) return taken(application.name, "choose another name");
+  auto set = check_network(application.sockets);
+  if (!set) return set;
+  if (const auto other = by_cookie_.find(set->netns_cookie); other != by_cookie_.end()) {
+    return fail(Errc::not_permitted, fmt::format("the network namespace is that of agent '{}'",
+                                                 other->second->agent->name));
   }
-  std::optional<std::uint64_t> cookie;
-  std::array<int, netns::role_count> seen{};
-  for (const netns::RoleSocket& socket : application.sockets) {
-    auto own = netns::verify_socket(socket.role, socket.fd.get());
-    if (!own) return Failure(own.error());
-    if (cookie.value_or(*own) != *own) {
-      return fail(Errc::not_permitted, "the sockets are of different network namespaces");
-    }
-    cookie = *own;
-    ++seen[static_cast<std::size_t>(socket.role)];
-  }
-  if (std::any_of(seen.begin(), seen.end(), [](int count) { return count != 1; })) {
-    return fail(Errc::not_permitted, "not exactly one socket of every role");
-  }
-  const auto ours = netns::own_netns_cookie();
-  if (!ours) return Failure(ours.error());
-  if (*cookie == *ours) {
-    return fail(Errc::not_permitted, "the sockets are of sluiced's own network namespace");
-  }
-  for (const auto& [name, registration] : live_) {
-    if (registration->netns_cookie == *cookie) {
-      return fail(Errc::not_permitted,
-                  fmt::format("the network namespace is that of agent '{}'", name));
-    }
-  }
-  return *cookie;
+  return set;
 }
 
 Result<std::shared_ptr<Registration>> Agents::add(Application application) {
-  const auto cookie = verify(application);
-  if (!cookie) return Failure(cookie.error());
+  auto set = verify(application);
+  if (!set) return Failure(set.error());
   auto agent =
       std::make_shared<Agent>(application.name, policy_, shared_.registry.agent(application.name),
                               application.peer, allowances_.of(application.name));
@@ -199,83 +61,99 @@ Result<std::shared_ptr<Registration>> Agents::add(Application application) {
   if (!agent->names.restore(application.names)) {
     return fail(Errc::bad_config, "the bindings contradict one another");
   }
-  auto registration = std::make_shared<Registration>(agent, *cookie);
-  if (auto opened = open(*registration, application.sockets); !opened) {
+  auto registration = std::make_shared<Registration>(agent, set->netns_cookie, application.holder);
+  registration->has_capture = set->has_capture;
+  registration->ports = std::move(set->ports);
+  if (auto opened = registration->open(workers_, application.sockets); !opened) {
     return Failure(opened.error());
   }
   if (!of_listeners_.reserve(application.name)) {
-    return fail(Errc::unavailable,
-                fmt::format("the agent name '{}' is taken", text::printable(application.name)),
-                "an explicit listener has an agent of that name; choose another one");
+    return taken(application.name,
+                 "an explicit listener has an agent of that name; choose another one");
   }
   live_.emplace(application.name, registration);
+  by_cookie_.emplace(registration->netns_cookie, registration.get());
+  Holding& holding = holdings_[application.holder];
+  ++holding.agents;
+  holding.ports += registration->ports.size();
   return registration;
 }
 
-Result<void> Agents::open(Registration& registration,
-                          const std::vector<netns::RoleSocket>& sockets) {
-  std::vector<std::shared_ptr<Registration::Thread>> threads;
-  // Questions of one agent are answered on one thread; connections on all.
-  const std::size_t dns_thread = registration.netns_cookie % workers_.size();
-  for (std::size_t i = 0; i < workers_.size(); ++i) {
-    auto thread = std::make_shared<Registration::Thread>(*workers_[i]);
-    for (const netns::RoleSocket& socket : sockets) {
-      if (socket.role == netns::Role::dns_udp && i != dns_thread) continue;
-      if (auto opened = open_in(*thread, registration.agent, socket); !opened)
-        return Failure(opened.error());
-    }
-    threads.push_back(std::move(thread));
-  }
-  registration.threads = std::move(threads);
+Result<void> Agents::add_ports(Registration& registration,
+                               const std::vector<netns::RoleSocket>& sockets) {
+  auto all = check_more_ports(
+      {registration.netns_cookie, registration.has_capture, registration.ports}, sockets);
+  if (!all) return Failure(all.error());
+  if (auto opened = registration.open(workers_, sockets); !opened) return opened;
+  holdings_[registration.holder].ports += sockets.size();
+  registration.ports = std::move(*all);
+  registration.serve();
   return {};
 }
 
-void Agents::serve(const Registration& registration) {
-  for (const auto& thread : registration.threads) {
-    asio::post(thread->worker.io,
-               [thread, agent = registration.agent] { serve_in(thread, agent); });
-  }
-  log::info("agent '{}' is registered", registration.agent->name);
+void Agents::serve(Registration& registration) {
+  registration.serve();
+  log::info("agent '{}' is registered{}", registration.agent->name,
+            registration.has_capture
+                ? std::string()
+                : fmt::format(" on {} ports: its kernel has no nf_tables, or cannot capture",
+                              registration.ports.size()));
 }
 
-void Agents::remove(const Registration& registration) {
-  if (ended_) return;
-  for (const auto& thread : registration.threads) {
-    asio::post(thread->worker.io, [thread, agent = registration.agent] {
-      thread->close();
-      thread->worker.break_off(agent.get());
-    });
-  }
-  of_listeners_.release(registration.agent->name);
-  live_.erase(registration.agent->name);
+bool Agents::is_live(const Registration& registration) const noexcept {
+  const auto found = live_.find(registration.agent->name);
+  return found != live_.end() && found->second.get() == &registration;
+}
+
+void Agents::remove(Registration& registration) {
+  if (ended_ || !is_live(registration)) return;
+  registration.close(
+      [agent = registration.agent](Worker& worker) { worker.break_off(agent.get()); });
   log::info("agent '{}' is gone", registration.agent->name);
+  of_listeners_.release(registration.agent->name);
+  by_cookie_.erase(registration.netns_cookie);
+  const auto holding = holdings_.find(registration.holder);
+  holding->second.ports -= registration.ports.size();
+  if (--holding->second.agents == 0) holdings_.erase(holding);
+  live_.erase(live_.find(registration.agent->name));  // last: it may be what held the registration
+}
+
+void Agents::withdraw(Registration& registration, std::string_view what) {
+  const std::string seen(what.substr(0, longest_sight));
+  log::warning("agent '{}' has a way out besides sluiced, and is served no longer: {}",
+               registration.agent->name, text::printable(seen));
+  if (shared_.audit != nullptr) {
+    shared_.audit->write({.agent = registration.agent->name,
+                          .via = metrics::Via::event,
+                          .verdict = Verdict::deny,
+                          .reason = Reason::not_listed,
+                          .rule = "default",
+                          .error = seen});
+  }
+  remove(registration);
+}
+
+Agents::Holding Agents::held_by(uid_t holder) const noexcept {
+  const auto found = holdings_.find(holder);
+  return found == holdings_.end() ? Holding() : found->second;
 }
 
 void Agents::close_listeners() {
-  for (const auto& [name, registration] : live_) {
-    for (const auto& thread : registration->threads) {
-      asio::post(thread->worker.io, [thread] { thread->close(); });
-    }
-  }
+  for (const auto& [name, registration] : live_) registration->close([](Worker&) {});
 }
 
 Result<void> Agents::rest() {
   std::vector<std::vector<netns::RoleSocket>> sockets;
   for (const auto& [name, registration] : live_) {
-    auto copies = duplicates(*registration);
+    auto copies = registration->duplicates();
     if (!copies) return Failure(copies.error());
     sockets.push_back(std::move(*copies));
   }
   auto copies = sockets.begin();
   for (const auto& [name, registration] : live_) {
     registration->resting = std::move(*copies++);
-    for (const auto& thread : registration->threads) {
-      ++*closing_;
-      asio::post(thread->worker.io, [thread, closing = closing_] {
-        thread->close();
-        --*closing;
-      });
-    }
+    *closing_ += registration->parts();
+    registration->close([closing = closing_](Worker&) { --*closing; });
   }
   return {};
 }
@@ -284,7 +162,8 @@ Result<void> Agents::go_on() {
   for (const auto& [name, registration] : live_) {
     registration->agent->names.thaw();
     if (registration->resting.empty()) continue;
-    auto opened = open(*registration, registration->resting);
+    registration->forget_sockets();
+    auto opened = registration->open(workers_, registration->resting);
     if (!opened) return Failure(opened.error());
     registration->resting.clear();
     serve(*registration);

@@ -4,40 +4,15 @@
 #include <atomic>
 #include <map>
 #include <memory>
-#include <optional>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
-#include "netns/handover.h"
 #include "proxy/daemon/listener_agents.h"
-#include "proxy/session/agent.h"
-#include "proxy/worker.h"
+#include "proxy/daemon/registration.h"
+#include "proxy/daemon/socket_set.h"
 
 namespace sluice::proxy {
-
-// One agent's listeners, duplicated into every thread.
-class Registration {
- public:
-  struct Thread;  // what one thread holds of it
-
-  Registration(std::shared_ptr<Agent> its_agent, std::uint64_t cookie);
-  ~Registration();
-  Registration(const Registration&) = delete;
-  Registration& operator=(const Registration&) = delete;
-
-  // Names this registration in the handover protocol.
-  std::string id() const;
-  // What it was allowed, and what was blocked, here and by the sluiced before this one.
-  netns::Totals counted() const;
-
-  const std::shared_ptr<Agent> agent;
-  const std::uint64_t netns_cookie;
-  std::vector<std::shared_ptr<Thread>> threads;
-  std::vector<netns::RoleSocket> resting;  // its listeners while no thread serves them
-  netns::Totals carried;                   // what the sluiced before this one counted
-};
-
-using Workers = std::vector<std::unique_ptr<Worker>>;
 
 class Agents {
  public:
@@ -51,17 +26,23 @@ class Agents {
     std::string name;
     std::vector<netns::RoleSocket> sockets;
     std::vector<netns::Binding> names;
-    std::shared_ptr<const Fd> peer;
+    std::shared_ptr<const Fd> peer;  // null: nobody hears what is said of the agent
+    uid_t holder = 0;
   };
-  // Checks the name and every socket (netns::verify_socket); serve() begins to serve them. Refused:
-  // a name that is no agent name or is taken, a socket that is not what its role says, roles
-  // missing or twice, sockets of different namespaces, of sluiced's own, or of another live
-  // agent's.
+  // Checks the name and every socket (check_network()); serve() begins to serve them. Refused: a
+  // name that is no agent name or is taken, what is no network, that of another live agent.
   Result<std::shared_ptr<Registration>> add(Application application);
-  void serve(const Registration& registration);
+  // More `port` listeners of a live one, served at once.
+  Result<void> add_ports(Registration& registration, const std::vector<netns::RoleSocket>& sockets);
+  void serve(Registration& registration);
 
-  // Closes the listeners and breaks off the agent's sessions on every thread.
-  void remove(const Registration& registration);
+  // Closes the listeners and breaks off the agent's sessions on every thread. Nothing happens to
+  // one that is not live.
+  void remove(Registration& registration);
+  bool is_live(const Registration& registration) const noexcept;
+  // The agent was seen to have a way out besides sluiced: audit line, warning, remove(). `what` is
+  // a peer's, of any length.
+  void withdraw(Registration& registration, std::string_view what);
 
   // Stops accepting for all agents; sessions go on.
   void close_listeners();
@@ -84,6 +65,7 @@ class Agents {
   // After the last thread has stopped: a later remove() has nothing left to do.
   void end() noexcept {
     ended_ = true;
+    by_cookie_.clear();
     live_.clear();
   }
 
@@ -95,14 +77,22 @@ class Agents {
   std::size_t count() const noexcept { return live_.size(); }
   int sessions() const noexcept;
 
+  // What a user has handed over that is live.
+  struct Holding {
+    std::size_t agents = 0;
+    std::size_t ports = 0;  // `port` listeners
+  };
+  Holding held_by(uid_t holder) const noexcept;
+
  private:
-  Result<std::uint64_t> verify(const Application& application) const;
-  Result<void> open(Registration& registration, const std::vector<netns::RoleSocket>& sockets);
+  Result<SocketSet> verify(const Application& application) const;
 
   Workers& workers_;
   Shared& shared_;
   std::shared_ptr<const allowlists::Policy> policy_;
   std::map<std::string, std::shared_ptr<Registration>> live_;
+  std::unordered_map<std::uint64_t, const Registration*> by_cookie_;  // of live_
+  std::unordered_map<uid_t, Holding> holdings_;                       // of live_; none is empty
   Allowances allowances_;
   ListenerAgents of_listeners_{shared_.registry, allowances_};
   // Threads that have not closed their listeners yet; outlives what is posted to them.

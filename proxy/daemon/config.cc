@@ -68,7 +68,9 @@ void Reader::read_top(const Node& top) {
            {"handover",
             [&](const Node& node) {
               section(node, "handover",
-                      {{"socket", [&](const Node& n) { socket(n, config_.handover.socket); }}});
+                      {{"socket", [&](const Node& n) { socket(n, config_.handover.socket); }},
+                       {"peers",
+                        [&](const Node& n) { read_peers(*this, n, config_.handover.peers); }}});
             }},
            {"admin", [&](const Node& node) { section(node, "admin", fields_of_admin()); }},
            {"resolver", [&](const Node& node) { section(node, "resolver", fields_of_resolver()); }},

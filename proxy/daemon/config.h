@@ -28,8 +28,17 @@ struct Endpoint {
 struct Config {
   std::string policy;    // a file or a directory
   unsigned threads = 0;  // 0: one per core
+  // Who may hand over agents, and which names they may take.
+  struct Peer {
+    enum class Kind : std::uint8_t { user, group };
+    Kind kind = Kind::user;
+    id_t id = 0;                      // uid or gid
+    std::vector<std::string> agents;  // globs; `${user}` in them is the peer's user name
+  };
   struct Handover {
     std::string socket = "/run/sluice/handover.sock";
+    // None: sluiced's own user and root, any name. All lines that fit a peer count.
+    std::optional<std::vector<Peer>> peers;
   } handover;
   struct Admin {
     std::string socket = "/run/sluice/admin.sock";

@@ -4,7 +4,6 @@
 #include <fmt/ranges.h>
 #include <sys/un.h>
 
-#include <array>
 #include <charconv>
 #include <limits>
 #include <set>
@@ -14,9 +13,6 @@
 
 namespace sluice::proxy {
 namespace {
-
-// Parts of the documented file that this version refuses rather than ignores.
-constexpr std::array<std::string_view, 1> not_built = {"handover.peers"};
 
 Errors in_file_order(Errors errors) {
   std::stable_sort(errors.begin(), errors.end(), [](const Error& a, const Error& b) {
@@ -105,10 +101,6 @@ void ConfigReader::entry(const Node& key, const Node& value, std::string_view se
   if (found != fields.end()) return found->read(value);
 
   const std::string full = section.empty() ? name : fmt::format("{}.{}", section, name);
-  if (std::find(not_built.begin(), not_built.end(), full) != not_built.end()) {
-    error(key.Mark(), fmt::format("'{}' is not built yet", full), "leave it out");
-    return;
-  }
   std::vector<std::string_view> known;
   for (const Field& field : fields) known.push_back(field.key);
   const std::string near = text::nearest(name, known);

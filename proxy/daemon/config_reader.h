@@ -77,6 +77,8 @@ class ConfigReader {
 
 // The parts of the file that are read elsewhere than in config.cc.
 void read_listen(ConfigReader& reader, const YAML::Node& node, std::vector<Config::Listener>& out);
+void read_peers(ConfigReader& reader, const YAML::Node& node,
+                std::optional<std::vector<Config::Peer>>& out);
 void read_upstream_proxy(ConfigReader& reader, const YAML::Node& node,
                          std::optional<Config::UpstreamProxy>& out);
 void read_egress(ConfigReader& reader, const YAML::Node& node, std::vector<Config::Egress>& out);

@@ -76,34 +76,66 @@ Task<Result<void>> Successor::rest(Estate& estate) {
   co_return Result<void>();
 }
 
-Task<Result<void>> Successor::offer_peer(Estate& estate, const Peer& peer) {
-  std::vector<netns::Binding> names = peer.names;
-  netns::HandedPeer handed;
-  std::vector<int> fds{peer.socket->get()};
-  if (peer.registration) {
-    const Registration& registration = *peer.registration;
-    handed.agent = registration.agent->name;
-    for (const netns::RoleSocket& socket : registration.resting) {
-      handed.sockets.push_back(socket.role);
-      fds.push_back(socket.fd.get());
-    }
-    names = registration.agent->names.freeze();
-    handed.counted = registration.counted();
-    told_.emplace(registration.id(), std::pair(peer.registration, handed.counted));
+// The names that it has given out; what else there is of it goes into `handed` and `fds`.
+std::vector<netns::Binding> Successor::describe(const std::shared_ptr<Registration>& registration,
+                                                netns::HandedPeer& handed, std::vector<int>& fds) {
+  handed.agent = registration->agent->name;
+  for (const netns::RoleSocket& socket : registration->resting) {
+    handed.sockets.push_back(socket.role);
+    fds.push_back(socket.fd.get());
   }
-  for (std::size_t at = 0; at < names.size();) {
+  auto names = registration->agent->names.freeze();
+  handed.counted = registration->counted();
+  told_.emplace(registration->id(), std::pair(registration, handed.counted));
+  return names;
+}
+
+// What is more than one message carries comes before it.
+Task<Result<void>> Successor::offer_in_parts(Estate& estate, netns::HandedPeer handed,
+                                             std::vector<netns::Binding> names,
+                                             std::vector<int> fds) {
+  std::vector<std::pair<netns::Transfer, std::vector<int>>> messages;
+  for (std::size_t at = 0; at < names.size(); at += netns::max_names_per_message) {
     const std::size_t end = std::min(at + netns::max_names_per_message, names.size());
-    netns::Names some{{names.begin() + static_cast<std::ptrdiff_t>(at),
-                       names.begin() + static_cast<std::ptrdiff_t>(end)}};
-    netns::Transfer message(std::move(some));
-    const bool said = co_await say(estate.io, std::move(message), {});
-    if (!said) co_return not_taken("the new sluiced has gone");
-    at = end;
+    messages.emplace_back(netns::Names{{names.begin() + static_cast<std::ptrdiff_t>(at),
+                                        names.begin() + static_cast<std::ptrdiff_t>(end)}},
+                          std::vector<int>());
   }
-  netns::Transfer message(std::move(handed));
-  const bool said = co_await say(estate.io, std::move(message), std::move(fds));
-  if (!said) co_return not_taken("the new sluiced has gone");
+  while (fds.size() > netns::max_sockets_per_message) {
+    const auto most = static_cast<std::ptrdiff_t>(netns::max_sockets_per_message);
+    messages.emplace_back(netns::Sockets{{handed.sockets.end() - most, handed.sockets.end()}},
+                          std::vector<int>(fds.end() - most, fds.end()));
+    handed.sockets.erase(handed.sockets.end() - most, handed.sockets.end());
+    fds.erase(fds.end() - most, fds.end());
+  }
+  messages.emplace_back(std::move(handed), std::move(fds));
+  for (auto& [message, its_fds] : messages) {
+    const bool said = co_await say(estate.io, std::move(message), std::move(its_fds));
+    if (!said) co_return not_taken("the new sluiced has gone");
+  }
   co_return Result<void>();
+}
+
+Task<Result<void>> Successor::offer_peer(Estate& estate, const Peer& peer) {
+  netns::HandedPeer handed;
+  handed.asked_ports = peer.asked_ports();
+  const auto subject = peer.subject();
+  if (subject && subject != peer.registration) handed.leased = subject->agent->name;
+  std::vector<int> fds{peer.socket->get()};
+  std::vector<netns::Binding> names = peer.names;
+  if (peer.registration && estate.agents.is_live(*peer.registration)) {
+    names = describe(peer.registration, handed, fds);
+  }
+  co_return co_await offer_in_parts(estate, std::move(handed), std::move(names), std::move(fds));
+}
+
+Task<Result<void>> Successor::offer_lease(Estate& estate,
+                                          const std::shared_ptr<Registration>& leased) {
+  netns::HandedPeer handed;
+  handed.holder = leased->holder;
+  std::vector<int> fds;
+  auto names = describe(leased, handed, fds);
+  co_return co_await offer_in_parts(estate, std::move(handed), std::move(names), std::move(fds));
 }
 
 Task<Result<void>> Successor::offer(Estate& estate) {
@@ -132,7 +164,12 @@ Task<Result<void>> Successor::offer(Estate& estate) {
     auto offered = co_await offer_peer(estate, *peer);
     if (!offered) co_return offered;
   }
-  netns::Transfer complete(netns::Complete{estate.peers.resting().size()});
+  for (const auto& [name, leased] : estate.peers.leases()) {
+    auto offered = co_await offer_lease(estate, leased);
+    if (!offered) co_return offered;
+  }
+  netns::Transfer complete(
+      netns::Complete{estate.peers.resting().size() + estate.peers.leases().size()});
   const bool said = co_await say(estate.io, std::move(complete), {});
   if (!said) co_return not_taken("the new sluiced has gone");
   co_return Result<void>();

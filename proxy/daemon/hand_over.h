@@ -49,6 +49,11 @@ class Successor {
   Task<Result<void>> rest(Estate& estate);
   Task<Result<void>> offer(Estate& estate);
   Task<Result<void>> offer_peer(Estate& estate, const Peer& peer);
+  Task<Result<void>> offer_lease(Estate& estate, const std::shared_ptr<Registration>& leased);
+  std::vector<netns::Binding> describe(const std::shared_ptr<Registration>& registration,
+                                       netns::HandedPeer& handed, std::vector<int>& fds);
+  Task<Result<void>> offer_in_parts(Estate& estate, netns::HandedPeer handed,
+                                    std::vector<netns::Binding> names, std::vector<int> fds);
   Task<void> go_on(Estate& estate);
   Task<bool> say(asio::io_context& io, netns::Transfer message, std::vector<int> fds);
   Task<Result<void>> until_taken(asio::io_context& io);

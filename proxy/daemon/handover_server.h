@@ -1,43 +1,19 @@
 // Speaks the handover protocol with supervisors: registers their agents, and ends them with the
-// connection.
+// connection, or when an explicit lease is ended.
 #pragma once
 
 #include <functional>
 #include <list>
+#include <map>
 #include <memory>
+#include <string>
 #include <unordered_map>
 #include <vector>
 
-#include "proxy/daemon/agents.h"
 #include "proxy/daemon/entrance.h"
+#include "proxy/daemon/peer.h"
 
 namespace sluice::proxy {
-
-// One supervisor: its connection, and what it registered.
-class Peer {
- public:
-  Peer(Agents& agents, std::shared_ptr<const Fd> socket);
-  // Ends the registration, unless it has been let go of.
-  ~Peer();
-  Peer(const Peer&) = delete;
-  Peer& operator=(const Peer&) = delete;
-
-  bool say(const netns::Answer& answer);
-  bool refuse(const Error& error);
-  // The registration is another sluiced's from here on.
-  void let_go() noexcept { registration.reset(); }
-  // The next message of this peer is due then; whoever sends more than messages_per_second waits.
-  Clock::time_point next_message(Clock::time_point now) noexcept;
-
-  const std::shared_ptr<const Fd> socket;
-  const uid_t uid;                             // SO_PEERCRED: of whoever connected (unix(7))
-  std::vector<netns::Binding> names;           // for a registration to come
-  std::shared_ptr<Registration> registration;  // null: none yet
-
- private:
-  Agents& agents_;
-  Clock::time_point messages_due_{};
-};
 
 // All supervisors of a sluiced. Of the control thread.
 class Peers {
@@ -45,23 +21,31 @@ class Peers {
   struct Limits {
     std::size_t connections_per_uid = 2048;
     std::size_t agents_per_uid = 1024;
+    // `port` listeners; each costs a descriptor in every thread.
+    std::size_t ports_per_uid = 8192;
   };
   // Someone wants to take over; none: nobody may.
   using TakeOver = std::function<void(std::shared_ptr<const Fd> connection)>;
   // Waited for before the totals of a registration are told: what another sluiced counts of it.
   using Awaits = std::function<bool(const Registration&)>;
 
-  Peers(asio::io_context& io, Agents& agents, Limits limits);
+  Peers(asio::io_context& io, Agents& agents, Limits limits, PeerAccess access = PeerAccess());
   Peers(const Peers&) = delete;
   Peers& operator=(const Peers&) = delete;
 
   void on_take_over(TakeOver take_over) { take_over_ = std::move(take_over); }
   void on_farewell(Awaits awaits) { awaits_ = std::move(awaits); }
 
-  // Serves one connected peer until it closes or breaks the protocol.
+  // Serves one connected peer, who may take any name, until it closes or breaks the protocol.
   Task<void> serve(Fd socket);
-  // Serves whoever connects; only root and sluiced's own user may hand over (SO_PEERCRED, unix(7)).
+  // Serves whoever connects and may hand over.
   Task<void> accept(Entrance& entrance);
+  // Peers who asked for ports hear of those that have changed.
+  void policy_changed();
+
+  // What explicit leases hold, by the agent's name.
+  using Leases = std::map<std::string, std::shared_ptr<Registration>>;
+  const Leases& leases() const noexcept { return leases_; }
 
   // Hears nobody any more: what peers say waits in their sockets. In force once rests() holds,
   // after what is being answered.
@@ -71,8 +55,12 @@ class Peers {
   void go_on();
   // Lets go of all that rest; another sluiced hears them.
   void leave_to_another() noexcept;
-  // A peer of the sluiced before this one, heard after go_on().
+  // A peer of the sluiced before this one, heard after go_on(); and an explicit lease of it.
+  std::unique_ptr<Peer> known(Fd socket) const;
   void adopt(std::unique_ptr<Peer> peer) { resting_.push_back(std::move(peer)); }
+  void adopt(std::shared_ptr<Registration> leased);
+  // After the last thread has stopped and before its io_context goes, on which listeners depend.
+  void end() noexcept { leases_.clear(); }
 
  private:
   class Talk;  // a peer's place in talking_
@@ -81,23 +69,37 @@ class Peers {
   void begin(std::unique_ptr<Peer> peer);
   Task<void> converse(std::unique_ptr<Peer> peer);
   Task<End> talk(Peer& peer, Talk& talk);
-  Task<bool> hear(Peer& peer, netns::Packet packet);
-  bool enroll(Peer& peer, netns::Register request, std::vector<Fd> fds);
-  Task<bool> dismiss(Peer& peer);
-  bool take_over(Peer& peer, netns::TakeOver request);
   void admit(Fd socket);
   bool is_full(uid_t uid) const noexcept;
-  bool may_register(uid_t uid) const noexcept;
+
+  // What peers ask. False: the conversation is over.
+  Task<bool> hear(Peer& peer, netns::Packet packet);
+  bool keep_names(Peer& peer, netns::Names more);
+  bool enroll(Peer& peer, netns::Register request, std::vector<Fd> fds);
+  bool renew(Peer& peer, const std::shared_ptr<Registration>& held,
+             const std::vector<netns::RoleSocket>& sockets);
+  bool add_ports(Peer& peer, const netns::Add& request, std::vector<Fd> fds);
+  bool ask_ports(Peer& peer, netns::AskPorts request);
+  void heed(const Peer& peer, const netns::Event& event);
+  Task<bool> dismiss(Peer& peer, netns::Unregister request);
+  bool take_over(Peer& peer, netns::TakeOver request);
+  Result<std::shared_ptr<Registration>> ended_by(Peer& peer, const std::string& agent);
+  Result<void> may_register(const Peer& peer, const std::string& agent) const;
+  Result<void> may_open_ports(const Peer& peer, std::size_t more) const;
+  Leases::iterator lease_of(const Peer& peer, const std::string& agent);
 
   asio::io_context& io_;
   Agents& agents_;
   const Limits limits_;
+  const PeerAccess access_;
   TakeOver take_over_;
   Awaits awaits_;
   bool resting_now_ = false;
   int beginning_ = 0;  // conversations whose first step is still to come
-  std::unordered_map<const Peer*, Talk*> talking_;
+  std::unordered_map<Peer*, Talk*> talking_;
+  std::unordered_map<uid_t, std::size_t> connections_;  // of talking_; none is 0
   std::list<std::unique_ptr<Peer>> resting_;
+  Leases leases_;
 };
 
 // A listening handover socket at `path`. A dead one is replaced; a live one is an error.

@@ -9,6 +9,7 @@
 
 #include "base/fd.h"
 #include "base/log.h"
+#include "proxy/daemon/accept_within.h"
 #include "proxy/daemon/rare_log.h"
 
 namespace sluice::proxy {
@@ -80,12 +81,32 @@ Intake::Then Intake::explain_failure(int error) const noexcept try {
   return Then::recover;
 }
 
+Fd Intake::accept(TcpEndpoint& from) {
+  const int listener = acceptor_.native_handle();
+  auto size = static_cast<socklen_t>(from.capacity());
+  if (trust_ == Trust::own) {
+    Fd fd(::accept4(listener, from.data(), &size, SOCK_NONBLOCK | SOCK_CLOEXEC));
+    if (fd) from.resize(size);
+    return fd;
+  }
+  const bool waits = would_wait(listener);
+  Fd fd = waits ? Fd() : accept_within_bounds(listener, from.data(), &size);
+  const int error = errno;
+  if (fd) from.resize(size);
+  if (!fd && (waits || (error == EINTR && would_wait(listener)))) {
+    failed_accepts.warn(fmt::format(
+        "cannot accept {}: who handed the listener over has made it blocking; it is closed",
+        what()));
+    close();
+  }
+  errno = waits ? EAGAIN : error;
+  return fd;
+}
+
 Intake::Then Intake::take_one() noexcept try {
   TcpEndpoint from;
-  auto size = static_cast<socklen_t>(from.capacity());
-  Fd fd(::accept4(acceptor_.native_handle(), from.data(), &size, SOCK_NONBLOCK | SOCK_CLOEXEC));
+  Fd fd = accept(from);
   if (!fd) return explain_failure(errno);
-  from.resize(size);
   Socket socket(worker_.io);
   ErrorCode error;
   socket.assign(from.protocol(), fd.get(), error);

@@ -1,18 +1,24 @@
 // Takes connections off a listener, several at a turn, until it is closed.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 
 #include "base/error.h"
+#include "base/fd.h"
 #include "proxy/worker.h"
 
 namespace sluice::proxy {
 
+// Whose listeners they are: another user's may be changed by that user while they are served.
+enum class Trust : std::uint8_t { own, foreign };
+
 // One listener as one thread sees it.
 class Intake {
  public:
-  explicit Intake(Worker& worker) : worker_(worker), acceptor_(worker.io) {}
+  explicit Intake(Worker& worker, Trust trust = Trust::own)
+      : worker_(worker), trust_(trust), acceptor_(worker.io) {}
   virtual ~Intake() = default;
   Intake(const Intake&) = delete;
   Intake& operator=(const Intake&) = delete;
@@ -41,9 +47,12 @@ class Intake {
   enum class Then : std::uint8_t { wait, look_again, rest, recover };
   Then take_some() noexcept;
   Then take_one() noexcept;
+  // One that would wait for ever is closed.
+  Fd accept(TcpEndpoint& from);
   Then explain_failure(int error) const noexcept;
 
   Worker& worker_;
+  const Trust trust_;
   Acceptor acceptor_;
 };
 

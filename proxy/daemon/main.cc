@@ -205,6 +205,7 @@ int run_shared(const Arguments& arguments) {
                     .limits = config->limits,
                     .policy = std::move(*edition)};
   order.budget_file = config->state + "/budgets";
+  order.peer_access = PeerAccess(config->handover.peers);
   auto audit = open_audit(config->audit);
   if (!audit) return complain(audit.error());
   order.audit = std::move(*audit);

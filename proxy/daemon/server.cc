@@ -116,6 +116,7 @@ void Server::take(Reloaded reloaded) {
   if (!reloaded.edition) return;
   order_.policy = std::move(*reloaded.edition);
   agents_->set_policy(order_.policy.policy);
+  peers_->policy_changed();
   log::info("the policy was reloaded: {} rules for {} agents: entries",
             order_.policy.policy->rule_count(), order_.policy.agents.size());
 }
@@ -359,7 +360,7 @@ Result<int> Server::run() {
   }
   agents_.emplace(workers_, shared_);
   agents_->set_policy(order_.policy.policy);
-  peers_.emplace(workers_[0]->io, *agents_, Peers::Limits());
+  peers_.emplace(workers_[0]->io, *agents_, Peers::Limits(), order_.peer_access);
   registry_.policy_loaded(order_.policy.loaded_at);
   last_reload_.at = order_.policy.loaded_at;
   for (const auto& worker : workers_) spawn(worker->io, worker->wheel.run());
@@ -372,6 +373,7 @@ Result<int> Server::run() {
   run_threads();
   reload_.reset();
   budgets_.reset();
+  peers_->end();
   agents_->end();
   return 0;
 }

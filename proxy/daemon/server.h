@@ -10,6 +10,7 @@
 #include "proxy/daemon/agents.h"
 #include "proxy/daemon/enclose.h"
 #include "proxy/daemon/listeners.h"
+#include "proxy/daemon/peer_access.h"
 #include "proxy/daemon/policy_edition.h"
 #include "proxy/daemon/take_over.h"
 
@@ -30,6 +31,7 @@ struct ServerOrder {
   WayOut way_out;
   Fd handover_peer;      // embedded: the one supervisor; sluiced ends with it
   Fd handover_listener;  // shared: for many
+  PeerAccess peer_access;
   // Embedded: entered before anything of an agent is read. A shared one takes a policy that
   // changes.
   std::optional<Enclosure> enclosure;

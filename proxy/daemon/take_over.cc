@@ -87,8 +87,15 @@ Result<std::string> address_of(Kind kind, int fd) {
 struct Collector {
   Inheritance& all;
   std::vector<netns::Binding> names;
+  std::vector<netns::RoleSocket> sockets;
   std::vector<Fd> fds;
   bool complete = false;
+
+  void take_sockets(const std::vector<netns::Role>& roles, std::size_t from) {
+    for (std::size_t i = 0; i < roles.size(); ++i) {
+      sockets.push_back({roles[i], std::move(fds[from + i])});
+    }
+  }
 
   Result<void> operator()(const netns::OwnSocket& message) {
     if (fds.size() != 1) return cannot("a listening socket is missing");
@@ -104,17 +111,28 @@ struct Collector {
     std::move(message.names.begin(), message.names.end(), std::back_inserter(names));
     return {};
   }
-  Result<void> operator()(netns::HandedPeer& message) {
-    if (fds.size() != 1 + message.sockets.size()) return cannot("a supervisor's socket is missing");
-    Inheritance::Supervised peer{.connection = std::move(fds.front()),
-                                 .names = std::exchange(names, {}),
-                                 .agent = std::move(message.agent),
-                                 .sockets = {},
-                                 .counted = std::move(message.counted)};
-    for (std::size_t i = 0; i < message.sockets.size(); ++i) {
-      peer.sockets.push_back({message.sockets[i], std::move(fds[i + 1])});
+  Result<void> operator()(const netns::Sockets& message) {
+    if (fds.size() != message.sockets.size()) return cannot("a listener is missing");
+    if (sockets.size() + fds.size() > netns::role_count + netns::max_ports) {
+      return cannot("an agent has more listeners than it may");
     }
-    all.peers.push_back(std::move(peer));
+    take_sockets(message.sockets, 0);
+    return {};
+  }
+  Result<void> operator()(netns::HandedPeer& message) {
+    const std::size_t connections = message.holder ? 0 : 1;
+    if (fds.size() != connections + message.sockets.size()) {
+      return cannot("a supervisor's socket is missing");
+    }
+    take_sockets(message.sockets, connections);
+    all.peers.push_back({.connection = message.holder ? Fd() : std::move(fds.front()),
+                         .names = std::exchange(names, {}),
+                         .agent = std::move(message.agent),
+                         .sockets = std::exchange(sockets, {}),
+                         .counted = std::move(message.counted),
+                         .holder = message.holder.value_or(0),
+                         .asked_ports = std::move(message.asked_ports),
+                         .leased = std::move(message.leased)});
     return {};
   }
   Result<void> operator()(netns::Budgets& message) {
@@ -131,6 +149,14 @@ struct Collector {
     return cannot("the running sluiced spoke out of turn");
   }
 };
+
+// Whoever handed listeners over still has them, and can make of them what no sluiced takes. That
+// must not keep all others from a new one; of those who could as well end sluiced it is an error.
+bool is_left_behind(uid_t holder, const Error& why) {
+  if (may_take_over(holder)) return false;
+  log::warning("an agent of user {} is not taken over: {}", holder, why.what);
+  return true;
+}
 
 }  // namespace
 
@@ -160,7 +186,7 @@ Result<Inheritance> ask_to_take_over(const std::string& handover_socket) {
     return cannot(sent.error().what);
   }
   Inheritance all;
-  Collector collector{.all = all, .names = {}, .fds = {}};
+  Collector collector{.all = all, .names = {}, .sockets = {}, .fds = {}};
   while (!collector.complete) {
     auto received = next(link->get());
     if (!received) return Failure(received.error());
@@ -183,24 +209,52 @@ Result<void> take_possession(const Inheritance& inheritance) {
   return {};
 }
 
+Result<std::shared_ptr<Registration>> Predecessor::add(Inheritance::Supervised one,
+                                                       std::shared_ptr<const Fd> peer) {
+  auto registration = agents_.add({.name = std::move(one.agent),
+                                   .sockets = std::move(one.sockets),
+                                   .names = std::move(one.names),
+                                   .peer = std::move(peer),
+                                   .holder = one.holder});
+  if (!registration) return registration;
+  (*registration)->carried = std::move(one.counted);
+  adopted_.emplace((*registration)->id(), Adopted{*registration});
+  return registration;
+}
+
 Result<void> Predecessor::adopt(std::vector<Inheritance::Supervised> supervised, Peers& peers) {
+  std::vector<std::pair<Peer*, std::string>> of_leases;
   for (Inheritance::Supervised& one : supervised) {
-    const auto socket = std::make_shared<const Fd>(std::move(one.connection));
-    auto peer = std::make_unique<Peer>(agents_, socket);
+    if (!one.connection) {
+      const uid_t holder = one.holder;
+      auto leased = add(std::move(one), nullptr);
+      if (leased) {
+        peers.adopt(std::move(*leased));
+      } else if (!is_left_behind(holder, leased.error())) {
+        return Failure(leased.error());
+      }
+      continue;
+    }
+    auto peer = peers.known(std::move(one.connection));
+    peer->ask_ports(std::move(one.asked_ports));
+    one.holder = peer->uid;
+    of_leases.emplace_back(peer.get(), std::move(one.leased));
     if (one.agent.empty()) {
       peer->names = std::move(one.names);
     } else {
-      Agents::Application application{.name = std::move(one.agent),
-                                      .sockets = std::move(one.sockets),
-                                      .names = std::move(one.names),
-                                      .peer = socket};
-      auto registration = agents_.add(std::move(application));
-      if (!registration) return Failure(registration.error());
-      (*registration)->carried = std::move(one.counted);
-      adopted_.emplace((*registration)->id(), Adopted{*registration});
+      auto registration = add(std::move(one), peer->socket);
+      if (!registration) {
+        of_leases.pop_back();
+        if (is_left_behind(peer->uid, registration.error())) continue;
+        return Failure(registration.error());
+      }
       peer->registration = std::move(*registration);
     }
     peers.adopt(std::move(peer));
+  }
+  for (const auto& [peer, name] : of_leases) {
+    const auto lease = peers.leases().find(name);
+    if (lease != peers.leases().end()) peer->leased = lease->second;
   }
   return {};
 }

@@ -22,11 +22,14 @@ struct Inheritance {
     Fd fd;
   };
   struct Supervised {
-    Fd connection;
+    Fd connection;  // none: an explicit lease of `holder`
     std::vector<netns::Binding> names;
     std::string agent;  // "": nothing is registered yet
     std::vector<netns::RoleSocket> sockets;
     netns::Totals counted;
+    uid_t holder = 0;
+    std::string asked_ports;
+    std::string leased;
   };
 
   Fd link;
@@ -53,7 +56,7 @@ class Predecessor {
  public:
   explicit Predecessor(Agents& agents) : agents_(agents) {}
 
-  // Registers what the old one had registered, not served yet, for `peers` to hear.
+  // Registers what the old one had registered, not served yet, for `peers` to hear and to hold.
   Result<void> adopt(std::vector<Inheritance::Supervised> supervised, Peers& peers);
   // What take_possession() was asked on.
   void listen(Fd link) noexcept { link_ = std::move(link); }
@@ -70,6 +73,8 @@ class Predecessor {
     std::shared_ptr<Registration> registration;
     bool told = false;  // that it has ended
   };
+  Result<std::shared_ptr<Registration>> add(Inheritance::Supervised one,
+                                            std::shared_ptr<const Fd> peer);
   void hear();
   void take_in(const netns::Counted& counted);
 

@@ -2,11 +2,9 @@
 #include "proxy/daemon/agents.h"
 
 #include <gmock/gmock.h>
-#include <sched.h>
-#include <sys/wait.h>
 
-#include "netns/network.h"
-#include "tests/loopback/reloading.h"
+#include "proxy/daemon/accept_within.h"
+#include "tests/loopback/handing_over.h"
 
 namespace sluice::proxy {
 namespace {
@@ -15,35 +13,15 @@ using namespace std::chrono_literals;
 
 constexpr int clients = 2;
 
-// The listeners, and two connections to the proxy port that wait in its backlog.
-bool send_agent_network(int to) {
-  const int flags = ::geteuid() == 0 ? CLONE_NEWNET : CLONE_NEWNET | CLONE_NEWUSER;
-  if (::unshare(flags) != 0) return false;
-  const auto sockets = netns::build_agent_network();
-  if (!sockets) return false;
-  std::vector<int> fds;
-  for (const auto& socket : *sockets) fds.push_back(socket.fd.get());
+// Two connections to the proxy port that wait in its backlog.
+std::vector<Fd> waiting_clients() {
+  std::vector<Fd> made;
   const TcpEndpoint proxy(asio::ip::address_v4::loopback(), 3128);
   for (int i = 0; i < clients; ++i) {
-    const int client = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (::connect(client, proxy.data(), static_cast<socklen_t>(proxy.size())) != 0) return false;
-    fds.push_back(client);
+    const Fd& client = made.emplace_back(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    ::connect(client.get(), proxy.data(), static_cast<socklen_t>(proxy.size()));
   }
-  return netns::send_packet(to, "network", fds).has_value();
-}
-
-// In a child process: a namespace cannot be left again. Nothing where none can be made.
-std::vector<Fd> agent_network() {
-  auto ends = netns::socket_pair();
-  const pid_t child = ::fork();
-  if (child == 0) {
-    ::alarm(20);
-    ::_exit(send_agent_network(ends->second.get()) ? 0 : 1);
-  }
-  ends->second.reset();
-  auto packet = netns::receive_packet(ends->first.get());
-  ::waitpid(child, nullptr, 0);
-  return packet && *packet ? std::move((*packet)->fds) : std::vector<Fd>();
+  return made;
 }
 
 // The worker of a bench, which keeps it.
@@ -57,7 +35,7 @@ class OfBench {
 };
 
 TEST(Agents, ThatAreGoneHaveNoConnectionServedThatWaitedForAPlace) {
-  std::vector<Fd> fds = agent_network();
+  std::vector<Fd> fds = agent_network(waiting_clients);
   if (fds.size() != netns::role_count + clients) GTEST_SKIP() << "no network namespace can be made";
   Bench bench("      - {host: nowhere.test}\n");
   const std::uint16_t port = bench.origin([](const std::string& so_far) {
@@ -90,6 +68,59 @@ TEST(Agents, ThatAreGoneHaveNoConnectionServedThatWaitedForAPlace) {
   EXPECT_EQ((*added)->agent->sessions, 0);
   char byte = 0;
   EXPECT_LE(::recv(waits, &byte, 1, MSG_DONTWAIT), 0);
+}
+
+TEST(Agents, OfAnotherUserCannotMakeSluicedWaitForAConnectionThatIsGone) {
+  const Fd listener = port_listener(0);
+  const int flags = ::fcntl(listener.get(), F_GETFL);
+  EXPECT_FALSE(would_wait(listener.get()));
+  sockaddr_storage from{};
+  socklen_t size = sizeof from;
+  const auto accept_errno = [&] {
+    auto* const at = reinterpret_cast<sockaddr*>(&from);
+    return accept_within_bounds(listener.get(), at, &size) ? 0 : errno;
+  };
+  EXPECT_EQ(accept_errno(), EAGAIN);
+  ::fcntl(listener.get(), F_SETFL, flags & ~O_NONBLOCK);
+  EXPECT_TRUE(would_wait(listener.get()));
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(accept_errno(), EINTR);
+  ::fcntl(listener.get(), F_SETFL, flags);
+  EXPECT_EQ(accept_errno(), EAGAIN);
+}
+
+TEST(Agents, OfAnotherUserAreServedUntilTheirListenersAreMadeBlocking) {
+  std::vector<Fd> fds = agent_network([] {
+    std::vector<Fd> made;
+    for (int i = 0; i < 2; ++i) {
+      made.emplace_back(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    }
+    return made;
+  });
+  if (fds.empty()) GTEST_SKIP() << "no network namespace can be made";
+  Handover bench;
+  Agents::Application application{.name = "coder-2", .sockets = {}, .names = {}};
+  application.holder = 4'000'000;
+  for (std::size_t i = 0; i < whole.size(); ++i) {
+    application.sockets.push_back({whole[i], Fd(::dup(fds[i].get()))});
+  }
+  const auto added = bench.agents->add(std::move(application));
+  ASSERT_TRUE(added) << to_string(added.error());
+  bench.agents->serve(**added);
+  const TcpEndpoint to(asio::ip::address_v4::loopback(), 3128);
+  const auto connect = [&](const Fd& client) {
+    return ::connect(client.get(), to.data(), static_cast<socklen_t>(to.size()));
+  };
+  ASSERT_EQ(connect(fds[5]), 0);
+  bench.run_until([&] { return (*added)->agent->sessions == 1; });
+  const int proxy = fds[4].get();
+  ::fcntl(proxy, F_SETFL, ::fcntl(proxy, F_GETFL) & ~O_NONBLOCK);
+  ASSERT_EQ(connect(fds[6]), 0);
+  bench.settle();
+  ::fcntl(proxy, F_SETFL, ::fcntl(proxy, F_GETFL) | O_NONBLOCK);
+  bench.settle();
+  EXPECT_EQ((*added)->agent->sessions, 1) << "those who are there stay";
+  bench.agents->remove(**added);
+  bench.run_until([&] { return (*added)->agent->sessions == 0; });
 }
 
 }  // namespace

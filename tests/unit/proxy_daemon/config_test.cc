@@ -28,6 +28,7 @@ TEST(Config, HasTheDocumentedDefaults) {
   EXPECT_EQ(config->policy, "/etc/sluice/policy.yaml");
   EXPECT_EQ(config->threads, 0U);
   EXPECT_EQ(config->handover.socket, "/run/sluice/handover.sock");
+  EXPECT_FALSE(config->handover.peers);
   EXPECT_EQ(config->admin.socket, "/run/sluice/admin.sock");
   EXPECT_EQ(config->admin.mode, 0660U);
   EXPECT_EQ(config->admin.address, (Endpoint{IpAddress::v4(0x7f000001), 9915}));
@@ -122,8 +123,6 @@ TEST(Config, SaysOfEachWrongValueWhatToWrite) {
     std::string_view text;
     std::string_view error;
   } cases[] = {
-      {"handover: {peers: []}",
-       "2:12: error: 'handover.peers' is not built yet\nhint: leave it out"},
       {"limits: {headers: 0}",
        "2:19: error: '0' is out of range\nhint: write a number from 1 to 10000"},
       {"limits: {connections_per_agent: many}",
@@ -239,6 +238,7 @@ TEST(Config, ShipsAFileThatSaysTheDefaults) {
   ASSERT_TRUE(defaults);
   EXPECT_EQ(shipped->policy, defaults->policy);
   EXPECT_EQ(shipped->handover.socket, defaults->handover.socket);
+  EXPECT_FALSE(shipped->handover.peers);
   EXPECT_EQ(shipped->admin.socket, defaults->admin.socket);
   EXPECT_EQ(shipped->admin.mode, defaults->admin.mode);
   EXPECT_EQ(shipped->admin.address, defaults->admin.address);
@@ -262,7 +262,7 @@ TEST(Config, ShipsAFileThatSaysTheDefaults) {
 TEST(Config, ShipsExamplesThatAreValidWithoutTheirHash) {
   // "# listen:" and "#   - …" at the margin, "  # servers: …" within a section; prose is neither.
   static const std::regex example(
-      "(^|\n)( *)# ((?:listen|upstream_proxy|egress|servers|lifetime):|  )");
+      "(^|\n)( *)# ((?:peers|listen|upstream_proxy|egress|servers|lifetime):|  )");
   const std::string text = std::regex_replace(shipped_file(), example, "$1$2$3");
   const auto config = parse_config(text, "/etc/sluice/sluiced.yaml");
   ASSERT_TRUE(config) << to_string(config.error().front()) << text;
