@@ -19,8 +19,13 @@ BOUND = re.compile(
 
 # Those are no limits that anybody meets, with the reason.
 NOT_LIMITS = {
-    "proxy/daemon/handover_server.cc messages_at_once": "then a supervisor's messages are read 100 a second",
-    "proxy/daemon/handover_server.cc longest_farewell": "an end waits so long for the last lines of its account",
+    "proxy/daemon/peer.cc messages_at_once": "then a supervisor's messages are read 100 a second",
+    "proxy/daemon/handover_requests.cc longest_farewell": "an end waits so long for the last lines of its account",
+    "proxy/daemon/handover_requests.cc most_refused": "of datagrams that one report can add; no kernel refuses more meanwhile",
+    "proxy/daemon/accept_within.h longest_accept": "then who handed the listener over is served no longer on it",
+    "proxy/daemon/agents.cc longest_sight": "bytes of a way out that are told; the rest is cut off",
+    "proxy/daemon/config_peers.cc largest_id": "-1 is no user (chown(2))",
+    "proxy/daemon/peer_access.cc most_entry_bytes": "the machine's user and group database",
     "proxy/daemon/hand_over.cc longest_take_over": "a replacement that takes longer is given up, and nothing changes",
     "proxy/daemon/hand_over.cc longest_rest": "the same",
     "proxy/daemon/take_over.cc longest_silence": "the same",
@@ -47,10 +52,22 @@ NOT_LIMITS = {
     "proxy/wire/dns_message.cc name_limit": "RFC 1035 3.1: FORMERR, as every server answers",
     "proxy/wire/dns_message.cc largest_udp_size": "RFC 6891: what a client may ask for at most",
     "metrics/audit.cc gap_cap": "names in lines about left-out denials; the others count as other",
+    "netns/handover.cc max_descriptors": "another word for max_sockets_per_message",
     "netns/message_json.cc max_depth": "of a message of at most max_message bytes",
     "netns/message_json.cc max_name_bytes": "RFC 1035 2.3.4",
     "netns/message_json.cc max_index": "addresses in 198.18.0.0/15",
     "netns/message_json.cc max_denied_reasons": "more than there are reasons",
+    "netns/attach/detached.cc longest_answer": "what a supervisor says of its own start",
+    "netns/attach/processes.cc most_bytes": "the kernel's file about a process",
+    "netns/proxy_link.cc most_names": "more than sluiced gives to one agent",
+    "netns/attach/seccomp_reader.cc most_instructions": "BPF_MAXINSNS: the kernel takes no longer filter",
+    "netns/attach/seccomp_reader.cc most_filters": "more than fit the kernel's limit of instructions for a thread",
+    "netns/named/state.cc most_bytes": "root's own file",
+    "netns/containers/cni_agent.cc max_name": "of an agent; longer ones are hashed",
+    "netns/containers/cni_request.cc max_word": "the specification's names are shorter",
+    "netns/containers/cni_request.h max_cni_config": "written by a container runtime, which runs as root",
+    "netns/containers/oci_hook.cc max_config_json": "the same",
+    "netns/containers/oci_hook.cc max_state_json": "the same",
     "netns/take_over.h max_lines_per_message": "between two sluiced of one operator",
 }
 

@@ -12,7 +12,7 @@
 #include "bench/load/plans.h"
 #include "bench/load/report.h"
 #include "netns/handover.h"
-#include "netns/routes.h"
+#include "netns/network.h"
 #include "netns/sockets.h"
 
 namespace sluice::bench {
@@ -41,10 +41,7 @@ Result<Fd> register_agent(const std::string& socket, unsigned number) {
   if (::unshare(CLONE_NEWNET) != 0) {
     return fail_errno(Errc::not_permitted, "cannot make a network namespace");
   }
-  if (auto routed = netns::route_everything_to_loopback(); !routed) {
-    return Failure(routed.error());
-  }
-  auto listeners = netns::open_listeners();
+  auto listeners = netns::build_agent_network();
   if (!listeners) return Failure(listeners.error());
   netns::Register request{.agent = fmt::format("agent-{}", number)};
   std::vector<int> fds;

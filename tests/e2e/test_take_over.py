@@ -25,7 +25,7 @@ def ask_to_take_over():
     link = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     link.settimeout(10)
     link.connect(SOCKET)
-    link.send(json.dumps({"v": 1, "op": "take_over", "format": 1}).encode())
+    link.send(json.dumps({"v": 1, "op": "take_over", "format": 2}).encode())
     return link
 
 
@@ -209,7 +209,7 @@ class TakeOver(SharedCase):
             self.assertIsNotNone(receive(second))
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as link:
             link.connect(SOCKET)
-            link.send(b'{"v":1,"op":"take_over","format":2}')
+            link.send(b'{"v":1,"op":"take_over","format":1}')
             self.assertIn("another form", receive(link)["error"])
         run = self.finish(agent, 40, b"go\n")
         self.assertIn('"origin": "allowed.test"', run.out, run)
