@@ -4,10 +4,10 @@
 
 #include <memory>
 
+#include "base/sha256.h"
 #include "base/text.h"
 #include "netns/capture.h"
 #include "netns/containers/chained_rules.h"
-#include "base/sha256.h"
 
 namespace sluice::netns {
 namespace {

@@ -8,9 +8,9 @@
 #include <chrono>
 
 #include "base/io.h"
+#include "base/sha256.h"
 #include "base/text.h"
 #include "netns/containers/cni_reply.h"
-#include "base/sha256.h"
 #include "netns/named/kept.h"
 #include "netns/named/lease.h"
 

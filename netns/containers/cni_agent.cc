@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <optional>
 
-#include "base/text.h"
 #include "base/sha256.h"
+#include "base/text.h"
 #include "netns/named/state.h"
 
 namespace sluice::netns {

@@ -7,9 +7,9 @@
 #include <nlohmann/json.hpp>
 
 #include "base/io.h"
+#include "base/sha256.h"
 #include "base/text.h"
 #include "netns/attach/attach_supervisor.h"
-#include "base/sha256.h"
 #include "netns/named/lease.h"
 
 namespace sluice::netns {

@@ -104,8 +104,7 @@ class Addresses {
     io_->poll();
     over_ = false;
     const auto conduct_plainly = [&]() -> Task<void> {
-      DialOrder order{.target = aim(host),
-                      .rules = policy_->for_agent("coder-1")};
+      DialOrder order{.target = aim(host), .rules = policy_->for_agent("coder-1")};
       const Dialled dialled = co_await dialer_->dial(std::move(order));
       EXPECT_TRUE(dialled.connected);
       over_ = true;
