@@ -6,7 +6,8 @@ namespace sluice::proxy {
 
 void Deadline::arm(Clock::duration after) noexcept {
   expired_ = false;
-  due_ = std::min(wheel_.now() + after + Wheel::tick, end_);
+  // Not from the last tick: a thread that is late would end things early.
+  due_ = std::min(Clock::now() + after, end_);
   const std::uint64_t turn = wheel_.turn_of(due_);
   // Put off, it stays where it is and moves on when it is looked at.
   if (is_linked() && turn_ <= turn) return;

@@ -59,7 +59,7 @@ class Wheel {
   explicit Wheel(asio::io_context& io) : timer_(io) {}
   // Ticks for as long as the io_context runs.
   Task<void> run();
-  // The time of the last tick: what a deadline counts from, without asking the clock.
+  // The time of the last tick, without asking the clock.
   Clock::time_point now() const noexcept { return now_; }
   // Called at every tick; one for all that its owner keeps.
   void at_each_turn(std::function<void()> call) { each_turn_ = std::move(call); }

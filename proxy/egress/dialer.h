@@ -62,8 +62,8 @@ class Dialer {
   // dialled exactly as judged; one that is refused is passed over. With an upstream proxy the same
   // holds for what it is asked to connect to; what `except` covers and what is this machine's own
   // goes out directly, and first. When this ends, is cancelled or given up, or its coroutine is
-  // destroyed, all other attempts are closed. An only address has connect_timeout and up to two
-  // ticks of the wheel.
+  // destroyed, all other attempts are closed. An only address has connect_timeout and up to a
+  // tick of the wheel.
   Task<Dialled> dial(DialOrder order);
 
   // The address guard as it stands now, for `address` on behalf of `target`: the agent's rules, the

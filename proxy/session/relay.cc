@@ -12,8 +12,9 @@ Relay::Relay(Session& session)
       down_(*this, session, metrics::Direction::down) {}
 
 Relay::~Relay() {
-  // Else nothing may be left of it.
-  if (is_running()) rest_->gone = true;
+  // Without it a coroutine waits for the lanes, and only the end of the thread comes before theirs:
+  // all that could wake has gone by then.
+  if (own_ && is_running()) own_->gone = true;
 }
 
 void Relay::start_up() {
