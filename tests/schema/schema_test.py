@@ -218,7 +218,7 @@ def files(folder):
     return {path.name: path.read_text(encoding="utf-8") for path in found}
 
 
-WITHOUT_POLICIES = {"limits.md", "sluiced.md"}
+WITHOUT_POLICIES = {"containers.md", "limits.md", "performance.md", "sluiced.md"}
 
 
 def shipped_policies():
