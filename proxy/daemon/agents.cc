@@ -2,6 +2,7 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <boost/asio/post.hpp>
 
 #include "base/text.h"
@@ -152,10 +153,13 @@ Result<void> Agents::rest() {
   auto copies = sockets.begin();
   for (const auto& [name, registration] : live_) {
     registration->resting = std::move(*copies++);
-    *closing_ += registration->parts();
-    registration->close([closing = closing_](Worker&) { --*closing; });
+    registration->close([](Worker&) {});
   }
   return {};
+}
+
+bool Agents::rests() const noexcept {
+  return std::ranges::all_of(live_, [](const auto& one) { return one.second->is_closed(); });
 }
 
 Result<void> Agents::go_on() {

@@ -1,7 +1,6 @@
 // Who is registered, on which listeners. Only the control thread changes it.
 #pragma once
 
-#include <atomic>
 #include <map>
 #include <memory>
 #include <string>
@@ -51,7 +50,7 @@ class Agents {
   // waits in the kernel's backlogs. In force once rests() holds. An error: no descriptors are left,
   // and nothing has changed.
   Result<void> rest();
-  bool rests() const noexcept { return *closing_ == 0; }
+  bool rests() const noexcept;
   // Serves again after rest(). An error: some agents are not served; to be tried again.
   Result<void> go_on();
   // Another sluiced serves from here on: lets go of all listeners and of the supervisors.
@@ -95,8 +94,6 @@ class Agents {
   std::unordered_map<uid_t, Holding> holdings_;                       // of live_; none is empty
   Allowances allowances_;
   ListenerAgents of_listeners_{shared_.registry, allowances_};
-  // Threads that have not closed their listeners yet; outlives what is posted to them.
-  std::shared_ptr<std::atomic<int>> closing_ = std::make_shared<std::atomic<int>>(0);
   bool ended_ = false;
 };
 

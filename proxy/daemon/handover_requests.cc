@@ -16,8 +16,9 @@ namespace {
 
 using namespace std::chrono_literals;
 
-// Broken-off sessions write their last audit lines within this time; totals wait for them.
-constexpr auto longest_farewell = 1s;
+// Within this time each thread closes the listeners and broken-off sessions write their last audit
+// lines; totals wait for both, so that nobody is served after them.
+constexpr auto longest_farewell = 3s;
 // Of one event: no kernel refuses so many in the time between two, and a counter of them does not
 // overflow within the lifetime of a machine, whatever a peer says.
 constexpr std::uint64_t most_refused = 1'000'000'000;
@@ -202,7 +203,7 @@ Task<bool> Peers::dismiss(Peer& peer, netns::Unregister request) {
     const bool awaited = awaits_ && awaits_(**registration);
     pause.expires_after(2ms);
     co_await pause.async_wait();
-    ended = !awaited && (*registration)->agent->sessions == 0;
+    ended = !awaited && (*registration)->is_closed() && (*registration)->agent->sessions == 0;
   }
   const netns::Answer totals((*registration)->counted());
   co_return peer.say(totals);

@@ -139,10 +139,12 @@ void Registration::serve() {
 }
 
 void Registration::close(const std::function<void(Worker&)>& done) {
+  *closing_ += static_cast<int>(opened_.size());
   for (const auto& sockets : opened_) {
-    asio::post(sockets->worker.io, [sockets, done] {
+    asio::post(sockets->worker.io, [sockets, done, closing = closing_] {
       sockets->close();
       done(sockets->worker);
+      --*closing;
     });
   }
 }

@@ -3,6 +3,7 @@
 
 #include <sys/types.h>
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <string>
@@ -36,10 +37,11 @@ class Registration {
   Result<void> open(const Workers& workers, const std::vector<netns::RoleSocket>& sockets);
   // Serves what was opened since the last serve().
   void serve();
-  // Stops accepting, soon: `done` is called parts() times, in the thread of each part once it has
-  // stopped, and in each thread at least once.
+  // Stops accepting, soon: `done` is called in the thread of each part once it has stopped, and in
+  // each thread at least once.
   void close(const std::function<void(Worker&)>& done);
-  int parts() const noexcept { return static_cast<int>(opened_.size()); }
+  // Every close() so far is done, in each thread.
+  bool is_closed() const noexcept { return *closing_ == 0; }
   // Duplicates of what the threads serve.
   Result<std::vector<netns::RoleSocket>> duplicates() const;
   // After close() has been done.
@@ -56,6 +58,8 @@ class Registration {
  private:
   std::vector<std::shared_ptr<Sockets>> opened_;
   std::size_t served_ = 0;  // the first so many of opened_
+  // Parts that have not stopped yet; outlives what is posted to them.
+  std::shared_ptr<std::atomic<int>> closing_ = std::make_shared<std::atomic<int>>(0);
 };
 
 }  // namespace sluice::proxy
