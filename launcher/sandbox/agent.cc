@@ -12,6 +12,7 @@
 #include <array>
 #include <cerrno>
 
+#include "base/capabilities.h"
 #include "base/io.h"
 #include "base/text.h"
 #include "launcher/sandbox/namespaces.h"

@@ -1,6 +1,5 @@
 #include "launcher/sandbox/enter.h"
 
-#include <fcntl.h>
 #include <fmt/core.h>
 #include <poll.h>
 #include <sched.h>
@@ -8,8 +7,6 @@
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
-
-#include <optional>
 
 #include "launcher/control.h"
 #include "launcher/sandbox/command_line.h"
@@ -31,7 +28,7 @@ struct Enclosure {
   Fd control;
   NewRoot root;
   std::vector<netns::RoleSocket> sockets;
-  std::optional<netns::RefusedUdp> refused_udp;
+  Fd refused_udp;
   Terminal terminal;
 };
 
@@ -92,7 +89,7 @@ Result<void> build_network(Enclosure& enclosure) {
   if (!sockets) return Failure(sockets.error());
   enclosure.sockets = std::move(*sockets);
   if (!netns::is_captured(enclosure.sockets)) return {};
-  auto refused_udp = netns::RefusedUdp::open();
+  auto refused_udp = netns::RefusedUdp::open_socket();
   if (!refused_udp) return Failure(refused_udp.error());
   enclosure.refused_udp = std::move(*refused_udp);
   return {};
@@ -115,12 +112,7 @@ Result<void> hand_over_sockets(Enclosure& enclosure) {
     attach(ready, netns::role_name(socket.role), std::move(socket.fd));
   }
   enclosure.sockets.clear();
-  if (enclosure.refused_udp) {
-    Fd counter(::fcntl(enclosure.refused_udp->fd(), F_DUPFD_CLOEXEC, 3));
-    if (!counter) return fail_errno(Errc::unavailable, "cannot duplicate a socket");
-    attach(ready, "refused_udp", std::move(counter));
-    enclosure.refused_udp.reset();
-  }
+  if (enclosure.refused_udp) attach(ready, "refused_udp", std::move(enclosure.refused_udp));
   attach(ready, "denials", std::move(enclosure.root.denials));
   if (enclosure.terminal.master) attach(ready, "terminal", std::move(enclosure.terminal.master));
   return send_control(enclosure.control.get(), ready);

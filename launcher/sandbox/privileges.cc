@@ -2,8 +2,6 @@
 
 #include <fmt/core.h>
 #include <grp.h>
-#include <linux/securebits.h>
-#include <sys/capability.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -11,21 +9,11 @@
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
-#include <memory>
 
 namespace sluice::launcher {
 namespace {
 
 constexpr rlim_t most_descriptors = 65536;
-
-Result<void> empty_bounding_set() {
-  for (unsigned long capability = 0; capability < 64; ++capability) {
-    if (::prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) == 0) continue;
-    if (errno == EINVAL) return {};  // past the last one this kernel knows
-    return fail_errno(Errc::not_permitted, fmt::format("PR_CAPBSET_DROP {}", capability));
-  }
-  return {};
-}
 
 }  // namespace
 
@@ -56,23 +44,6 @@ Result<void> limit_resources() {
   return {};
 }
 
-Result<void> drop_capabilities() {
-  if (::prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) != 0) {
-    return fail_errno(Errc::not_permitted, "PR_CAP_AMBIENT_CLEAR_ALL");
-  }
-  if (auto emptied = empty_bounding_set(); !emptied) return emptied;
-  constexpr unsigned long bits = SECBIT_NOROOT | SECBIT_NOROOT_LOCKED | SECBIT_NO_SETUID_FIXUP |
-                                 SECBIT_NO_SETUID_FIXUP_LOCKED |
-                                 SECBIT_NO_CAP_AMBIENT_RAISE | SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED;
-  if (::prctl(PR_SET_SECUREBITS, bits, 0, 0, 0) != 0) {
-    return fail_errno(Errc::not_permitted, "PR_SET_SECUREBITS");
-  }
-  const std::unique_ptr<std::remove_pointer_t<cap_t>, int (*)(void*)> none(::cap_init(),
-                                                                           &::cap_free);
-  if (!none || ::cap_set_proc(none.get()) != 0) return fail_errno(Errc::not_permitted, "capset");
-  return {};
-}
-
 Result<void> close_all_but(std::vector<int> kept) {
   std::sort(kept.begin(), kept.end());
   int first = STDERR_FILENO + 1;
@@ -86,13 +57,6 @@ Result<void> close_all_but(std::vector<int> kept) {
   }
   if (::close_range(static_cast<unsigned>(first), ~0U, 0) != 0) {
     return fail_errno(Errc::bug, "close_range");
-  }
-  return {};
-}
-
-Result<void> forbid_new_privileges() {
-  if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) {
-    return fail_errno(Errc::not_permitted, "PR_SET_NO_NEW_PRIVS");
   }
   return {};
 }

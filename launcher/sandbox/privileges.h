@@ -1,4 +1,4 @@
-// Gives up what a process could do beyond the agent's own id: host root, capabilities, descriptors.
+// Gives up what a process could do beyond the agent's own id: host root, core files, descriptors.
 #pragma once
 
 #include <sys/types.h>
@@ -20,14 +20,7 @@ Result<void> die_with_parent();
 // stop a pipe (core(5)); at most 65536 descriptors.
 Result<void> limit_resources();
 
-// Empties all capability sets and the bounding set, and locks the securebits against getting any
-// back.
-Result<void> drop_capabilities();
-
 // Closes every descriptor but 0-2 and `kept`.
 Result<void> close_all_but(std::vector<int> kept);
-
-// PR_SET_NO_NEW_PRIVS, prctl(2).
-Result<void> forbid_new_privileges();
 
 }  // namespace sluice::launcher

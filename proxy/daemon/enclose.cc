@@ -4,9 +4,7 @@
 #include <fmt/format.h>
 #include <grp.h>
 #include <linux/landlock.h>
-#include <linux/securebits.h>
 #include <sched.h>
-#include <sys/capability.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -17,8 +15,8 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <memory>
 
+#include "base/capabilities.h"
 #include "base/fd.h"
 #include "base/io.h"
 #include "base/log.h"
@@ -129,27 +127,6 @@ Result<void> leave_files() {
   return {};
 }
 
-using Capabilities = std::unique_ptr<_cap_struct, int (*)(void*)>;
-
-Result<void> drop_capabilities() {
-  constexpr unsigned bits = SECURE_ALL_BITS | SECURE_ALL_LOCKS;
-  if (::cap_set_secbits(bits & ~unsigned{SECBIT_KEEP_CAPS}) != 0) {
-    return fail_errno(refused, "cannot set securebits");
-  }
-  for (cap_value_t cap = 0; ::cap_get_bound(cap) >= 0; ++cap) {
-    if (::cap_drop_bound(cap) != 0) return fail_errno(refused, "cannot empty the bounding set");
-  }
-  if (::cap_reset_ambient() != 0) return fail_errno(refused, "cannot clear ambient capabilities");
-  const Capabilities none(::cap_init(), ::cap_free);
-  if (!none || ::cap_set_proc(none.get()) != 0)
-    return fail_errno(refused, "cannot drop capabilities");
-  const Capabilities left(::cap_get_proc(), ::cap_free);
-  if (!left || ::cap_compare(left.get(), none.get()) != 0) {
-    return fail(Errc::bug, "capabilities are left after dropping all");
-  }
-  return {};
-}
-
 // A core of 1 byte: 0 would still start the helper of a piped core_pattern (core(5)).
 Result<void> limit_process() {
   rlimit core{};
@@ -157,8 +134,7 @@ Result<void> limit_process() {
   core.rlim_max = std::min<rlim_t>(core.rlim_max, 1);
   core.rlim_cur = core.rlim_max;
   if (::setrlimit(RLIMIT_CORE, &core) != 0) return fail_errno(refused, "cannot limit core files");
-  if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return fail_errno(refused, "no_new_privs");
-  return {};
+  return forbid_new_privileges();
 }
 
 // landlock_ruleset_attr and rights as of ABI 6: the build machine's headers may be older.

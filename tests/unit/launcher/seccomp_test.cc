@@ -15,7 +15,7 @@
 #include <cerrno>
 #include <functional>
 
-#include "launcher/sandbox/privileges.h"
+#include "base/capabilities.h"
 
 namespace sluice::launcher {
 namespace {

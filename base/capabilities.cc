@@ -1,0 +1,42 @@
+#include "base/capabilities.h"
+
+#include <linux/securebits.h>
+#include <sys/capability.h>
+#include <sys/prctl.h>
+
+#include <memory>
+
+namespace sluice {
+namespace {
+
+constexpr Errc refused = Errc::not_permitted;
+
+using Capabilities = std::unique_ptr<_cap_struct, int (*)(void*)>;
+
+}  // namespace
+
+Result<void> drop_capabilities() {
+  constexpr unsigned bits = SECURE_ALL_BITS | SECURE_ALL_LOCKS;
+  if (::cap_set_secbits(bits & ~unsigned{SECBIT_KEEP_CAPS}) != 0) {
+    return fail_errno(refused, "cannot set securebits");
+  }
+  for (cap_value_t cap = 0; ::cap_get_bound(cap) >= 0; ++cap) {
+    if (::cap_drop_bound(cap) != 0) return fail_errno(refused, "cannot empty the bounding set");
+  }
+  if (::cap_reset_ambient() != 0) return fail_errno(refused, "cannot clear ambient capabilities");
+  const Capabilities none(::cap_init(), ::cap_free);
+  if (!none || ::cap_set_proc(none.get()) != 0)
+    return fail_errno(refused, "cannot drop capabilities");
+  const Capabilities left(::cap_get_proc(), ::cap_free);
+  if (!left || ::cap_compare(left.get(), none.get()) != 0) {
+    return fail(Errc::bug, "capabilities are left after dropping all");
+  }
+  return {};
+}
+
+Result<void> forbid_new_privileges() {
+  if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return fail_errno(refused, "no_new_privs");
+  return {};
+}
+
+}  // namespace sluice
