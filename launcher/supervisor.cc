@@ -141,10 +141,7 @@ void Supervisor::tell_end() const {
   }
   if (order_.quiet || !was_running_) return;
   std::string line =
-      totals_ ? netns::summary(order_.plan.agent, *totals_)
-              : fmt::format("{}: sluiced is gone, and its counts with it", order_.plan.agent);
-  if (totals_ && proxy_.replacements() > 0) line += ", counted since sluiced was started again";
-  if (datagrams_.total() > 0) line += fmt::format(", refused {} UDP datagrams", datagrams_.total());
+      netns::end_line(order_.plan.agent, {totals_, datagrams_.total(), proxy_.replacements()});
   if (timed_out_) line += ", ended by its --timeout";
   say(line);
 }

@@ -5,16 +5,14 @@
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netlink.h>
-#include <nftables/libnftables.h>
 #include <sys/socket.h>
 
 #include <cerrno>
-#include <memory>
 #include <optional>
 #include <string_view>
 
-#include "base/text.h"
 #include "netns/netlink.h"
+#include "netns/nft.h"
 
 namespace sluice::netns {
 namespace {
@@ -24,11 +22,6 @@ constexpr const char* kernel_hint =
     "CONFIG_NFT_OBJREF and CONFIG_NFT_REJECT_INET (5.9 or newer); as modules: modprobe -a "
     "nf_tables "
     "nft_tproxy nft_objref nft_reject_inet";
-
-struct FreeContext {
-  void operator()(nft_ctx* context) const noexcept { nft_ctx_free(context); }
-};
-using Context = std::unique_ptr<nft_ctx, FreeContext>;
 
 constexpr const char* what = "cannot load the capture rules";
 
@@ -58,21 +51,6 @@ Result<bool> ask(NetlinkRequest& request, int no) {
   if (answered) return true;
   if ((*netlink)->error_number() == no) return false;
   return Failure(answered.error());
-}
-
-// libnftables says "Error: WHY" and quotes the rule on the line beneath.
-std::string first_lines(std::string_view complaint) {
-  constexpr std::string_view prefix = "Error: ";
-  if (const auto at = complaint.find(prefix); at != std::string_view::npos) {
-    complaint.remove_prefix(at + prefix.size());
-  }
-  const auto end = complaint.find('\n');
-  const std::string_view why = complaint.substr(0, end);
-  if (end == std::string_view::npos) return text::printable(why);
-  const std::string_view rest = complaint.substr(end + 1);
-  const std::string_view rule = rest.substr(0, rest.find('\n'));
-  if (rule.empty()) return text::printable(why);
-  return fmt::format("{} at '{}'", text::printable(why), text::printable(rule));
 }
 
 }  // namespace
@@ -129,20 +107,10 @@ Result<bool> has_capture_rules() {
 }
 
 Result<void> load_capture_rules() {
-  // Asked first for what libnftables tells badly: it calls exit(3) without a netlink socket, and
-  // writes to stderr by itself without the capability.
   const auto available = has_nf_tables();
   if (!available) return Failure(available.error());
   if (!*available) return fail(Errc::unavailable, "the kernel has no nf_tables", kernel_hint);
-  const Context context(nft_ctx_new(NFT_CTX_DEFAULT));
-  if (!context || nft_ctx_buffer_error(context.get()) != 0 ||
-      nft_ctx_buffer_output(context.get()) != 0) {
-    return fail(Errc::unavailable, "cannot start libnftables");
-  }
-  const std::string rules = capture_rules(ip_versions());
-  if (nft_run_cmd_from_buffer(context.get(), rules.c_str()) == 0) return {};
-  const std::string why = first_lines(nft_ctx_get_error_buffer(context.get()));
-  return fail(Errc::unavailable, fmt::format("{}: {}", what, why), kernel_hint);
+  return run_nft(capture_rules(ip_versions()), what, kernel_hint).map([](const std::string&) {});
 }
 
 }  // namespace sluice::netns

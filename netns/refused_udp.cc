@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <endian.h>
+#include <fcntl.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
@@ -49,6 +50,14 @@ Result<RefusedUdp> RefusedUdp::open() {
   // Now, where it can be told: the counter may not be there.
   if (const auto first = opened.read(); !first) return Failure(first.error());
   return opened;
+}
+
+Result<Fd> RefusedUdp::open_socket() {
+  const auto opened = open();
+  if (!opened) return Failure(opened.error());
+  Fd socket(::fcntl(opened->netlink_.fd(), F_DUPFD_CLOEXEC, 3));
+  if (!socket) return fail_errno(Errc::unavailable, "cannot duplicate a socket");
+  return socket;
 }
 
 Result<RefusedUdp> RefusedUdp::adopt(Fd socket) {

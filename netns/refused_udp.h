@@ -14,12 +14,11 @@ class RefusedUdp {
   // A netlink socket of the calling thread's network namespace, which must have the capture rules
   // (load_capture_rules()) and over which the caller has CAP_NET_ADMIN.
   static Result<RefusedUdp> open();
-  // The socket of another process's open(), received as a descriptor.
+  // The socket of such a one, to be handed to whoever shall read(): outside the namespace is where
+  // the agent cannot reach it. It keeps the namespace alive.
+  static Result<Fd> open_socket();
+  // The socket of another process's open_socket(), received as a descriptor.
   static Result<RefusedUdp> adopt(Fd socket);
-
-  // To be handed to whoever shall read(): outside the namespace is where the agent cannot reach it.
-  // It keeps the namespace alive.
-  int fd() const { return netlink_.fd(); }
 
   // Datagrams since the rules were loaded. Answered by the kernel at once, no waiting. The kernel
   // asks for CAP_NET_ADMIN over the namespace of who opened the socket, and of who calls this: root

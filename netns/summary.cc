@@ -23,6 +23,17 @@ std::string summary(const std::string& agent, const Totals& totals) {
   return line + fmt::format("blocked {}", by_reason(totals.denied));
 }
 
+std::string end_line(const std::string& agent, const AgentEnd& end) {
+  std::string line = end.totals ? summary(agent, *end.totals)
+                                : agent + ": sluiced is gone, and its counts with it";
+  if (end.totals && end.replacements > 0) line += ", counted since sluiced was started again";
+  if (end.refused_datagrams > 0) {
+    line += fmt::format(", refused {} UDP datagram{}", end.refused_datagrams,
+                        end.refused_datagrams == 1 ? "" : "s");
+  }
+  return line;
+}
+
 std::string without_rules(const std::vector<std::uint16_t>& ports) {
   return fmt::format(
       "this kernel has no nf_tables: connections reach the policy on the ports it opens alone "

@@ -120,11 +120,9 @@ Result<Brought> bring(std::vector<RoleSocket> sockets, std::vector<Fd> watch,
   Brought brought{Json{{"cookie", *cookie}, {"withdrawn", withdrawn}}.dump(), std::move(sockets),
                   std::move(watch)};
   if (!is_captured(brought.sockets)) return brought;
-  const auto counter = RefusedUdp::open();
+  auto counter = RefusedUdp::open_socket();
   if (!counter) return Failure(counter.error());
-  Fd duplicate(::fcntl(counter->fd(), F_DUPFD_CLOEXEC, 3));
-  if (!duplicate) return fail_errno(Errc::unavailable, "cannot duplicate a socket");
-  brought.fds.push_back(std::move(duplicate));
+  brought.fds.push_back(std::move(*counter));
   return brought;
 }
 

@@ -224,14 +224,7 @@ void AttachSupervisor::end(int status) {
 }
 
 void AttachSupervisor::tell_end() const {
-  if (!totals_) {
-    say_(fmt::format("{}: sluiced is gone, and its counts with it", order_.agent));
-    return;
-  }
-  std::string line = summary(order_.agent, *totals_);
-  if (datagrams_.total() > 0) line += fmt::format(", refused {} UDP datagrams", datagrams_.total());
-  if (lease_.replacements() > 0) line += ", counted since sluiced was started again";
-  say_(line);
+  say_(end_line(order_.agent, {totals_, datagrams_.total(), lease_.replacements()}));
 }
 
 }  // namespace sluice::netns

@@ -113,14 +113,12 @@ CniResult<void> make_room(const StateFolder& folder, const LeaseState& wanted) {
 CniResult<void> attach(const CniRequest& request, const StateFolder& folder, int network,
                        LeaseState& state) {
   const auto sockets = build(request, network, state);
-  if (!sockets) return fail_cni(sockets.error());
-  if (auto taken = take_lease(state.proxy, state.agent, *sockets); !taken) {
-    return fail_cni(taken.error());
+  if (!sockets) {
+    // It has no lease: not remove_network(), which would end another's of this name.
+    return fail_cni(take_back(folder, state, sockets.error()).value());
   }
-  state.complete = true;
-  if (auto written = folder.write(state); !written) {
-    (void)end_lease(state.proxy, state.agent);
-    return fail_cni(written.error());
+  if (auto registered = register_network(folder, state, *sockets); !registered) {
+    return fail_cni(registered.error());
   }
   return {};
 }
@@ -195,8 +193,6 @@ CniResult<std::string> cni_add(const CniRequest& request, const StateFolder& fol
   if (auto reachable = connect_proxy(state->proxy); !reachable) return fail_cni(reachable.error());
   if (auto written = folder.write(*state); !written) return fail_cni(written.error());
   if (auto attached = attach(request, folder, network->get(), *state); !attached) {
-    // It has no lease: not remove_network(), which would end another's of this name.
-    (void)remove_unregistered(folder, *state);
     return Unexpected(attached.error());
   }
   return add_result(request);

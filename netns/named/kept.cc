@@ -78,6 +78,15 @@ Result<void> release_name(const LeaseState& state) {
   return remove_name(state.id);
 }
 
+// What was made goes again; of two errors the first is the one to tell.
+Failure undo(const Result<void>& undone, Error error) {
+  if (!undone) {
+    error.hint = fmt::format("what was made could not be removed ({}): run sluice-netns gc",
+                             undone.error().what);
+  }
+  return Failure(std::move(error));
+}
+
 bool is_garbage(Condition condition) noexcept {
   return condition == Condition::half_made || condition == Condition::gone ||
          condition == Condition::ended;
@@ -149,6 +158,19 @@ Result<void> require_free_agent(const StateFolder& folder, const LeaseState& wan
   return {};
 }
 
+Result<void> register_network(const StateFolder& folder, LeaseState state,
+                              const std::vector<RoleSocket>& sockets) {
+  const auto remove = [&] { return remove_network(folder, state).map([](const LeaseEnd&) {}); };
+  if (const auto lease = take_lease(state.proxy, state.agent, sockets); !lease) {
+    // Without an answer it may be registered; refused, the name may be another's.
+    const bool refused = lease.error().code == Errc::not_permitted;
+    return refused ? take_back(folder, state, lease.error()) : undo(remove(), lease.error());
+  }
+  state.complete = true;
+  if (auto written = folder.write(state); !written) return undo(remove(), written.error());
+  return {};
+}
+
 Result<LeaseEnd> remove_network(const StateFolder& folder, LeaseState state) {
   state.complete = false;
   if (auto written = folder.write(state); !written) return Failure(written.error());
@@ -165,6 +187,10 @@ Result<void> remove_unregistered(const StateFolder& folder, const LeaseState& st
     if (auto removed = remove_node_wall(table->second); !removed) return removed;
   }
   return release_name(state).and_then([&] { return folder.remove(state.kind, state.id); });
+}
+
+Failure take_back(const StateFolder& folder, const LeaseState& state, Error error) {
+  return undo(remove_unregistered(folder, state), std::move(error));
 }
 
 Result<Collected> collect_garbage(const StateFolder& folder) {

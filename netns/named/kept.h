@@ -35,11 +35,18 @@ Result<Service> serve_again(const LeaseState& state);
 // knows an explicit lease by its name alone.
 Result<void> require_free_agent(const StateFolder& folder, const LeaseState& wanted);
 
+// Takes the lease of a network that was made, and writes down that it is whole. Where that fails,
+// all of it is removed again. To be called under the folder's lock.
+Result<void> register_network(const StateFolder& folder, LeaseState state,
+                              const std::vector<RoleSocket>& sockets);
+
 // Ends lease, name and file of a named network; lease and file of another. Killed half-way, it
 // leaves a state that is half_made. To be called under the folder's lock.
 Result<LeaseEnd> remove_network(const StateFolder& folder, LeaseState state);
 // The same of one that has no lease: another's may have the name of its agent.
 Result<void> remove_unregistered(const StateFolder& folder, const LeaseState& state);
+// remove_unregistered() for `error`, which is told; its hint says so where something stays.
+Failure take_back(const StateFolder& folder, const LeaseState& state, Error error);
 
 // Removes what is half_made, gone or ended, and files that cannot be read. One sentence for each,
 // and an error for each that stays.

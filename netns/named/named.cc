@@ -42,36 +42,12 @@ Failure foreign(const std::string& name) {
               "choose another name, or remove it by what made it (ip netns delete)");
 }
 
-Result<void> write_complete(const StateFolder& folder, LeaseState state) {
-  state.complete = true;
-  return folder.write(state);
-}
-
-// What was made goes again; of two errors the first is the one to tell.
-Failure undo(const Result<void>& undone, Error error) {
-  if (!undone) {
-    error.hint = fmt::format("what was made could not be removed ({}): run sluice-netns gc",
-                             undone.error().what);
-  }
-  return Failure(std::move(error));
-}
-
 Result<Creation> name_and_register(const StateFolder& folder, const LeaseState& state,
                                    const Brought& built) {
   if (auto bound = bind_name(state.id, built.fds.back().get()); !bound) {
-    return undo(remove_unregistered(folder, state), bound.error());
+    return take_back(folder, state, bound.error());
   }
-  if (const auto lease = take_lease(state.proxy, state.agent, built.sockets); !lease) {
-    // Without an answer it may be registered; refused, the name may be another's.
-    const bool refused = lease.error().code == Errc::not_permitted;
-    return undo(refused ? remove_unregistered(folder, state)
-                        : remove_network(folder, state).map([](const LeaseEnd&) {}),
-                lease.error());
-  }
-  if (auto written = write_complete(folder, state); !written) {
-    return undo(remove_network(folder, state).map([](const LeaseEnd&) {}), written.error());
-  }
-  return Creation::made;
+  return register_network(folder, state, built.sockets).map([] { return Creation::made; });
 }
 
 Result<Creation> make(const StateFolder& folder, LeaseState state) {

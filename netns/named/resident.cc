@@ -1,6 +1,5 @@
 #include "netns/named/resident.h"
 
-#include <fcntl.h>
 #include <fmt/core.h>
 #include <poll.h>
 #include <signal.h>
@@ -43,11 +42,9 @@ Result<Brought> open_inside(std::uint64_t expected) {
   auto sockets = WayOutWatch::open_sockets();
   if (!sockets) return Failure(sockets.error());
   Brought brought{"", {}, std::move(*sockets)};
-  const auto counter = RefusedUdp::open();
+  auto counter = RefusedUdp::open_socket();
   if (!counter) return Failure(counter.error());
-  Fd duplicate(::fcntl(counter->fd(), F_DUPFD_CLOEXEC, 3));
-  if (!duplicate) return fail_errno(Errc::unavailable, "cannot duplicate a socket");
-  brought.fds.push_back(std::move(duplicate));
+  brought.fds.push_back(std::move(*counter));
   return brought;
 }
 

@@ -112,10 +112,10 @@ TEST(RefusedUdp, IsReadFromOutsideByWhoOwnsTheNamespaceAndByNobodyElse) {
       const bool fresh =
           ::unshare(::geteuid() == 0 ? CLONE_NEWNET : CLONE_NEWUSER | CLONE_NEWNET) == 0;
       const auto sockets = fresh ? build_agent_network() : fail(Errc::bug, "unshare");
-      const auto counter = sockets ? RefusedUdp::open() : fail(Errc::bug, "network");
+      const auto counter = sockets ? RefusedUdp::open_socket() : fail(Errc::bug, "network");
       if (!counter) ::_exit(1);
       for (int i = 0; i < 7; ++i) send_udp(endpoint("203.0.113.1", 443), "hello");
-      (void)send_packet(ends->second.get(), "counter", {counter->fd()});
+      (void)send_packet(ends->second.get(), "counter", {counter->get()});
       ::_exit(0);
     }
     int status = 1;
@@ -140,12 +140,12 @@ TEST(RefusedUdp, IsReadFromOutsideByWhoOwnsTheNamespaceAndByNobodyElse) {
 TEST(RefusedUdp, IsToldInPartsOfWhatIsNewAndAgainWhereNobodyHeardIt) {
   in_agent_network([](Network&) {
     using namespace std::chrono_literals;
-    const auto counter = RefusedUdp::open();
+    auto counter = RefusedUdp::open_socket();
     ASSERT_TRUE(counter);
     const DatagramCount::Clock::time_point now{};
     DatagramCount datagrams;
     EXPECT_FALSE(datagrams.next());
-    ASSERT_TRUE(datagrams.start(Fd(::dup(counter->fd())), now));
+    ASSERT_TRUE(datagrams.start(std::move(*counter), now));
     EXPECT_EQ(datagrams.next(), now + 10s);
     std::vector<std::uint64_t> told;
     bool heard = true;

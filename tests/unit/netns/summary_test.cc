@@ -18,6 +18,16 @@ TEST(TheEnd, IsOneLineOfWhatWasAllowedAndBlocked) {
             "port_not_allowed 1)");
 }
 
+TEST(TheEnd, SaysWhatNoSluicedCountedOrCountedAnew) {
+  EXPECT_EQ(end_line("coder-1", {Totals{}, 1, 0}),
+            "coder-1: allowed 0, blocked 0, refused 1 UDP datagram");
+  EXPECT_EQ(end_line("coder-1", {Totals{}, 2, 1}),
+            "coder-1: allowed 0, blocked 0, counted since sluiced was started again, refused 2 UDP "
+            "datagrams");
+  EXPECT_EQ(end_line("coder-1", {std::nullopt, 0, 1}),
+            "coder-1: sluiced is gone, and its counts with it");
+}
+
 TEST(AKernelWithoutNfTables, IsNamedWithWhatItMeans) {
   EXPECT_EQ(
       without_rules({80, 443}),
