@@ -76,9 +76,11 @@ struct Add {
 };
 
 // {"v":1,"op":"unregister"}: closes the listeners, ends the agent's tunnels, answers with totals.
-// With "agent":"coder-7" an explicit lease of the same peer's, from whatever connection.
+// With "agent":"coder-7" an explicit lease of the same peer's, from whatever connection; with
+// "netns_cookie":4711 besides only if it is for that namespace.
 struct Unregister {
-  std::string agent;  // "": what this connection registered
+  std::string agent;               // "": what this connection registered
+  std::uint64_t netns_cookie = 0;  // SO_NETNS_COOKIE; 0: whichever
 };
 
 // {"v":1,"op":"ports","agent":"coder-7"}: which ports its policy can open; answered with Ports, and
@@ -90,14 +92,15 @@ struct AskPorts {
 // {"v":1,"op":"event","kind":"udp_refused","count":12}: what a supervisor saw; not answered.
 // {"v":1,"op":"event","kind":"way_out","text":"link 'eth0' (veth)"}: the promise no longer holds;
 // sluiced ends the registration's service and writes an audit line.
-// With "agent":"coder-7" of an explicit lease of the same peer's, from whatever connection. What is
-// of nobody that this peer may speak for is dropped.
+// "agent" and "netns_cookie" as for Unregister. What is of nobody that this peer may speak for is
+// dropped.
 struct Event {
   enum class Kind : std::uint8_t { udp_refused, way_out };
   Kind kind = Kind::udp_refused;
   std::uint64_t count = 0;  // since the last such event; of udp_refused
   std::string text;         // one line; of way_out, of which 256 bytes are kept
   std::string agent{};      // "": what this connection registered
+  std::uint64_t netns_cookie = 0;
 };
 
 // {"v":1,"op":"take_over","format":1}: a new sluiced asks for everything that the old one has; what

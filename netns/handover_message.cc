@@ -15,6 +15,14 @@ constexpr const char* explicit_lease = "explicit";
 constexpr const char* udp_refused = "udp_refused";
 constexpr const char* way_out = "way_out";
 
+// Which lease an Unregister or an Event means.
+template <class Message>
+void add_lease(Json& json, const Message& message) {
+  if (message.agent.empty()) return;
+  json["agent"] = message.agent;
+  if (message.netns_cookie != 0) json["netns_cookie"] = message.netns_cookie;
+}
+
 struct ToJson {
   Json operator()(const Register& request) const {
     Json json = {{"op", "register"},
@@ -29,7 +37,7 @@ struct ToJson {
   }
   Json operator()(const Unregister& request) const {
     Json json = {{"op", "unregister"}};
-    if (!request.agent.empty()) json["agent"] = request.agent;
+    add_lease(json, request);
     return json;
   }
   Json operator()(const Add& request) const {
@@ -47,7 +55,7 @@ struct ToJson {
       json["kind"] = udp_refused;
       json["count"] = request.count;
     }
-    if (!request.agent.empty()) json["agent"] = request.agent;
+    add_lease(json, request);
     return json;
   }
   Json operator()(const TakeOver& request) const {
@@ -117,14 +125,31 @@ Result<Request> read_register(const Json& json) {
   return Register{std::move(*agent), std::move(*sockets), std::move(*names), *lease};
 }
 
+// Exactly these keys, and what add_lease() adds.
+template <class Message>
+Result<Message> read_lease_key(const Json& json, std::initializer_list<std::string_view> keys) {
+  Message message;
+  Json others = json;
+  if (json.contains("agent")) {
+    auto agent = read_agent(json);
+    if (!agent) return Failure(agent.error());
+    message.agent = std::move(*agent);
+    others.erase("agent");
+    if (json.contains("netns_cookie")) {
+      const auto cookie = read_number(json, "netns_cookie");
+      if (!cookie) return Failure(cookie.error());
+      message.netns_cookie = *cookie;
+      others.erase("netns_cookie");
+    }
+  }
+  if (auto only = require_keys(others, keys); !only) return Failure(only.error());
+  return message;
+}
+
 Result<Request> read_unregister(const Json& json) {
-  const bool names_agent = json.contains("agent");
-  const auto keys =
-      names_agent ? require_keys(json, {"v", "op", "agent"}) : require_keys(json, {"v", "op"});
-  if (!keys) return Failure(keys.error());
-  if (!names_agent) return Unregister{};
-  return read_agent(json).map(
-      [](std::string&& agent) -> Request { return Unregister{std::move(agent)}; });
+  return read_lease_key<Unregister>(json, {"v", "op"}).map([](Unregister&& request) {
+    return Request(std::move(request));
+  });
 }
 
 Result<Request> read_add(const Json& json) {
@@ -139,37 +164,25 @@ Result<Request> read_ask_ports(const Json& json) {
       [](std::string&& agent) -> Request { return AskPorts{std::move(agent)}; });
 }
 
-// Exactly these keys, and "agent" if it is there.
-Result<std::string> read_event_keys(const Json& json, std::string_view value) {
-  if (!json.contains("agent")) {
-    return require_keys(json, {"v", "op", "kind", value}).map([] { return std::string(); });
-  }
-  if (auto keys = require_keys(json, {"v", "op", "kind", value, "agent"}); !keys) {
-    return Failure(keys.error());
-  }
-  return read_agent(json);
-}
-
 Result<Request> read_event(const Json& json) {
   if (!json.contains("kind")) return refuse("key 'kind' is missing");
   const auto kind = read_string(json, "kind");
   if (!kind) return Failure(kind.error());
   if (*kind != udp_refused && *kind != way_out) return refuse("key 'kind' has an unknown event");
-  Event event;
-  event.kind = *kind == way_out ? Event::Kind::way_out : Event::Kind::udp_refused;
-  auto agent = read_event_keys(json, *kind == way_out ? "text" : "count");
-  if (!agent) return Failure(agent.error());
-  event.agent = std::move(*agent);
-  if (event.kind == Event::Kind::way_out) {
+  const bool is_way_out = *kind == way_out;
+  auto event = read_lease_key<Event>(json, {"v", "op", "kind", is_way_out ? "text" : "count"});
+  if (!event) return Failure(event.error());
+  if (is_way_out) {
+    event->kind = Event::Kind::way_out;
     auto text = read_line(json, "text");
     if (!text) return Failure(text.error());
-    event.text = std::move(*text);
+    event->text = std::move(*text);
   } else {
     const auto count = read_number(json, "count");
     if (!count) return Failure(count.error());
-    event.count = *count;
+    event->count = *count;
   }
-  return event;
+  return std::move(*event);
 }
 
 Result<Request> read_take_over(const Json& json) {

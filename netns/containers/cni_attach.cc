@@ -106,17 +106,13 @@ CniResult<void> make_room(const StateFolder& folder, const LeaseState& wanted) {
   if (*before) {
     if (auto removed = remove_network(folder, **before); !removed) return fail_cni(removed.error());
   }
-  if (auto free = require_free_agent(folder, wanted); !free) return fail_cni(free.error());
   return {};
 }
 
 CniResult<void> attach(const CniRequest& request, const StateFolder& folder, int network,
                        LeaseState& state) {
   const auto sockets = build(request, network, state);
-  if (!sockets) {
-    // It has no lease: not remove_network(), which would end another's of this name.
-    return fail_cni(take_back(folder, state, sockets.error()).value());
-  }
+  if (!sockets) return fail_cni(take_back(folder, state, sockets.error()).value());
   if (auto registered = register_network(folder, state, *sockets); !registered) {
     return fail_cni(registered.error());
   }

@@ -141,30 +141,11 @@ Result<Service> serve_again(const LeaseState& state) {
   });
 }
 
-Result<void> require_free_agent(const StateFolder& folder, const LeaseState& wanted) {
-  const auto listing = folder.list();
-  if (!listing) return Failure(listing.error());
-  for (const LeaseState& state : listing->states) {
-    const bool is_itself = state.kind == wanted.kind && state.id == wanted.id;
-    if (is_itself || !is_explicit(state.kind) || state.agent != wanted.agent ||
-        state.proxy != wanted.proxy) {
-      continue;
-    }
-    return fail(
-        Errc::not_permitted,
-        fmt::format("the agent '{}' is that of {}", text::printable(wanted.agent), describe(state)),
-        "choose another name with --agent, or delete that one first");
-  }
-  return {};
-}
-
 Result<void> register_network(const StateFolder& folder, LeaseState state,
                               const std::vector<RoleSocket>& sockets) {
   const auto remove = [&] { return remove_network(folder, state).map([](const LeaseEnd&) {}); };
   if (const auto lease = take_lease(state.proxy, state.agent, sockets); !lease) {
-    // Without an answer it may be registered; refused, the name may be another's.
-    const bool refused = lease.error().code == Errc::not_permitted;
-    return refused ? take_back(folder, state, lease.error()) : undo(remove(), lease.error());
+    return undo(remove(), lease.error());  // without an answer it may be registered
   }
   state.complete = true;
   if (auto written = folder.write(state); !written) return undo(remove(), written.error());
@@ -174,7 +155,7 @@ Result<void> register_network(const StateFolder& folder, LeaseState state,
 Result<LeaseEnd> remove_network(const StateFolder& folder, LeaseState state) {
   state.complete = false;
   if (auto written = folder.write(state); !written) return Failure(written.error());
-  auto ended = end_lease(state.proxy, state.agent);
+  auto ended = end_lease(state.proxy, state.agent, state.netns_cookie);
   if (!ended) return ended;
   if (auto removed = remove_unregistered(folder, state); !removed) {
     return Failure(removed.error());

@@ -31,10 +31,6 @@ Condition look_at(const LeaseState& state);
 enum class Service : std::uint8_t { was_there, again };
 Result<Service> serve_again(const LeaseState& state);
 
-// Refused when a network in the folder has this agent's name at this sluiced already: end_lease()
-// knows an explicit lease by its name alone.
-Result<void> require_free_agent(const StateFolder& folder, const LeaseState& wanted);
-
 // Takes the lease of a network that was made, and writes down that it is whole. Where that fails,
 // all of it is removed again. To be called under the folder's lock.
 Result<void> register_network(const StateFolder& folder, LeaseState state,
@@ -43,7 +39,7 @@ Result<void> register_network(const StateFolder& folder, LeaseState state,
 // Ends lease, name and file of a named network; lease and file of another. Killed half-way, it
 // leaves a state that is half_made. To be called under the folder's lock.
 Result<LeaseEnd> remove_network(const StateFolder& folder, LeaseState state);
-// The same of one that has no lease: another's may have the name of its agent.
+// The same of one that nobody has asked a lease for.
 Result<void> remove_unregistered(const StateFolder& folder, const LeaseState& state);
 // remove_unregistered() for `error`, which is told; its hint says so where something stays.
 Failure take_back(const StateFolder& folder, const LeaseState& state, Error error);

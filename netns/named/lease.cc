@@ -79,7 +79,8 @@ Failure refused(const Answer& answer, const std::string& agent) {
   }
   return fail(Errc::not_permitted,
               fmt::format("sluiced refuses the agent '{}': {}", text::printable(agent),
-                          text::printable(said->error)));
+                          text::printable(said->error)),
+              "'sluice-netns list' shows whose names are taken");
 }
 
 Result<void> add_rest(int socket, const std::string& agent,
@@ -142,13 +143,14 @@ Result<Registered> take_lease(const std::string& proxy, const std::string& agent
   const auto* const registered = std::get_if<Registered>(&*answer);
   if (registered == nullptr) return refused(*answer, agent);
   if (auto added = add_rest(link->get(), agent, sockets); !added) {
-    (void)end_lease(proxy, agent);
+    (void)ask(link->get(), Unregister{agent});
     return Failure(added.error());
   }
   return *registered;
 }
 
-Result<LeaseEnd> end_lease(const std::string& proxy, const std::string& agent) {
+Result<LeaseEnd> end_lease(const std::string& proxy, const std::string& agent,
+                           std::uint64_t netns_cookie) {
   const auto link = try_to_connect(proxy);
   if (link.error != 0) {
     Error error = cannot_reach(proxy, link.error);
@@ -156,7 +158,7 @@ Result<LeaseEnd> end_lease(const std::string& proxy, const std::string& agent) {
     if (link.error == ENOENT || link.error == ECONNREFUSED) return LeaseEnd{{}, error.what};
     return Failure(std::move(error));
   }
-  const auto answer = ask(link.socket.get(), Unregister{agent});
+  const auto answer = ask(link.socket.get(), Unregister{agent, netns_cookie});
   if (!answer) return Failure(answer.error());
   if (const auto* const totals = std::get_if<Totals>(&*answer)) return LeaseEnd{*totals, ""};
   const auto* const said = std::get_if<Refused>(&*answer);

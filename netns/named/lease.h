@@ -2,6 +2,7 @@
 // by name.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -28,12 +29,14 @@ Result<Fd> connect_proxy(const std::string& socket_path);
 Result<Registered> take_lease(const std::string& proxy, const std::string& agent,
                               const std::vector<RoleSocket>& sockets);
 
-// Ends it: its listeners are closed, its tunnels broken off. Waits at most 5 s.
+// Ends it, if it is for the namespace of this cookie: its listeners are closed, its tunnels broken
+// off. Waits at most 5 s.
 struct LeaseEnd {
   std::optional<Totals> totals;  // none: there was no such lease of this user's
   std::string why;               // then: what sluiced said, or that there is none
 };
 // An error: a sluiced is there that does not answer, and may still serve the agent.
-Result<LeaseEnd> end_lease(const std::string& proxy, const std::string& agent);
+Result<LeaseEnd> end_lease(const std::string& proxy, const std::string& agent,
+                           std::uint64_t netns_cookie);
 
 }  // namespace sluice::netns

@@ -51,7 +51,6 @@ Result<Creation> name_and_register(const StateFolder& folder, const LeaseState& 
 }
 
 Result<Creation> make(const StateFolder& folder, LeaseState state) {
-  if (auto free = require_free_agent(folder, state); !free) return Failure(free.error());
   // Until it has a name the namespace is gone with this process.
   const auto built = do_in_fresh_namespace(build);
   if (!built) return Failure(built.error());

@@ -10,6 +10,9 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <iterator>
+#include <set>
+#include <utility>
 
 #include "base/signals.h"
 #include "base/text.h"
@@ -29,22 +32,28 @@ std::string key_of(const LeaseState& state) {
   return fmt::format("{}-{}", kind_name(state.kind), state.id);
 }
 
-// A network with an interface of its own has a way out that its own rules close.
-bool is_watched(const LeaseState& state) {
-  return is_explicit(state.kind) && state.complete && !state.facts.contains("interface") &&
-         !state.facts.contains(way_out_fact);
+bool is_served(const LeaseState& state) {
+  return is_explicit(state.kind) && state.complete && !state.facts.contains(way_out_fact);
 }
 
-Result<Brought> open_inside(std::uint64_t expected) {
+// A network with an interface of its own has rules that close every other link as well.
+bool is_watched(const LeaseState& state) { return !state.facts.contains("interface"); }
+
+// The socket of the counter, then those of the watch.
+Result<Brought> open_inside(const LeaseState& state) {
   const auto cookie = own_netns_cookie();
   if (!cookie) return Failure(cookie.error());
-  if (*cookie != expected) return fail(Errc::unavailable, "the namespace is another one now");
-  auto sockets = WayOutWatch::open_sockets();
-  if (!sockets) return Failure(sockets.error());
-  Brought brought{"", {}, std::move(*sockets)};
+  if (*cookie != state.netns_cookie) {
+    return fail(Errc::unavailable, "the namespace is another one now");
+  }
   auto counter = RefusedUdp::open_socket();
   if (!counter) return Failure(counter.error());
+  Brought brought;
   brought.fds.push_back(std::move(*counter));
+  if (!is_watched(state)) return brought;
+  auto sockets = WayOutWatch::open_sockets();
+  if (!sockets) return Failure(sockets.error());
+  std::move(sockets->begin(), sockets->end(), std::back_inserter(brought.fds));
   return brought;
 }
 
@@ -74,7 +83,7 @@ Result<void> Resident::start() {
 Result<void> Resident::run() {
   if (auto started = start(); !started) return started;
   while (!done_) {
-    if (std::exchange(folder_changed_, false)) read_folder();
+    if (std::exchange(folder_is_unread_, false)) read_folder();
     if (Clock::now() >= next_visit_) visit_proxies();
     if (second_look_ && Clock::now() >= *second_look_) look_again();
     if (Clock::now() >= next_count_) count_datagrams();
@@ -101,17 +110,13 @@ void Resident::wait() {
     proxies.push_back(socket);
   }
   for (const auto& [key, kept] : kept_) {
-    waits.push_back({kept.watch.fd(), POLLIN, 0});
+    if (!kept.watch) continue;
+    waits.push_back({kept.watch->fd(), POLLIN, 0});
     keys.push_back(key);
   }
   if (::poll(waits.data(), waits.size(), poll_timeout()) <= 0) return;
   if (waits[0].revents != 0) done_ = is_asked_to_end();
-  if (waits[1].revents != 0) {
-    std::array<char, 65536> ignored;
-    while (::read(changes_.get(), ignored.data(), ignored.size()) > 0) {
-    }
-    folder_changed_ = true;
-  }
+  if (waits[1].revents != 0) read_changes();
   for (std::size_t i = 0; i < proxies.size(); ++i) {
     if (waits[2 + i].revents == 0) continue;
     const auto packet = receive_packet(proxies_[proxies[i]].get());
@@ -132,23 +137,46 @@ bool Resident::is_asked_to_end() {
                      [](int number) { return number != SIGCHLD && number != SIGWINCH; });
 }
 
+void Resident::read_changes() {
+  alignas(inotify_event) std::array<char, 65536> room;
+  std::set<std::string> files;
+  ssize_t size = 0;
+  while ((size = ::read(changes_.get(), room.data(), room.size())) > 0) {
+    for (const char* at = room.data(); at < room.data() + size;) {
+      const auto& event = *reinterpret_cast<const inotify_event*>(at);
+      if ((event.mask & IN_Q_OVERFLOW) != 0) folder_is_unread_ = true;
+      if (event.len > 0) files.insert(event.name);  // ends with a zero byte
+      at += sizeof(inotify_event) + event.len;
+    }
+  }
+  for (const std::string& file : files) read_state(file);
+}
+
 void Resident::read_folder() {
   const auto listing = folder_.list();
   if (!listing) return say_(to_string(listing.error()));
-  std::map<std::string, const LeaseState*> there;
-  for (const LeaseState& state : listing->states) {
-    if (!is_explicit(state.kind)) continue;
-    if (state.complete) proxies_.try_emplace(state.proxy);
-    if (is_watched(state)) there[key_of(state)] = &state;
-  }
+  std::set<std::string> there;
+  for (const LeaseState& state : listing->states) there.insert(key_of(state));
+  std::erase_if(kept_, [&](const auto& one) { return !there.contains(one.first); });
+  for (const LeaseState& state : listing->states) consider(state);
+}
+
+void Resident::read_state(const std::string& file) {
+  const auto state = folder_.read_file(file);
+  if (state && *state) return consider(**state);
+  kept_.erase(file.substr(0, file.rfind('.')));  // as key_of() makes it
+}
+
+void Resident::consider(const LeaseState& state) {
+  if (!is_explicit(state.kind)) return;
+  if (state.complete) proxies_.try_emplace(state.proxy);
+  const auto found = kept_.find(key_of(state));
+  const bool is_kept = found != kept_.end() && is_served(state) &&
+                       found->second.state.netns_cookie == state.netns_cookie;
+  if (is_kept) return;
   // First what is gone: the sockets of a watch keep its namespace alive.
-  std::erase_if(kept_, [&](const auto& one) {
-    const auto found = there.find(one.first);
-    return found == there.end() || found->second->netns_cookie != one.second.state.netns_cookie;
-  });
-  for (const auto& [key, state] : there) {
-    if (!kept_.contains(key)) adopt(*state);
-  }
+  if (found != kept_.end()) kept_.erase(found);
+  if (is_served(state)) adopt(state);
 }
 
 void Resident::adopt(const LeaseState& state) {
@@ -157,13 +185,16 @@ void Resident::adopt(const LeaseState& state) {
   };
   const auto network = open_network_namespace(state.netns);
   if (!network) return complain(network.error());
-  auto brought = do_inside(network->get(), [&] { return open_inside(state.netns_cookie); });
+  auto brought = do_inside(network->get(), [&] { return open_inside(state); });
   if (!brought) return complain(brought.error());
-  auto watch = WayOutWatch::adopt(std::move(brought->fds[0]), std::move(brought->fds[1]));
-  if (!watch) return complain(watch.error());
-  Kept kept{state, std::move(*watch), {}};
-  if (auto counting = kept.datagrams.start(std::move(brought->fds[2]), Clock::now()); !counting) {
+  Kept kept{state, {}, {}};
+  if (auto counting = kept.datagrams.start(std::move(brought->fds[0]), Clock::now()); !counting) {
     return complain(counting.error());
+  }
+  if (is_watched(state)) {
+    auto watch = WayOutWatch::adopt(std::move(brought->fds[1]), std::move(brought->fds[2]));
+    if (!watch) return complain(watch.error());
+    kept.watch = std::move(*watch);
   }
   const std::string key = key_of(state);
   kept_.emplace(key, std::move(kept));
@@ -205,8 +236,8 @@ void Resident::look_again() {
 
 void Resident::on_news(const std::string& key) {
   const auto found = kept_.find(key);
-  if (found == kept_.end()) return;
-  const auto seen = found->second.watch.look();
+  if (found == kept_.end() || !found->second.watch) return;
+  const auto seen = found->second.watch->look();
   if (seen && !*seen) return;
   withdraw(found->second, seen ? **seen : seen.error().what);
   kept_.erase(found);
@@ -227,6 +258,7 @@ void Resident::withdraw(Kept& kept, const std::string& why) {
   event.kind = Event::Kind::way_out;
   event.text = why;
   event.agent = kept.state.agent;
+  event.netns_cookie = kept.state.netns_cookie;
   const auto connected = connect_proxy(kept.state.proxy);
   const auto told = connected.and_then(
       [&](const Fd& connection) { return send_packet(connection.get(), encode(Request(event))); });
@@ -241,6 +273,7 @@ void Resident::count_datagrams() {
     const auto report = [&](Event event) -> Result<void> {
       if (!proxy) return fail(Errc::unavailable, "no sluiced is there");
       event.agent = kept.state.agent;
+      event.netns_cookie = kept.state.netns_cookie;
       return send_packet(proxy.get(), encode(Request(event)));
     };
     if (auto told = kept.datagrams.tell(report, now); !told) say_(told.error().what);

@@ -32,13 +32,16 @@ class Resident {
   // One lease, as long as its state file tells of this namespace.
   struct Kept {
     LeaseState state;
-    WayOutWatch watch;
+    std::optional<WayOutWatch> watch;  // none: it has an interface of its own
     DatagramCount datagrams;
   };
 
   Result<void> start();
   void wait();
+  void read_changes();
   void read_folder();
+  void read_state(const std::string& file);
+  void consider(const LeaseState& state);
   void adopt(const LeaseState& state);
   void visit_proxies();
   void visit(const std::string& proxy);
@@ -53,13 +56,13 @@ class Resident {
   StateFolder folder_;
   Say say_;
   Fd signals_;
-  Fd changes_;                         // inotify of the folder
+  Fd changes_;                         // inotify(7) of the folder
   std::map<std::string, Kept> kept_;   // by kind and id
   std::map<std::string, Fd> proxies_;  // by socket; empty while it is away
   Clock::time_point next_visit_;
   std::optional<Clock::time_point> second_look_;
   Clock::time_point next_count_;
-  bool folder_changed_ = true;
+  bool folder_is_unread_ = true;  // or inotify has lost what changed
   bool done_ = false;
 };
 

@@ -151,18 +151,25 @@ Result<std::optional<LeaseState>> StateFolder::read(LeaseState::Kind kind,
                                                     std::string_view id) const {
   const auto name = file_name(kind, id);
   if (!name) return Failure(name.error());
-  if (::faccessat(fd_.get(), name->c_str(), F_OK, AT_SYMLINK_NOFOLLOW) != 0 && errno == ENOENT) {
+  return read_file(*name);
+}
+
+Result<std::optional<LeaseState>> StateFolder::read_file(const std::string& name) const {
+  if (::faccessat(fd_.get(), name.c_str(), F_OK, AT_SYMLINK_NOFOLLOW) != 0 && errno == ENOENT) {
     return std::nullopt;
   }
   auto state =
-      read_at(fd_.get(), *name).and_then([](std::string&& text) { return decode_state(text); });
-  if (state && (state->kind != kind || state->id != id)) {
-    return fail(Errc::bad_config, fmt::format("'{}/{}' tells of another network", path_, *name),
-                "sluice-netns gc removes it");
-  }
+      read_at(fd_.get(), name).and_then([](std::string&& text) { return decode_state(text); });
   if (!state) {
+    return fail(
+        Errc::bad_config,
+        fmt::format("cannot read '{}/{}': {}", path_, text::printable(name), state.error().what),
+        "sluice-netns gc removes it");
+  }
+  const auto expected = file_name(state->kind, state->id);
+  if (!expected || *expected != name) {
     return fail(Errc::bad_config,
-                fmt::format("cannot read '{}/{}': {}", path_, *name, state.error().what),
+                fmt::format("'{}/{}' tells of another network", path_, text::printable(name)),
                 "sluice-netns gc removes it");
   }
   return std::optional(std::move(*state));
@@ -190,14 +197,11 @@ Result<StateFolder::Listing> StateFolder::list() const {
   while (const dirent* entry = ::readdir(folder.get())) {
     const std::string name = entry->d_name;
     if (name == "." || name == ".." || name == lock_name) continue;
-    auto state =
-        read_at(fd_.get(), name).and_then([](std::string&& text) { return decode_state(text); });
-    const auto expected =
-        state ? file_name(state->kind, state->id) : Result<std::string>(std::string());
-    if (state && expected && *expected == name) {
-      found.states.push_back(std::move(*state));
-    } else {
+    auto state = read_file(name);
+    if (!state) {
       found.damaged.push_back(name);
+    } else if (*state) {  // else it was removed meanwhile
+      found.states.push_back(std::move(**state));
     }
   }
   std::sort(found.states.begin(), found.states.end(), [](const auto& a, const auto& b) {

@@ -74,6 +74,10 @@ class StateFolder {
   // What is not there is removed already.
   Result<void> remove(LeaseState::Kind kind, std::string_view id) const;
 
+  // The one in the file of this name, as inotify(7) tells it; nothing when there is none. An error:
+  // it cannot be read as one.
+  Result<std::optional<LeaseState>> read_file(const std::string& name) const;
+
   struct Listing {
     std::vector<LeaseState> states;    // sorted by kind and id
     std::vector<std::string> damaged;  // names of files that cannot be read as one

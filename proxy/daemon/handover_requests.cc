@@ -149,18 +149,22 @@ bool Peers::ask_ports(Peer& peer, netns::AskPorts request) {
   return peer.tell_ports();
 }
 
-Peers::Leases::iterator Peers::lease_of(const Peer& peer, const std::string& agent) {
+Peers::Leases::iterator Peers::lease_of(const Peer& peer, const std::string& agent,
+                                        std::uint64_t netns_cookie) {
   const auto found = leases_.find(agent);
-  const bool theirs =
-      found != leases_.end() && (peer.uid == 0 || found->second->holder == peer.uid);
-  return theirs ? found : leases_.end();
+  if (found == leases_.end()) return found;
+  const Registration& lease = *found->second;
+  const bool theirs = peer.uid == 0 || lease.holder == peer.uid;
+  const bool meant = netns_cookie == 0 || lease.netns_cookie == netns_cookie;
+  return theirs && meant ? found : leases_.end();
 }
 
 void Peers::heed(const Peer& peer, const netns::Event& event) {
   std::shared_ptr<Registration> of;
   if (event.agent.empty()) {
     of = peer.subject();
-  } else if (const auto lease = lease_of(peer, event.agent); lease != leases_.end()) {
+  } else if (const auto lease = lease_of(peer, event.agent, event.netns_cookie);
+             lease != leases_.end()) {
     of = lease->second;
   }
   if (!of) {
@@ -178,15 +182,18 @@ void Peers::heed(const Peer& peer, const netns::Event& event) {
 }
 
 // Takes what is to end from whoever holds it.
-Result<std::shared_ptr<Registration>> Peers::ended_by(Peer& peer, const std::string& agent) {
-  if (agent.empty()) {
+Result<std::shared_ptr<Registration>> Peers::ended_by(Peer& peer,
+                                                      const netns::Unregister& request) {
+  if (request.agent.empty()) {
     if (peer.registration) return std::exchange(peer.registration, nullptr);
     return fail(Errc::bad_config, "nothing is registered");
   }
-  const auto lease = lease_of(peer, agent);
+  const auto lease = lease_of(peer, request.agent, request.netns_cookie);
   if (lease == leases_.end()) {
-    return fail(Errc::not_permitted,
-                fmt::format("user {} has no explicit lease of agent '{}'", peer.uid, agent));
+    return fail(
+        Errc::not_permitted,
+        fmt::format("user {} has no explicit lease of agent '{}'{}", peer.uid, request.agent,
+                    request.netns_cookie == 0 ? "" : " for this network namespace"));
   }
   auto registration = std::move(lease->second);
   leases_.erase(lease);
@@ -194,7 +201,7 @@ Result<std::shared_ptr<Registration>> Peers::ended_by(Peer& peer, const std::str
 }
 
 Task<bool> Peers::dismiss(Peer& peer, netns::Unregister request) {
-  const auto registration = ended_by(peer, request.agent);
+  const auto registration = ended_by(peer, request);
   if (!registration) co_return peer.refuse(registration.error());
   agents_.remove(**registration);
   Timer pause(io_);

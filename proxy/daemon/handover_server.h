@@ -83,10 +83,11 @@ class Peers {
   void heed(const Peer& peer, const netns::Event& event);
   Task<bool> dismiss(Peer& peer, netns::Unregister request);
   bool take_over(Peer& peer, netns::TakeOver request);
-  Result<std::shared_ptr<Registration>> ended_by(Peer& peer, const std::string& agent);
+  Result<std::shared_ptr<Registration>> ended_by(Peer& peer, const netns::Unregister& request);
   Result<void> may_register(const Peer& peer, const std::string& agent) const;
   Result<void> may_open_ports(const Peer& peer, std::size_t more) const;
-  Leases::iterator lease_of(const Peer& peer, const std::string& agent);
+  // The explicit lease that a peer may speak for; cookie 0: for whichever namespace.
+  Leases::iterator lease_of(const Peer& peer, const std::string& agent, std::uint64_t netns_cookie);
 
   asio::io_context& io_;
   Agents& agents_;

@@ -15,6 +15,10 @@ needs_root = unittest.skipUnless("SLUICE_E2E_IDENTITY" in os.environ and is_root
 
 NODE4, NODE6 = "10.85.0.1", "fd85::1"
 POD4, POD6 = "10.85.0.2", "fd85::2"
+DATAGRAM = """
+import socket
+socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"x", ("203.0.113.1", 4433))
+"""
 SERVER = """
 import socket, sys
 server = socket.create_server(("::", 8080), family=socket.AF_INET6, dualstack_ipv6=True)
@@ -295,6 +299,15 @@ class Chained(PodCase):
         self.assertEqual(trap.visitors(), 0)
         trap.close()
         tap.close()
+
+    def test_its_refused_datagrams_are_told_by_supervise(self):
+        self.add()
+        resident = self.in_background("supervise")
+        self.inside("pod1", world.PYTHON, "-c", DATAGRAM, status=0)
+        refused = 'sluice_udp_refused_total{agent="coder-1"}'
+        self.wait_until(lambda: self.metric(refused) == 1, "nobody told sluiced", seconds=30)
+        self.call("DEL", "coder-1")
+        self.assertEqual(self.end(resident).err, "")
 
     def test_after_the_death_of_sluiced_it_is_refused_until_it_is_served_again(self):
         self.add()

@@ -127,7 +127,7 @@ class NamedNetworks(NetworkCase):
     def test_an_agent_has_one_network(self):
         self.netns("create", "one", "--agent", "coder-7")
         run = self.netns("create", "two", "--agent", "coder-7", status=125)
-        self.assertIn("the agent 'coder-7' is that of named 'one'", run.err)
+        self.assertIn("'coder-7' has an explicit lease for another network namespace", run.err)
         self.assertEqual(self.names(), ["one"])
         self.assertIn('"origin"', self.fetch("one", ALLOWED).out)
 

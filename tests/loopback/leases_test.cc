@@ -34,6 +34,22 @@ TEST(ExplicitLease, OutlivesItsConnectionUntilAnyConnectionOfTheUserEndsIt) {
   EXPECT_EQ(bench.refusal(second, explicit_lease("pod-1"), handed), "");
 }
 
+TEST(ExplicitLease, EndsForItsNamespaceOnlyWhereOneIsNamed) {
+  const std::vector<Fd> fds = agent_network();
+  if (fds.empty()) GTEST_SKIP() << "no network namespace can be made";
+  Handover bench;
+  const Fd client = bench.connect();
+  EXPECT_EQ(bench.refusal(client, explicit_lease("pod-1"), numbers(fds, 0, whole.size())), "");
+  const std::uint64_t cookie = bench.agents->live().at("pod-1")->netns_cookie;
+  EXPECT_THAT(bench.refusal(client, Unregister{"pod-1", cookie + 1}),
+              HasSubstr("no explicit lease of agent 'pod-1' for this network namespace"));
+  Handover::tell(client, Event{Event::Kind::way_out, 0, "link 'eth0'", "pod-1", cookie + 1});
+  bench.settle();
+  EXPECT_EQ(bench.agents->count(), 1U);
+  EXPECT_TRUE(is_totals(bench.ask(client, Unregister{"pod-1", cookie})));
+  EXPECT_EQ(bench.agents->count(), 0U);
+}
+
 TEST(ExplicitLease, AskedForAgainIsTheSameOneForTheSameNamespaceOnly) {
   const std::vector<Fd> fds = agent_network();
   const std::vector<Fd> others = agent_network();

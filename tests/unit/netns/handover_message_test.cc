@@ -61,6 +61,9 @@ TEST(HandoverMessage, CarriesALeaseOnlyWhereItIsExplicit) {
   const Register lasting{"a", {Role::proxy}, {}, Lease::until_ended};
   EXPECT_EQ(request<Register>(encode(Request(lasting))).lease, Lease::until_ended);
   EXPECT_EQ(request<Unregister>(encode(Request(Unregister{"coder-7"}))).agent, "coder-7");
+  EXPECT_EQ(encode(Request(Unregister{"coder-7", 4711})),
+            R"({"agent":"coder-7","netns_cookie":4711,"op":"unregister","v":1})");
+  EXPECT_EQ(request<Unregister>(encode(Request(Unregister{"coder-7", 4711}))).netns_cookie, 4711U);
 }
 
 TEST(HandoverMessage, CarriesPortsEventsAndMoreSockets) {
@@ -76,6 +79,8 @@ TEST(HandoverMessage, CarriesPortsEventsAndMoreSockets) {
   EXPECT_EQ(out.agent, "");
   const Event of_lease{Event::Kind::udp_refused, 3, {}, "coder-7"};
   EXPECT_EQ(request<Event>(encode(Request(of_lease))).agent, "coder-7");
+  const Event of_network{Event::Kind::way_out, 0, "a link", "coder-7", 4711};
+  EXPECT_EQ(request<Event>(encode(Request(of_network))).netns_cookie, 4711U);
   const auto ports = answer<Ports>(encode(Answer(Ports{true, {22, 80, 65535}})));
   EXPECT_TRUE(ports.any);
   EXPECT_THAT(ports.ports, ElementsAre(22, 80, 65535));
@@ -158,6 +163,9 @@ TEST(HandoverMessage, RefusesAMalformedRequestAndSaysWhy) {
       {register_with(R"("a")", "[1]", "[]"), "key 'sockets' has an unknown role"},
       {register_with(R"("a")", R"(["proxy","proxy"])", "[]"), "socket 'proxy' is given twice"},
       {R"({"v":1,"op":"unregister","agent":"-"})", "'-' is not an agent name"},
+      {R"({"v":1,"op":"unregister","agent":"a","netns_cookie":-1})", "key 'netns_cookie' must be"},
+      {R"({"v":1,"op":"unregister","agent":"a","netns_cookie":"1"})", "key 'netns_cookie' must be"},
+      {R"({"v":1,"op":"unregister","netns_cookie":1})", "unknown key 'netns_cookie'"},
       {R"({"v":1,"op":"register","agent":"a","sockets":["proxy"],"names":[],"lease":"long"})",
        "key 'lease' must be \"explicit\", or not be there"},
       {R"({"v":1,"op":"event"})", "key 'kind' is missing"},

@@ -118,20 +118,21 @@ TEST(AnExplicitLease, IsEndedByNameWithItsTotals) {
   Totals totals;
   totals.allowed = 3;
   FakeSluiced sluiced({Bindings{{{"allowed.test", 1}}}, totals});
-  const auto ended = end_lease(sluiced.path(), "coder-1");
+  const auto ended = end_lease(sluiced.path(), "coder-1", 4711);
   sluiced.join();
   ASSERT_TRUE(ended && ended->totals);
   EXPECT_EQ(ended->totals->allowed, 3U);
   EXPECT_EQ(std::get<Unregister>(sluiced.asked.at(0)).agent, "coder-1");
+  EXPECT_EQ(std::get<Unregister>(sluiced.asked.at(0)).netns_cookie, 4711U);
 }
 
 TEST(AnExplicitLease, ThatIsNotThereIsEndedAlready) {
   FakeSluiced sluiced({Refused{"no explicit lease of agent 'coder-1'"}});
-  const auto ended = end_lease(sluiced.path(), "coder-1");
+  const auto ended = end_lease(sluiced.path(), "coder-1", 4711);
   ASSERT_TRUE(ended);
   EXPECT_FALSE(ended->totals);
   EXPECT_EQ(ended->why, "no explicit lease of agent 'coder-1'");
-  const auto away = end_lease("/nowhere/handover.sock", "coder-1");
+  const auto away = end_lease("/nowhere/handover.sock", "coder-1", 4711);
   ASSERT_TRUE(away);
   EXPECT_THAT(away->why, HasSubstr("cannot reach sluiced"));
 }
