@@ -62,6 +62,7 @@ std::string capture_rules(IpVersions versions) {
   const std::string table = fmt::format("{} {}", both ? "inet" : "ip", capture_table);
   const std::string rule = fmt::format("add rule {} capture ", table);
   std::string rules = fmt::format(
+      "add table {0}\ndelete table {0}\n"  // `destroy` is of Linux 6.3
       "create table {0}\n"
       "create counter {0} {1}\n"
       "create chain {0} capture {{ type filter hook prerouting priority mangle; policy accept; "

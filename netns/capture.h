@@ -27,8 +27,9 @@ Result<bool> has_nf_tables();
 // Whether the calling thread's network namespace has them.
 Result<bool> has_capture_rules();
 
-// Loads them into the calling thread's network namespace, all or nothing; needs CAP_NET_ADMIN over
-// it. Load them before lo is up: until then no packet can travel.
+// Loads them into the calling thread's network namespace, all or nothing, in place of what a killed
+// command may have left; needs CAP_NET_ADMIN over it. Load them before lo is up: until then no
+// packet can travel.
 Result<void> load_capture_rules();
 
 }  // namespace sluice::netns

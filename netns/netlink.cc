@@ -70,6 +70,17 @@ Result<void> Netlink::change(NetlinkRequest& request, std::string_view what) {
   return dump(request, what, [](const nlmsghdr&) {});
 }
 
+Result<void> Netlink::add(NetlinkRequest& request, std::string_view what) {
+  request.header()->nlmsg_flags |= NLM_F_CREATE | NLM_F_EXCL;
+  auto added = change(request, what);
+  return !added && error_number_ == EEXIST ? Result<void>() : added;
+}
+
+Result<void> Netlink::remove(NetlinkRequest& request, std::string_view what) {
+  auto removed = change(request, what);
+  return !removed && error_number_ == ENOENT ? Result<void>() : removed;
+}
+
 Result<void> Netlink::dump(NetlinkRequest& request, std::string_view what, const Each& each) {
   if (auto sent = send(request, what); !sent) return sent;
   std::vector<char> buffer(dump_bytes);

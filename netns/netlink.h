@@ -34,6 +34,10 @@ class Netlink {
   // Sends a request that changes something and waits for the kernel's answer. `what` begins the
   // sentence of the error.
   Result<void> change(NetlinkRequest& request, std::string_view what);
+  // As change(), of a request that makes something. What is there already stays as it is.
+  Result<void> add(NetlinkRequest& request, std::string_view what);
+  // As change(), of a request that removes something. What is not there is removed already.
+  Result<void> remove(NetlinkRequest& request, std::string_view what);
   // Sends a dump request and calls `each` for every message of the answer.
   Result<void> dump(NetlinkRequest& request, std::string_view what,
                     const std::function<void(const nlmsghdr&)>& each);

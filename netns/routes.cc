@@ -32,7 +32,7 @@ Result<void> bring_loopback_up(Netlink& netlink) {
 template <class Address>
 Result<void> add_address(Netlink& netlink, unsigned char family, const Address& address) {
   NetlinkRequest request;
-  nlmsghdr* message = request.start(RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL);
+  nlmsghdr* message = request.start(RTM_NEWADDR, 0);
   auto* info = static_cast<ifaddrmsg*>(mnl_nlmsg_put_extra_header(message, sizeof(ifaddrmsg)));
   info->ifa_family = family;
   info->ifa_prefixlen = sizeof(Address) * 8;
@@ -41,7 +41,7 @@ Result<void> add_address(Netlink& netlink, unsigned char family, const Address& 
   info->ifa_index = loopback_index;
   mnl_attr_put(message, IFA_LOCAL, sizeof(Address), &address);
   mnl_attr_put(message, IFA_ADDRESS, sizeof(Address), &address);
-  return netlink.change(request, "cannot give lo another address");
+  return netlink.add(request, "cannot give lo another address");
 }
 
 Result<void> add_second_ipv4_address(Netlink& netlink) {
@@ -57,7 +57,7 @@ Result<void> add_second_ipv6_address(Netlink& netlink) {
 }
 
 nlmsghdr* start_local_default(NetlinkRequest& request, unsigned char family) {
-  nlmsghdr* message = request.start(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL);
+  nlmsghdr* message = request.start(RTM_NEWROUTE, 0);
   auto* route = static_cast<rtmsg*>(mnl_nlmsg_put_extra_header(message, sizeof(rtmsg)));
   route->rtm_family = family;
   route->rtm_table = RT_TABLE_LOCAL;
@@ -72,14 +72,14 @@ Result<void> add_ipv4_route(Netlink& netlink) {
   NetlinkRequest request;
   nlmsghdr* message = start_local_default(request, AF_INET);
   mnl_attr_put_u32(message, RTA_PREFSRC, htonl(INADDR_LOOPBACK));
-  return netlink.change(request, "cannot add the route 'local 0.0.0.0/0 dev lo'");
+  return netlink.add(request, "cannot add the route 'local 0.0.0.0/0 dev lo'");
 }
 
 Result<void> add_ipv6_route(Netlink& netlink) {
   NetlinkRequest request;
   nlmsghdr* message = start_local_default(request, AF_INET6);
   mnl_attr_put(message, RTA_PREFSRC, sizeof(in6addr_loopback), &in6addr_loopback);
-  auto added = netlink.change(request, "cannot add the route 'local ::/0 dev lo'");
+  auto added = netlink.add(request, "cannot add the route 'local ::/0 dev lo'");
   if (!added && added.error().hint.empty()) {
     added.error().hint = "the kernel must have IPv6: CONFIG_IPV6, and no ipv6.disable=1 at boot";
   }

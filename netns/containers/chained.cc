@@ -46,7 +46,7 @@ Result<Brought> look_at_pod(const std::string& interface) {
 // Rules first: from then on nothing leaves by the interface.
 Result<Brought> build_in_pod(const PodInterface& pod, AllowRawSockets raw) {
   std::string rules = pod_rules(pod);
-  if (!raw) rules += wall_rules(pod_wall(pod), pod);
+  if (!raw) rules += without_wall(pod_wall(pod)) + wall_rules(pod_wall(pod), pod);
   auto built = load_rules(rules, "cannot load the pod's rules")
                    .and_then(route_everything_to_loopback)
                    .and_then([&] { return route_answers(pod); });

@@ -40,7 +40,7 @@ struct Route {
 Result<void> add_route(Netlink& netlink, const Route& route) {
   const IpAddress& to = route.to.network;
   NetlinkRequest request;
-  nlmsghdr* message = request.start(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL);
+  nlmsghdr* message = request.start(RTM_NEWROUTE, 0);
   auto* header = static_cast<rtmsg*>(mnl_nlmsg_put_extra_header(message, sizeof(rtmsg)));
   header->rtm_family = family_of(to);
   header->rtm_dst_len = route.to.length;
@@ -54,8 +54,8 @@ Result<void> add_route(Netlink& netlink, const Route& route) {
     mnl_attr_put_u32(message, RTA_OIF, loopback_index);
     mnl_attr_put(message, RTA_PREFSRC, size_of(to), route.source.bytes().data());
   }
-  return netlink.change(request, fmt::format("cannot add the route '{}' to table {}",
-                                             route.to.to_string(), route.table));
+  return netlink.add(request, fmt::format("cannot add the route '{}' to table {}",
+                                          route.to.to_string(), route.table));
 }
 
 struct Rule {
@@ -69,8 +69,7 @@ Result<void> change_rule(Netlink& netlink, std::uint16_t type, unsigned char fam
                          const Rule& rule) {
   NetlinkRequest request;
   const bool adds = type == RTM_NEWRULE;
-  nlmsghdr* message =
-      request.start(type, static_cast<std::uint16_t>(adds ? NLM_F_CREATE | NLM_F_EXCL : 0));
+  nlmsghdr* message = request.start(type, 0);
   auto* header =
       static_cast<fib_rule_hdr*>(mnl_nlmsg_put_extra_header(message, sizeof(fib_rule_hdr)));
   header->family = family;
@@ -86,8 +85,9 @@ Result<void> change_rule(Netlink& netlink, std::uint16_t type, unsigned char fam
     mnl_attr_put_u32(message, FRA_FWMARK, rule.mark);
     mnl_attr_put_u32(message, FRA_FWMASK, 0xffffffff);
   }
-  return netlink.change(request, fmt::format("cannot {} the routing rule {}",
-                                             adds ? "add" : "remove", rule.priority));
+  const std::string what =
+      fmt::format("cannot {} the routing rule {}", adds ? "add" : "remove", rule.priority);
+  return adds ? netlink.add(request, what) : netlink.remove(request, what);
 }
 
 // Table local goes from 0 to 200 in the end only: at no time is there none before table main.

@@ -96,10 +96,14 @@ std::string cni_node_table(const CniRequest& request) { return "sluice_" + diges
 CniResult<std::string> cni_del(const CniRequest& request, const StateFolder& folder) {
   const auto lock = folder.lock();
   if (!lock) return fail_cni(lock.error());
-  const auto state = folder.read(LeaseState::Kind::cni, cni_state_id(request));
+  const std::string id = cni_state_id(request);
+  const auto state = folder.read(LeaseState::Kind::cni, id);
   if (!state) return fail_cni(state.error());
-  // Nothing is made before its state is written.
-  if (!*state) return "";
+  if (!*state) {
+    // Nothing is made before its state is written: that of a killed ADD may have been begun.
+    const auto removed = folder.remove(LeaseState::Kind::cni, id);
+    return removed ? CniResult<std::string>("") : fail_cni(removed.error());
+  }
   return remove_state(folder, **state).map([] { return std::string(); });
 }
 

@@ -185,7 +185,9 @@ Result<void> StateFolder::remove_file(const std::string& name) const {
 Result<void> StateFolder::remove(LeaseState::Kind kind, std::string_view id) const {
   const auto name = file_name(kind, id);
   if (!name) return Failure(name.error());
-  return remove_file(*name);
+  return remove_file(*name + std::string(unfinished_suffix)).and_then([&] {
+    return remove_file(*name);
+  });
 }
 
 Result<StateFolder::Listing> StateFolder::list() const {

@@ -71,7 +71,7 @@ class StateFolder {
   Result<void> write(const LeaseState& state) const;
   // Nothing when there is none.
   Result<std::optional<LeaseState>> read(LeaseState::Kind kind, std::string_view id) const;
-  // What is not there is removed already.
+  // With what a killed write() left of it. What is not there is removed already.
   Result<void> remove(LeaseState::Kind kind, std::string_view id) const;
 
   // The one in the file of this name, as inotify(7) tells it; nothing when there is none. An error:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import unittest
@@ -59,6 +60,12 @@ class CniCase(NetworkCase):
 
     def call(self, command, container="c1", status=0, **more):
         """One call of the plugin; `environment` and `config` of `more` are added."""
+        run = self.run_plugin(command, container, **more)
+        self.assertEqual(run.status, status, run)
+        self.assertEqual(run.err, "", run)
+        return json.loads(run.out) if run.out else None
+
+    def run_plugin(self, command, container, before=(), **more):
         environment = {
             "CNI_COMMAND": command,
             "CNI_CONTAINERID": container,
@@ -74,17 +81,14 @@ class CniCase(NetworkCase):
             **more.get("config", {}),
         }
         process = subprocess.Popen(
-            [NETNS] if is_root() else as_ordinary(NETNS),
+            [*before, NETNS] if is_root() else as_ordinary(NETNS),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env={**self.environment, **environment},
             cwd="/mnt",
         )
-        run = self.finish(process, stdin=more.get("stdin", json.dumps(config)).encode())
-        self.assertEqual(run.status, status, run)
-        self.assertEqual(run.err, "", run)
-        return json.loads(run.out) if run.out else None
+        return self.finish(process, stdin=more.get("stdin", json.dumps(config)).encode())
 
     def error(self, command, code, **more):
         answer = self.call(command, status=1, **more)
@@ -336,6 +340,40 @@ class Chained(PodCase):
             self.tearDown()
             self.doCleanups()
             self.setUp()
+
+    # What changes something, or is waited for.
+    STEPS = ("unlinkat", "renameat", "write", "setns", "connect", "sendto", "sendmsg", "recvmsg", "wait4")
+
+    def killed_add(self, call, number):
+        """ADD, killed as it, or its helper in the pod, enters its `number`-th such system call. Its exit status."""
+        inject = ["-e", f"trace={call}", "-e", f"inject={call}:signal=SIGKILL:when={number}"]
+        run = self.run_plugin("ADD", "coder-1", ["strace", "-f", "-o", "/dev/null", *inject],
+                              environment=self.environment_of_pod,
+                              config={"prevResult": self.previous})  # fmt: skip
+        if run.status == 1:  # the helper was killed
+            self.assertIn("the child inside the network namespace died", run.out)
+            self.assertEqual(self.states(), [])
+        else:
+            self.assertIn(run.status, (0, -signal.SIGKILL), run)
+        return run.status
+
+    def test_whatever_a_killed_add_has_left_del_removes(self):
+        if not os.path.exists("/usr/bin/strace"):
+            self.skipTest("strace is not installed")
+        killed = 0
+        for call in self.STEPS:
+            for number in (*range(1, 12), *range(12, 600, 17)):
+                status = self.killed_add(call, number)
+                if status == 0:
+                    break
+                killed += 1
+                self.call("DEL", "coder-1")
+                self.assertEqual(self.states(), [], (call, number))
+                self.wait_until(lambda: self.metric("sluice_agents") == 0, "it is registered still")
+            self.assertEqual(status, 0, call)
+            self.assertIn('"origin": "allowed.test"', self.fetch("pod1", ALLOWED).out, call)
+            self.call("DEL", "coder-1")
+        self.assertGreater(killed, 20)
 
     def test_an_interface_that_is_not_there_is_refused_and_leaves_nothing(self):
         subprocess.run(["ip", "-n", "pod1", "link", "del", "eth0"], check=True)

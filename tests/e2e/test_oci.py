@@ -218,11 +218,11 @@ class ByPodman(HookCase):
         if plain.status != 0:
             self.skipTest(f"podman cannot start a container here: {plain.err.strip()[-200:]}")
 
-    def podman(self, *command, options=()):
+    def podman(self, *command, options=(), network="none"):
         engine = ["podman", "--runtime", "runc", "--cgroup-manager", "cgroupfs", "--storage-driver",
                   "vfs", "--events-backend", "none", "--root", f"{self.base}/store", "--runroot",
                   f"{self.base}/run", "--hooks-dir", f"{self.base}/hooks"]  # fmt: skip
-        container = ["run", "--rm", "--network", "none", "--cgroupns", "private", "--security-opt",
+        container = ["run", "--rm", "--network", network, "--cgroupns", "private", "--security-opt",
                      f"seccomp={self.base}/filter.json", "--ulimit", "nofile=1024:1024", "--ulimit",
                      "nproc=1000:1000"]  # fmt: skip
         for folder in (*self.FOLDERS, world.BASE):
@@ -236,6 +236,16 @@ class ByPodman(HookCase):
         run = self.podman("sh", "-c", script, options=["--annotation", "dev.sluice.agent=coder-7"])
         self.assertIn('"origin": "allowed.test"', run.out, run)
         self.assertIn("not_listed", run.out, run)
+        self.assert_no_network_left()
+
+    def test_a_container_in_a_named_network_goes_out_by_its_policy(self):
+        self.netns("create", "coder-7")
+        url = " ".join(curl(ALLOWED)).replace("ca.pem", world.CA)
+        script = f"{url}; curl -sS -m 10 -x http://127.0.0.1:3128 {REFUSED}"
+        run = self.podman("sh", "-c", script, network="ns:/run/netns/coder-7")
+        self.assertIn('"origin": "allowed.test"', run.out, run)
+        self.assertIn("not_listed", run.out, run)
+        self.netns("delete", "coder-7")
         self.assert_no_network_left()
 
     def test_a_container_with_net_admin_does_not_start(self):

@@ -7,6 +7,7 @@ namespace {
 
 TEST(CaptureRules, LeaveLoopbackAloneThenDnsThenRefuseDatagramsAndCaptureEveryConnection) {
   EXPECT_EQ(capture_rules(),
+            "add table inet sluice\ndelete table inet sluice\n"
             "create table inet sluice\n"
             "create counter inet sluice refused_udp\n"
             "create chain inet sluice capture { type filter hook prerouting priority mangle; "
@@ -33,6 +34,7 @@ TEST(CaptureRules, LeaveLoopbackAloneThenDnsThenRefuseDatagramsAndCaptureEveryCo
 // A kernel without IPv6 has no tables of family inet either (CONFIG_NF_TABLES_INET).
 TEST(CaptureRules, AreThoseOfIpv4AloneWhereTheKernelHasNoIpv6) {
   EXPECT_EQ(capture_rules(IpVersions::v4_only),
+            "add table ip sluice\ndelete table ip sluice\n"
             "create table ip sluice\n"
             "create counter ip sluice refused_udp\n"
             "create chain ip sluice capture { type filter hook prerouting priority mangle; "
