@@ -27,8 +27,9 @@ using Clock = std::chrono::steady_clock;
 using Executor = asio::io_context::executor_type;
 
 // Habits that GCC 12 asks for: no aggregate temporary among the arguments of an awaited call (it is
-// destroyed twice), and no co_await behind && or || (in a loop's condition it is evaluated first,
-// in others the frame may be read wrongly): a statement of its own instead.
+// destroyed twice), and no co_await in a condition or behind && or || (in a loop's condition it is
+// evaluated first, in others the frame is read wrongly): a statement of its own instead, which
+// tests/await_test.py asks for.
 //
 // A network error is an ordinary outcome here, so every operation returns [error_code, value]. It
 // is awaited in place: without a coroutine frame of its own.

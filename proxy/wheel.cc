@@ -60,7 +60,8 @@ void Wheel::turn() noexcept {
 Task<void> Wheel::run() {
   for (;;) {
     timer_.expires_after(tick);
-    if (const auto [cancelled] = co_await timer_.async_wait(); cancelled) co_return;
+    const auto [cancelled] = co_await timer_.async_wait();
+    if (cancelled) co_return;
     turn();
   }
 }

@@ -45,10 +45,6 @@ bool may_listen_on(const IpAddress& address, const std::vector<IpAddress>& known
                      [&](const IpAddress& one) { return bool(routes.is_local(one)); });
 }
 
-Dialled not_dialled(asio::io_context& io, Reason reason, std::string why) {
-  return {.socket = Socket(io), .reason = reason, .why = std::move(why)};
-}
-
 void fail_by(Dialled& dialled, Connecting how) {
   if (how.unsent.empty()) {
     dialled.reason = reason_of(how.error);
@@ -83,6 +79,10 @@ void explain_refusal(Dialled& dialled, const allowlists::Target& target) {
 }
 
 }  // namespace
+
+Dialled not_dialled(asio::io_context& io, Reason reason, std::string why) {
+  return {.socket = Socket(io), .reason = reason, .why = std::move(why)};
+}
 
 Task<Resolution> Dialer::addresses_of(const DialOrder& order) {
   const allowlists::Host& host = order.target->host;
@@ -240,7 +240,8 @@ Task<Dialled> Dialer::dial_through(const DialOrder& order, std::vector<IpAddress
 
 Task<Dialled> Dialer::dial_by_name(const DialOrder& order) {
   const UpstreamProxy& upstream = *terms_.way_out.upstream();
-  if (auto unknown = co_await look_up_upstream(order)) co_return std::move(*unknown);
+  auto unknown = co_await look_up_upstream(order);
+  if (unknown) co_return std::move(*unknown);
   if (order.target->host == upstream.host && order.target->port == upstream.port) {
     co_return not_dialled(io_, Reason::address_forbidden, "it is the upstream proxy itself");
   }
@@ -324,7 +325,8 @@ Task<Dialled> Dialer::find_way(const DialOrder& order) {
         "this address");
   }
   if (upstream != nullptr && (through || upstream->port == order.target->port)) {
-    if (auto unknown = co_await look_up_upstream(order)) co_return std::move(*unknown);
+    auto unknown = co_await look_up_upstream(order);
+    if (unknown) co_return std::move(*unknown);
   }
   const Time until = Clock::now() + order.connect_timeout;
   if (!through) co_return co_await dial_directly(order, std::move(ways.direct), until);

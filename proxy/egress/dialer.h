@@ -43,6 +43,8 @@ struct Dialled {
   std::string why;                    // one sentence for the audit line; may be empty
   bool connected = false;
 };
+// What did not come to a connection.
+Dialled not_dialled(asio::io_context& io, Reason reason, std::string why);
 
 class Dialer {
  public:

@@ -57,14 +57,16 @@ class Agent {
     set_policy(policy);
   }
 
-  std::shared_ptr<const allowlists::Policy> policy() const noexcept {
+  // Of the policy in force, all of which they keep.
+  std::shared_ptr<const allowlists::AgentRules> rules() const noexcept {
     const std::scoped_lock lock(mutex_);
-    return policy_;
+    return rules_;
   }
-  void set_policy(std::shared_ptr<const allowlists::Policy> policy) noexcept {
-    limits.set(policy->for_agent(name).limits());
+  void set_policy(const std::shared_ptr<const allowlists::Policy>& policy) noexcept {
+    std::shared_ptr<const allowlists::AgentRules> rules(policy, &policy->for_agent(name));
+    limits.set(rules->limits());
     const std::scoped_lock lock(mutex_);
-    policy_.swap(policy);  // the old one is let go of behind the lock
+    rules_.swap(rules);  // the old ones are let go of behind the lock
   }
 
   const std::string name;
@@ -78,7 +80,7 @@ class Agent {
  private:
   // Not std::atomic<std::shared_ptr>: GCC 12's load() lets go of its lock with relaxed ordering.
   mutable std::mutex mutex_;
-  std::shared_ptr<const allowlists::Policy> policy_;  // guarded by mutex_
+  std::shared_ptr<const allowlists::AgentRules> rules_;  // guarded by mutex_
 };
 
 }  // namespace sluice::proxy

@@ -193,7 +193,8 @@ Task<void> carry(Session& session) {
       co_return;
     }
   }
-  if (!co_await have_origin(session, visit)) co_return;
+  const bool has_origin = co_await have_origin(session, visit);
+  if (!has_origin) co_return;
   if (visit.decision.tls == allowlists::TlsMode::match) {
     co_await carry_matching(session, visit);
   } else {

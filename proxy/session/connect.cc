@@ -19,6 +19,12 @@ Task<void> refuse(Session& session, Visit& visit, Reason reason, Asked asked,
   co_await session.say_and_close(reply);
 }
 
+// Not in the frame of serve_connect().
+Task<void> refuse_target(Session& session, const wire::RequestHead& head, std::string why) {
+  Visit visit = session.gate.malformed(metrics::Via::connect, head.target, Reason::bad_host);
+  co_await refuse(session, visit, Reason::bad_host, {wire::wants_json(head)}, std::move(why));
+}
+
 }  // namespace
 
 Task<void> serve_connect(Session& session, const wire::RequestHead& head) {
@@ -26,8 +32,7 @@ Task<void> serve_connect(Session& session, const wire::RequestHead& head) {
   const Asked asked{wire::wants_json(head)};
   auto target = allowlists::Target::parse(head.target, std::nullopt);
   if (!target) {
-    Visit visit = session.gate.malformed(metrics::Via::connect, head.target, Reason::bad_host);
-    co_await refuse(session, visit, Reason::bad_host, asked, target.error().why);
+    co_await refuse_target(session, head, target.error().why);
     co_return;
   }
   const bool has_body = head.find("Content-Length") || head.find("Transfer-Encoding");
@@ -56,7 +61,8 @@ Task<void> serve_connect(Session& session, const wire::RequestHead& head) {
     co_return;
   }
   session.connect(std::move(dialled), visit);
-  if (!co_await session.say(established)) {
+  const bool said = co_await session.say(established);
+  if (!said) {
     session.gate.close(visit);
     co_return;
   }

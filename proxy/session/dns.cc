@@ -206,7 +206,8 @@ Task<void> serve_dns_tcp(Session& session) {
       return held.substr(2, size);
     };
     while (!whole()) {
-      if (!co_await session.more()) co_return;
+      const bool more = co_await session.more();
+      if (!more) co_return;
     }
     session.worker.shared.registry.connection(metrics::Via::dns);
     const std::string_view message = *whole();
@@ -216,7 +217,8 @@ Task<void> serve_dns_tcp(Session& session) {
     if (answer.empty()) co_return;
     std::string framed{static_cast<char>(answer.size() >> 8), static_cast<char>(answer.size())};
     framed += answer;
-    if (!co_await session.say(framed)) co_return;
+    const bool said = co_await session.say(framed);
+    if (!said) co_return;
   }
 }
 

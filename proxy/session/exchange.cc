@@ -39,7 +39,7 @@ void Exchange::drop_origin() noexcept {
 void Exchange::leave_origin() {
   const bool judged =
       session_.connected &&
-      (session_.connected->was_judged_by(session_.agent->policy()) ||
+      (session_.connected->was_judged_by(session_.agent->rules()) ||
        session_.gate.may_keep(session_.connected->target, session_.connected->address));
   if (!judged || session_.broken_off) {
     drop_origin();
@@ -75,9 +75,9 @@ bool Exchange::may_reuse_origin(const Visit& visit, const allowlists::Target& ta
   if (!session_.connected || !session_.origin.is_open()) return false;
   Connected& origin = *session_.connected;
   if (origin.target != target) return false;
-  if (origin.was_judged_by(visit.policy)) return true;
+  if (origin.was_judged_by(visit.rules)) return true;
   if (!session_.gate.may_reuse(visit, origin.address)) return false;
-  origin.judged_by = visit.policy;
+  origin.judged_by = visit.rules;
   return true;
 }
 

@@ -54,7 +54,8 @@ Task<Exchange::Upload> Exchange::send_length(std::uint64_t left) {
   while (left > 0) {
     if (session_.inbox.empty()) {
       if (download_ended_) co_return Upload::origin_gone;
-      if (!co_await session_.more()) co_return Upload::agent_gone;
+      const bool more = co_await session_.more();
+      if (!more) co_return Upload::agent_gone;
     }
     const std::string_view held = session_.inbox.view();
     const std::string_view part =
@@ -99,7 +100,8 @@ Task<Exchange::Upload> Exchange::send_chunked(const Order& order) {
     if (!sent) co_return Upload::origin_gone;
     if (taken == Taken::whole) co_return Upload::sent;
     if (download_ended_) co_return Upload::origin_gone;
-    if (!co_await session_.more()) co_return Upload::agent_gone;
+    const bool more = co_await session_.more();
+    if (!more) co_return Upload::agent_gone;
   }
 }
 

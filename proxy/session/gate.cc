@@ -38,12 +38,8 @@ std::string Visit::shown_target() const {
   return fmt::format(fmt::runtime(is_v6 ? "[{}]:{}" : "{}:{}"), line.host, line.port);
 }
 
-const allowlists::AgentRules& Gate::rules(const Visit& visit) const noexcept {
-  return visit.policy->for_agent(agent_->name);
-}
-
 Visit Gate::begin(metrics::Via via) const {
-  Visit visit{.policy = agent_->policy()};
+  Visit visit{.rules = agent_->rules()};
   visit.line.agent = agent_->name;
   visit.line.session = session_;
   visit.line.via = via;
@@ -52,7 +48,7 @@ Visit Gate::begin(metrics::Via via) const {
 
 Visit Gate::ask(metrics::Via via, allowlists::Target target) const {
   Visit visit = begin(via);
-  visit.decision = rules(visit).decide(target);
+  visit.decision = visit.rules->decide(target);
   visit.line.rule = visit.decision.rule;
   if (visit) apply_limits(visit);
   visit.line.host = target.host.to_string();
@@ -85,7 +81,7 @@ void Gate::apply_limits(Visit& visit) const {
 
 Visit Gate::ask_name(const allowlists::Host& name) const {
   Visit visit = begin(metrics::Via::dns);
-  visit.decision = rules(visit).decide_any_port(name);
+  visit.decision = visit.rules->decide_any_port(name);
   visit.line.rule = visit.decision.rule;
   visit.line.host = name.to_string();
   return visit;
@@ -159,13 +155,12 @@ void Gate::write(Visit& visit) const {
 }
 
 bool Gate::judge_again(Visit& visit, const IpAddress* address, Held held) const {
-  auto policy = agent_->policy();
-  if (policy == visit.policy) return !visit.revoked;
-  const allowlists::AgentRules& rules_now = policy->for_agent(agent_->name);
-  allowlists::Decision now = rules_now.decide(*visit.target);
+  auto rules_now = agent_->rules();
+  if (rules_now == visit.rules) return !visit.revoked;
+  allowlists::Decision now = rules_now->decide(*visit.target);
   const allowlists::TlsMode tls = now.tls;
   if (now && address != nullptr) {
-    const auto guard = worker_.dialer->judge(rules_now, *visit.target, *address);
+    const auto guard = worker_.dialer->judge(*rules_now, *visit.target, *address);
     if (!guard) now = guard;
   }
   visit.revoked = !now || (held && !passes(visit.spoken, visit.decision, now));
@@ -178,7 +173,7 @@ bool Gate::judge_again(Visit& visit, const IpAddress* address, Held held) const 
   }
   visit.decision.refuse_ech = now.refuse_ech;
   visit.decision.rule = now.rule;
-  visit.policy = std::move(policy);
+  visit.rules = std::move(rules_now);
   return !visit.revoked;
 }
 
@@ -191,28 +186,24 @@ bool Gate::still_carries(Visit& visit, const IpAddress* address) const {
 }
 
 bool Gate::may_reuse(const Visit& visit, const IpAddress& address) const {
-  return bool(worker_.dialer->judge(rules(visit), *visit.target, address));
+  return bool(worker_.dialer->judge(*visit.rules, *visit.target, address));
 }
 
 bool Gate::may_keep(const allowlists::Target& target, const IpAddress& address) const {
-  const auto policy = agent_->policy();
-  const allowlists::AgentRules& rules_now = policy->for_agent(agent_->name);
-  return rules_now.decide(target) && worker_.dialer->judge(rules_now, target, address);
+  const auto rules_now = agent_->rules();
+  return rules_now->decide(target) && worker_.dialer->judge(*rules_now, target, address);
 }
 
 Task<Dialled> Gate::dial(Visit& visit, const allowlists::Target& target) {
-  Dialled revoked{.socket = Socket(worker_.io), .reason = Reason::policy_changed};
   if (!still_allows(visit, nullptr)) {
-    revoked.why = visit.line.error;
-    co_return revoked;
+    co_return not_dialled(worker_.io, Reason::policy_changed, visit.line.error);
   }
   const auto rate = agent_->limits.connects();
   if (rate && !agent_->allowance->may_connect(*rate, Clock::now())) {
-    Dialled too_fast{.socket = Socket(worker_.io), .reason = Reason::rate_limit};
-    co_return too_fast;
+    co_return not_dialled(worker_.io, Reason::rate_limit, {});
   }
   DialOrder order{.target = &target,
-                  .rules = rules(visit),
+                  .rules = *visit.rules,
                   .connect_timeout = worker_.shared.timeouts.connect,
                   .agent = agent_->name,
                   .give_up = &give_up_};
@@ -225,8 +216,8 @@ Task<Dialled> Gate::dial(Visit& visit, const allowlists::Target& target) {
   }
   // The policy may have changed meanwhile; nothing was said to the origin yet.
   if (still_allows(visit, has_address ? &dialled.address : nullptr)) co_return dialled;
+  Dialled revoked = not_dialled(worker_.io, Reason::policy_changed, visit.line.error);
   revoked.address = dialled.address;
-  revoked.why = visit.line.error;
   co_return revoked;
 }
 

@@ -25,8 +25,8 @@ enum class Spoken : std::uint8_t {
 
 // One decision, from the question to its line in the account.
 struct Visit {
-  // The last one that judged it; keeps decision.rule alive. No older one is held.
-  std::shared_ptr<const allowlists::Policy> policy;
+  // The last ones that judged it; they keep decision.rule alive. No older policy is held.
+  std::shared_ptr<const allowlists::AgentRules> rules;
   allowlists::Decision decision;
   std::optional<allowlists::Target> target;  // none for bytes that name none, and for names in DNS
   metrics::AuditLine line;  // line.rule: of the policy that was asked first, or that denied
@@ -88,7 +88,6 @@ class Gate {
  private:
   using Held = YesNo<struct HeldTag>;  // to the tls: of the policy that was asked first
   bool judge_again(Visit& visit, const IpAddress* address, Held held) const;
-  const allowlists::AgentRules& rules(const Visit& visit) const noexcept;
   Visit begin(metrics::Via via) const;
   void write(Visit& visit) const;
   void apply_limits(Visit& visit) const;

@@ -20,7 +20,8 @@ Task<Heard> hear_hello(Session& session) {
       case wire::ClientHelloReader::Status::need_more:
         break;
     }
-    if (!co_await session.more()) {
+    const bool more = co_await session.more();
+    if (!more) {
       const bool late = session.deadline.expired();
       co_return Heard{.reason = Reason::deadline, .why = "no whole ClientHello", .gone = !late};
     }
@@ -31,7 +32,8 @@ Task<wire::Speech> hear_speech(Session& session) {
   for (;;) {
     const wire::Speech speech = wire::classify(session.inbox.view());
     if (speech != wire::Speech::unknown_yet) co_return speech;
-    if (!co_await session.more()) co_return speech;
+    const bool more = co_await session.more();
+    if (!more) co_return speech;
   }
 }
 

@@ -35,12 +35,6 @@ void Inbox::add(std::size_t size) noexcept {
   if (filled) next_read_ = std::min(4 * next_read_, largest_read);
 }
 
-Task<ErrorCode> Inbox::more(Socket& socket) {
-  const auto [error, size] = co_await socket.async_read_some(room());
-  add(size);
-  co_return error;
-}
-
 void Inbox::release() noexcept {
   bytes_.reset();
   capacity_ = begin_ = end_ = 0;

@@ -20,13 +20,10 @@ class Inbox {
 
   std::string_view view() const noexcept { return {bytes_.get() + begin_, end_ - begin_}; }
   bool empty() const noexcept { return begin_ == end_; }
-  // `size` bytes of view() are done with. Views of earlier calls stay valid until more(), room() or
+  // `size` bytes of view() are done with. Views of earlier calls stay valid until room() or
   // release().
   void consume(std::size_t size) noexcept { begin_ += size; }
-  // Reads once, appending. An error of the socket, or `eof`.
-  Task<ErrorCode> more(Socket& socket);
-
-  // The two halves of more(), for who reads by itself: where the bytes go, and that `size` came.
+  // Where the next read puts its bytes, and that `size` came.
   asio::mutable_buffer room();
   void add(std::size_t size) noexcept;
 

@@ -18,11 +18,11 @@ class Agent;
 struct Connected {
   allowlists::Target target;
   IpAddress address;
-  std::weak_ptr<const allowlists::Policy> judged_by;  // the last policy that allowed the address
-  Clock::time_point since = Clock::now();             // when it was dialled
+  std::weak_ptr<const allowlists::AgentRules> judged_by;  // the last that allowed the address
+  Clock::time_point since = Clock::now();                 // when it was dialled
 
-  bool was_judged_by(const std::shared_ptr<const allowlists::Policy>& policy) const noexcept {
-    return !judged_by.owner_before(policy) && !policy.owner_before(judged_by);
+  bool was_judged_by(const std::shared_ptr<const allowlists::AgentRules>& rules) const noexcept {
+    return !judged_by.owner_before(rules) && !rules.owner_before(judged_by);
   }
 };
 

@@ -15,7 +15,8 @@ constexpr auto moment = 250ms;
 Task<void> refuse_in_kind(Session& session, Visit& visit, Reason reason, std::string detail) {
   const wire::Refusal refusal = session.gate.refuse(visit, reason, std::move(detail));
   session.deadline.arm(moment);
-  switch (co_await hear_speech(session)) {
+  const wire::Speech speech = co_await hear_speech(session);
+  switch (speech) {
     case wire::Speech::http: {
       std::size_t scanned = 0;
       const wire::HeadLimits limits = head_limits(session.worker.shared);

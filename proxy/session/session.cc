@@ -41,25 +41,29 @@ std::string name_of_next(Worker& worker) {
   return name;
 }
 
+// Not in the frame of whoever calls it, which every session has.
+void account_for(Session& session, metrics::Via via, std::string_view protocol,
+                 std::string_view why) {
+  Visit visit = session.gate.malformed(via, protocol, Reason::bad_request);
+  session.gate.refuse(visit, Reason::bad_request, std::string(why));
+}
+
 Task<void> serve_proxy_port(Session& session) {
   session.deadline.arm(session.worker.shared.timeouts.first_byte);
-  if (!co_await session.more()) co_return;
+  const bool spoke = co_await session.more();
+  if (!spoke) co_return;
   switch (session.inbox.view().front()) {
     case wire::socks_version:
       co_await serve_socks(session);
       break;
-    case 4: {
-      Visit visit = session.gate.malformed(metrics::Via::socks5, "SOCKS4", Reason::bad_request);
-      session.gate.refuse(visit, Reason::bad_request, "SOCKS4 is not spoken here, use SOCKS5");
+    case 4:
+      account_for(session, metrics::Via::socks5, "SOCKS4", "SOCKS4 is not spoken here, use SOCKS5");
       co_await session.say_and_close(socks4_rejected);
       break;
-    }
-    case '\x16': {
-      Visit visit = session.gate.malformed(metrics::Via::http, "TLS", Reason::bad_request);
-      session.gate.refuse(visit, Reason::bad_request, "TLS to the proxy itself is not spoken here");
+    case '\x16':
+      account_for(session, metrics::Via::http, "TLS", "TLS to the proxy itself is not spoken here");
       co_await session.say_and_close(wire::tls_alert(Reason::bad_request));
       break;
-    }
     default:
       co_await serve_http(session, HttpMode());
   }
@@ -100,7 +104,8 @@ void Session::become(std::shared_ptr<Agent> whom) noexcept {
 }
 
 Task<bool> Session::more() {
-  const ErrorCode error = co_await inbox.more(socket);
+  const auto [error, size] = co_await socket.async_read_some(inbox.room());
+  inbox.add(size);
   co_return !error;
 }
 
@@ -168,7 +173,7 @@ void Session::break_off() noexcept {
 
 void Session::connect(Dialled dialled, const Visit& visit) {
   origin = std::move(dialled.socket);
-  connected.emplace(Connected{*visit.target, dialled.address, visit.policy});
+  connected.emplace(Connected{*visit.target, dialled.address, visit.rules});
 }
 
 void Session::drop_origin() noexcept {
@@ -202,7 +207,7 @@ void Session::review() noexcept try {
       revoke();
       return;
     }
-    connected->judged_by = carrying->policy;
+    connected->judged_by = carrying->rules;
   } else if (!gate.may_keep(connected->target, connected->address)) {
     drop_origin();  // kept for a next request
   }

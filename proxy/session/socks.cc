@@ -33,7 +33,8 @@ Task<std::optional<Message>> hear(
       session.inbox.consume((*message)->size);
       co_return std::move(**message);
     }
-    if (!co_await session.more()) co_return std::nullopt;
+    const bool more = co_await session.more();
+    if (!more) co_return std::nullopt;
   }
 }
 
@@ -56,7 +57,8 @@ Task<bool> log_in(Session& session) {
       shown = std::move(*message);
       continue;
     }
-    if (!co_await session.more()) co_return false;
+    const bool more = co_await session.more();
+    if (!more) co_return false;
   }
   session.inbox.consume(shown->size);
   session.deadline.disarm();  // the wait for the verifier is not the client's
@@ -131,7 +133,8 @@ Task<void> turn_away(Session& session, const wire::SocksRequest& request) {
 
 Task<void> serve_socks(Session& session) {
   session.worker.shared.registry.connection(metrics::Via::socks5);
-  if (!co_await greet(session)) co_return;
+  const bool greeted = co_await greet(session);
+  if (!greeted) co_return;
   const auto request = co_await hear(session, &wire::parse_socks_request);
   if (!request) co_return;
   if (session.caller.refused) {
@@ -155,7 +158,8 @@ Task<void> serve_socks(Session& session) {
     co_return;
   }
   session.connect(std::move(dialled), visit);
-  if (!co_await session.say(wire::socks_reply(wire::SocksReply::succeeded))) {
+  const bool said = co_await session.say(wire::socks_reply(wire::SocksReply::succeeded));
+  if (!said) {
     session.gate.close(visit);
     co_return;
   }

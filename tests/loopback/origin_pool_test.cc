@@ -214,7 +214,7 @@ TEST(OriginPool, HoldsItsBoundsAndLetsTheOldestGo) {
     return error != asio::error::would_block;
   };
   const auto agent_of = [&](const std::string& name) {
-    return std::make_shared<Agent>(name, bench.agent->policy(), bench.registry.agent(name),
+    return std::make_shared<Agent>(name, policy_of("version: 1\n"), bench.registry.agent(name),
                                    std::make_shared<const Fd>());
   };
   const auto a = agent_of("a");
@@ -448,7 +448,7 @@ TEST(OriginPool, SendsARequestOnceMoreWhereTheKeptConnectionIsClosedAsItIsWritte
     bench.swap(allow_host("allowed.test", port) + allow_loopback(port));
     auto [ours, theirs] = connected_pair(bench.worker->io);
     const Connected what{target(fmt::format("allowed.test:{}", port)), IpAddress::v4(0x7f000001),
-                         bench.agent->policy()};
+                         bench.agent->rules()};
     bench.worker->origins.park(bench.agent, {std::move(ours), what});
     const auto client = bench.say(
         fmt::format("{} http://allowed.test:{}/ HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",

@@ -62,7 +62,7 @@ class Reloading : public Bench {
       : Bench(allow), audit_file_(::memfd_create("audit", MFD_CLOEXEC)) {
     auto pair = netns::socket_pair();
     told_ = std::move(pair->second);
-    agent = std::make_shared<Agent>("coder-1", agent->policy(), registry.agent("coder-1"),
+    agent = std::make_shared<Agent>("coder-1", policy_of(text_of(allow)), registry.agent("coder-1"),
                                     std::make_shared<const Fd>(std::move(pair->first)));
     audit_ = std::make_unique<metrics::AuditLog>(Fd(::dup(audit_file_.get())), registry.audit());
     shared.audit = audit_.get();

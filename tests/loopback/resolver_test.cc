@@ -159,11 +159,13 @@ class DnsServer {
   Task<void> serve_connection(Socket socket) {
     for (;;) {
       std::string prefix(2, '\0');
-      if (!co_await fill(socket, prefix)) co_return;
+      const bool prefix_came = co_await fill(socket, prefix);
+      if (!prefix_came) co_return;
       const auto size = std::size_t{static_cast<unsigned char>(prefix[0])} << 8 |
                         static_cast<unsigned char>(prefix[1]);
       std::string packet(size, '\0');
-      if (!co_await fill(socket, packet)) co_return;
+      const bool packet_came = co_await fill(socket, packet);
+      if (!packet_came) co_return;
       const Asked question = read_question(std::move(packet), true);
       const Replies replies = answer(question);
       for (const std::string& one : replies) {

@@ -79,7 +79,7 @@ TEST_F(TheListenerAgents, HaveTheNewPolicyWhetherKeptOrVisiting) {
   const auto next = some_policy();
   agents.set_policy(next);
   for (const auto& agent : {kept, visiting, nobody, *agents.visit("coder-6")}) {
-    EXPECT_EQ(agent->policy(), next);
+    EXPECT_EQ(agent->rules().get(), &next->for_agent(agent->name));
   }
 }
 
