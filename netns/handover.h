@@ -115,8 +115,11 @@ using Request = std::variant<Register, Names, Unregister, TakeOver, Add, AskPort
 // -----------------------------------------------------------------------------------
 
 // {"v":1,"op":"register","ok":true,"agent_id":"…"}
+// With "capture":"ports" where the network has no nf_tables: only the policy's ports lead to
+// sluiced, every other connection is refused by the kernel and in no account.
 struct Registered {
   std::string agent_id;
+  bool ports_only = false;
 };
 // {"v":1,"op":"unregister","ok":true,"allowed":3,"denied":{"not_listed":2},"bytes_up":…,"bytes_down":…}
 // What this registration was allowed, and what was blocked, by reason name (failures included).

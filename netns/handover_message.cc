@@ -12,6 +12,7 @@ namespace {
 // ------------------------------------------------------------------------------------------
 
 constexpr const char* explicit_lease = "explicit";
+constexpr const char* ports_capture = "ports";
 constexpr const char* udp_refused = "udp_refused";
 constexpr const char* way_out = "way_out";
 
@@ -63,7 +64,9 @@ struct ToJson {
   }
 
   Json operator()(const Registered& answer) const {
-    return {{"op", "register"}, {"ok", true}, {"agent_id", answer.agent_id}};
+    Json json = {{"op", "register"}, {"ok", true}, {"agent_id", answer.agent_id}};
+    if (answer.ports_only) json["capture"] = ports_capture;
+    return json;
   }
   Json operator()(const Totals& answer) const {
     Json json = {{"op", "unregister"},          {"ok", true},
@@ -228,11 +231,15 @@ Result<Answer> read_refused(const Json& json) {
 }
 
 Result<Answer> read_registered(const Json& json) {
-  if (auto keys = require_keys(json, {"v", "op", "ok", "agent_id"}); !keys) {
-    return Failure(keys.error());
+  const bool has_capture = json.contains("capture");
+  const auto keys = has_capture ? require_keys(json, {"v", "op", "ok", "agent_id", "capture"})
+                                : require_keys(json, {"v", "op", "ok", "agent_id"});
+  if (!keys) return Failure(keys.error());
+  if (has_capture && json.at("capture") != ports_capture) {
+    return refuse("key 'capture' must be \"ports\", or not be there");
   }
-  return read_line(json, "agent_id").map([](std::string&& id) -> Answer {
-    return Registered{std::move(id)};
+  return read_line(json, "agent_id").map([&](std::string&& id) -> Answer {
+    return Registered{std::move(id), has_capture};
   });
 }
 

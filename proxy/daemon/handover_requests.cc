@@ -103,14 +103,14 @@ bool Peers::enroll(Peer& peer, netns::Register request, std::vector<Fd> fds) {
                                    .holder = peer.uid});
   if (!registration) return peer.refuse(registration.error());
   agents_.serve(**registration);
-  const std::string id = (*registration)->id();
+  const netns::Registered answer{(*registration)->id(), !(*registration)->has_capture};
   if (lasts) {
     peer.leased = *registration;
     adopt(std::move(*registration));
   } else {
     peer.registration = std::move(*registration);
   }
-  return peer.say(netns::Registered{id});
+  return peer.say(answer);
 }
 
 // The same again: whoever cannot know whether it has the lease asks for it.
@@ -131,7 +131,7 @@ bool Peers::renew(Peer& peer, const std::shared_ptr<Registration>& held,
         "end it first (unregister)"));
   }
   peer.leased = held;
-  return peer.say(netns::Registered{held->id()});
+  return peer.say(netns::Registered{held->id(), !held->has_capture});
 }
 
 bool Peers::add_ports(Peer& peer, const netns::Add& request, std::vector<Fd> fds) {

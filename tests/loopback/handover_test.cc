@@ -144,7 +144,9 @@ TEST(Handover, TakesANetworkWithoutIpv6ListenersAndOneWithAListenerForEachPort) 
   std::optional<Fd> client = bench.connect();
   const std::vector<Role> v4{Role::tproxy4, Role::dns_udp, Role::dns_tcp, Role::proxy};
   const std::vector<int> v4_fds{fds[0].get(), fds[2].get(), fds[3].get(), fds[4].get()};
-  EXPECT_EQ(bench.refusal(*client, registration("v4", v4), v4_fds), "");
+  const auto captured = bench.ask(*client, registration("v4", v4), v4_fds);
+  ASSERT_TRUE(std::holds_alternative<netns::Registered>(captured));
+  EXPECT_FALSE(std::get<netns::Registered>(captured).ports_only);
   EXPECT_THAT(bench.refusal(*client, netns::Add{{Role::port}}, {fds[5].get()}),
               HasSubstr("captures every port already"));
   client = bench.connect();
@@ -161,7 +163,9 @@ TEST(Handover, TakesANetworkWithoutIpv6ListenersAndOneWithAListenerForEachPort) 
   both.push_back(Role::port);
   EXPECT_THAT(bench.refusal(*client, registration("ports", both), numbers(fds, 0, 6)),
               HasSubstr("not exactly one socket of every role"));
-  EXPECT_EQ(bench.refusal(*client, registration("ports", roles), handed), "");
+  const auto by_ports = bench.ask(*client, registration("ports", roles), handed);
+  ASSERT_TRUE(std::holds_alternative<netns::Registered>(by_ports));
+  EXPECT_TRUE(std::get<netns::Registered>(by_ports).ports_only) << "the answer says what is less";
   const auto& ports = bench.agents->live().at("ports")->ports;
   EXPECT_THAT(ports, testing::ElementsAre(80, 443));
   EXPECT_THAT(bench.refusal(*client, netns::Add{{Role::port}}, {fds[5].get()}),

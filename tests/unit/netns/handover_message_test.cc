@@ -88,6 +88,10 @@ TEST(HandoverMessage, CarriesPortsEventsAndMoreSockets) {
 
 TEST(HandoverMessage, CarriesEveryAnswerThereAndBack) {
   EXPECT_EQ(answer<Registered>(encode(Answer(Registered{"a1b2"}))).agent_id, "a1b2");
+  EXPECT_FALSE(answer<Registered>(encode(Answer(Registered{"a1b2"}))).ports_only);
+  EXPECT_EQ(encode(Answer(Registered{"a1b2", true})),
+            R"({"agent_id":"a1b2","capture":"ports","ok":true,"op":"register","v":1})");
+  EXPECT_TRUE(answer<Registered>(encode(Answer(Registered{"a1b2", true}))).ports_only);
   answer<Accepted>(encode(Answer(Accepted{})));
   EXPECT_EQ(answer<Refused>(encode(Answer(Refused{"no 'such' agent"}))).error, "no 'such' agent");
   EXPECT_THAT(answer<Bindings>(encode(Answer(Bindings{{{"b.test", 3}}}))).names,
