@@ -9,6 +9,7 @@
 #include <sstream>
 
 #include "base/text.h"
+#include "launcher/commands/doctor.h"
 
 namespace sluice::launcher {
 namespace {
@@ -178,6 +179,7 @@ struct Grammar {
     add_policy_suggest(*policy, action.run);
     add_policy_test(*policy, action.run);
     add_policy_trust(*policy, action.run);
+    add_doctor(app, action.run);
   }
 
   CLI::App app;

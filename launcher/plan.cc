@@ -126,10 +126,11 @@ std::vector<std::string> describe_steps(const Plan& plan) {
   for (const std::string& mask : plan.masks) {
     steps.push_back("hide " + text::printable(mask) + " where it exists");
   }
-  steps.insert(steps.end(),
-               {"make the network whose only way out is the proxy", "make /proc/sys read-only",
-                "register with the proxy", "enter a nested user namespace without capabilities",
-                "set limits, no_new_privs and the system call filter"});
+  steps.insert(
+      steps.end(),
+      {"make the network whose only way out is the proxy", "make /proc/sys read-only",
+       "register with the proxy", "enter a nested user namespace without capabilities",
+       "set limits, no_new_privs, Landlock where the kernel has it, and the system call filter"});
   std::string run = "run";
   for (const std::string& word : plan.command) run += " " + text::printable(word);
   steps.push_back(run);

@@ -11,6 +11,7 @@
 #include "launcher/host_id.h"
 #include "launcher/plan.h"
 #include "launcher/request.h"
+#include "launcher/sandbox/landlock.h"
 #include "launcher/sandbox/seccomp.h"
 #include "launcher/supervisor.h"
 #include "launcher/trust.h"
@@ -128,6 +129,7 @@ tl::expected<Prepared, Errors> prepare(const RunOptions& options) {
   prepared.workspace = std::move(*workspace);
   if (auto added = add_policy(options, prepared); !added) return tl::unexpected(added.error());
   if (auto added = add_plan(options, prepared); !added) return tl::unexpected(added.error());
+  notice_unless_empty(landlock_notice(landlock_abi()), prepared);
   return prepared;
 }
 

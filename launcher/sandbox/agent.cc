@@ -15,6 +15,7 @@
 #include "base/capabilities.h"
 #include "base/io.h"
 #include "base/text.h"
+#include "launcher/sandbox/landlock.h"
 #include "launcher/sandbox/namespaces.h"
 #include "launcher/sandbox/privileges.h"
 
@@ -69,7 +70,8 @@ Result<void> enter_workspace(const Plan& plan) {
 }
 
 // The order matters: the nested namespace needs user namespaces, the bounding set needs
-// capabilities, the filter comes last because it refuses what the steps before it do.
+// capabilities, Landlock needs no_new_privs, the filter comes last because it refuses what the
+// steps before it do.
 Result<void> give_up(const AgentStart& start) {
   if (auto done = nest_user_namespace(start.plan.inside_uid, start.plan.inside_gid); !done) {
     return done;
@@ -79,6 +81,9 @@ Result<void> give_up(const AgentStart& start) {
   if (auto done = enter_workspace(start.plan); !done) return done;
   if (auto done = reset_signals(); !done) return done;
   if (auto done = forbid_new_privileges(); !done) return done;
+  if (auto done = restrict_files(writable_places(start.plan.mounts)); !done) {
+    return Failure(done.error());
+  }
   return load_filter(start.filter);
 }
 

@@ -99,7 +99,7 @@ TEST(AWordThatIsNoCommand, IsNamedWithTheNearestOne) {
   EXPECT_EQ(told({"policy", "chek", "p"}),
             "sluice: error: there is no command 'chek'\nhint: did you mean 'check'?\n");
   EXPECT_EQ(told({"a\x1b"}),
-            "sluice: error: there is no command 'a\\x1b'\nhint: known here: run, policy\n");
+            "sluice: error: there is no command 'a\\x1b'\nhint: known here: run, policy, doctor\n");
   EXPECT_EQ(std::get<Farewell>(parse_arguments({"rn", "--", "true"})).status, 2);
 }
 

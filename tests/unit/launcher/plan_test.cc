@@ -67,7 +67,8 @@ TEST(ThePlan, TellsItsStepsInOrder) {
             " 22. make /proc/sys read-only\n"
             " 23. register with the proxy\n"
             " 24. enter a nested user namespace without capabilities\n"
-            " 25. set limits, no_new_privs and the system call filter\n"
+            " 25. set limits, no_new_privs, Landlock where the kernel has it, and the system call "
+            "filter\n"
             " 26. run true\n");
 }
 

@@ -1,0 +1,223 @@
+#include "launcher/doctor/findings.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <string_view>
+#include <utility>
+
+#include "launcher/doctor/fence_findings.h"
+#include "launcher/doctor/sandbox_findings.h"
+
+namespace sluice::launcher::doctor {
+namespace {
+
+using End = Attempt::End;
+
+constexpr const char* no_filter_around =
+    "in a container: start it with --security-opt seccomp=unconfined";
+
+constexpr const char* unified = "boot with systemd.unified_cgroup_hierarchy=1";
+constexpr const char* no_limits =
+    "an agent cannot be given limits of its own; 'sluice run' works, within those it is started in";
+
+// 5.12 has idmapped mounts, 5.15 is the oldest kernel of the long-term series with them.
+constexpr std::pair<int, int> oldest{5, 15};
+// {0, 0} for a release that is none.
+std::pair<int, int> version_of(const std::string& release) {
+  int major = 0;
+  int minor = 0;
+  if (std::sscanf(release.c_str(), "%d.%d", &major, &minor) != 2) return {0, 0};
+  return {major, minor};
+}
+
+std::string names_of(const std::vector<CallFact>& calls, int error_number) {
+  std::vector<std::string> names;
+  for (const CallFact& call : calls) {
+    if (call.error_number == error_number)
+      names.push_back(fmt::format("{} ({})", call.name, call.since));
+  }
+  return fmt::format("{}", fmt::join(names, ", "));
+}
+
+// usermod(8)
+std::string give_subids(const std::string& user) {
+  return fmt::format("usermod --add-subuids 200000-265535 --add-subgids 200000-265535 {}", user);
+}
+
+// The caller's own cgroup, which is in sight.
+Finding judge_own_cgroup(const Facts& facts, Finding finding) {
+  const CgroupFact& cgroup = facts.cgroup;
+  std::vector<std::string_view> lacking;
+  for (const std::string_view wanted : {"memory", "pids", "cpu"}) {
+    const auto& there = cgroup.controllers;
+    if (std::find(there.begin(), there.end(), wanted) == there.end()) lacking.push_back(wanted);
+  }
+  if (cgroup.writable && lacking.empty()) {
+    finding.state = State::ok;
+    finding.means = fmt::format("'{}' is delegated with memory, pids and cpu", cgroup.own);
+    return finding;
+  }
+  std::vector<std::string> faults;
+  if (!cgroup.writable) faults.emplace_back("may not be written by this user");
+  if (!lacking.empty())
+    faults.push_back(fmt::format("has no controller {}", fmt::join(lacking, ", ")));
+  finding.means = fmt::format("'{}' {}: {}", cgroup.own, fmt::join(faults, " and "), no_limits);
+  const bool held_by_v1 = cgroup.has_v1 && !lacking.empty();
+  finding.mend = held_by_v1 ? unified
+                            : fmt::format("systemd-run {}--scope -p Delegate=yes -- sluice run ...",
+                                          facts.is_root() ? "" : "--user ");
+  return finding;
+}
+
+}  // namespace
+
+Finding judge_kernel(const Facts& facts) {
+  Finding finding{"kernel", State::ok, {}, {}, Required::yes};
+  const std::string unknown = names_of(facts.calls, ENOSYS);
+  if (!unknown.empty()) {
+    finding.state = State::missing;
+    finding.means =
+        fmt::format("Linux {} does not know {}: no sandbox can be made", facts.release, unknown);
+    finding.mend =
+        "boot Linux 5.15 or newer; in a container: an engine and a libseccomp that know these "
+        "calls";
+    return finding;
+  }
+  const std::string refused = names_of(facts.calls, EPERM);
+  if (!refused.empty()) {
+    finding.state = State::missing;
+    finding.means =
+        fmt::format("a filter around sluice refuses {}: no sandbox can be made", refused);
+    finding.mend = no_filter_around;
+    return finding;
+  }
+  if (version_of(facts.release) < oldest) {
+    finding.state = State::limited;
+    finding.means = fmt::format(
+        "Linux {} knows every system call of sluice, and is older than 5.15", facts.release);
+    finding.mend = "boot Linux 5.15 or newer";
+    return finding;
+  }
+  finding.means =
+      fmt::format("Linux {} knows every system call that a sandbox is made with", facts.release);
+  return finding;
+}
+
+Finding judge_sluiced(const Facts& facts) {
+  Finding finding{"sluiced", State::ok, {}, {}, Required::yes};
+  if (facts.shared.end == End::failed) {
+    finding.state = State::missing;
+    finding.means = fmt::format("the shared sluiced does not answer: {}", facts.shared.what);
+    finding.mend = "start it, or sluice run --proxy embedded";
+  } else if (facts.shared.end == End::worked) {
+    finding.means = "a shared sluiced answers: its policy decides for the agents of 'sluice run'";
+  } else if (facts.has_sluiced) {
+    finding.means = "no shared sluiced: each 'sluice run' starts one of its own";
+  } else if (facts.sluiced.empty()) {
+    finding.state = State::unknown;
+    finding.means =
+        "where sluice itself lies, and sluiced beside it, cannot be read (/proc/self/exe)";
+  } else {
+    finding.state = State::missing;
+    finding.means = fmt::format("there is no proxy to start: no program '{}'", facts.sluiced);
+    finding.mend = "install sluiced beside sluice";
+  }
+  return finding;
+}
+
+Finding judge_id_map(const Facts& facts) {
+  Finding finding{"idmapped mounts", State::ok, {}, {}};
+  if (!facts.is_root()) {
+    finding.means = "not needed: an ordinary user's agent writes as that user";
+  } else if (facts.id_map.end == End::worked) {
+    finding.means =
+        "the file system of the current directory can map owners: root's agents write as its owner";
+  } else if (facts.id_map.end == End::failed && facts.id_map.error_number != 0) {
+    finding.state = State::limited;
+    finding.means = fmt::format(
+        "the file system of the current directory cannot map owners ({}): it cannot be the "
+        "workspace of root's agents",
+        facts.id_map.what);
+    finding.mend =
+        "use a directory on ext4, xfs, btrfs, or tmpfs of Linux 6.3: sluice run --workspace DIR; "
+        "or run as its owner";
+  } else if (facts.id_map.end == End::failed) {
+    finding.state = State::limited;
+    finding.means = fmt::format(
+        "root cannot map a directory's owner to an agent ({}): no directory can be its workspace",
+        facts.id_map.what);
+    finding.mend = "run sluice as an ordinary user";
+  } else {
+    finding.state = State::unknown;
+    finding.means =
+        "whether the current directory's file system can map owners was not answered in time";
+  }
+  return finding;
+}
+
+Finding judge_ipv6(const Facts& facts) {
+  if (facts.has_ipv6) return {"IPv6", State::ok, "agents have IPv4 and IPv6", {}};
+  return {
+      "IPv6", State::limited,
+      "this kernel has no IPv6: agents have IPv4 alone, and reach by name what the proxy can reach",
+      "boot without ipv6.disable=1, or modprobe ipv6"};
+}
+
+Finding judge_subids(const Facts& facts) {
+  constexpr unsigned long long whole = 65536;
+  Finding finding{"subordinate ids", State::ok, {}, {}};
+  if (facts.is_root()) {
+    finding.means = "not needed: root writes the id maps of its agents itself";
+    return finding;
+  }
+  const SubidFact& subids = facts.subids;
+  std::vector<std::string> mends;
+  if (!subids.has_newuidmap || !subids.has_newgidmap) mends.emplace_back("apt-get install uidmap");
+  if (subids.uids < whole || subids.gids < whole) mends.push_back(give_subids(facts.user));
+  if (mends.empty()) {
+    finding.means =
+        fmt::format("{} ids can be mapped for {}: an agent could be root over a root of its own",
+                    std::min(subids.uids, subids.gids), facts.user);
+    return finding;
+  }
+  finding.state = State::limited;
+  finding.means =
+      "an agent's user namespace holds one id, which is all that 'sluice run' asks for; a root "
+      "of its own with other owners needs 65536";
+  finding.mend = fmt::format("{}", fmt::join(mends, " && "));
+  return finding;
+}
+
+Finding judge_cgroups(const Facts& facts) {
+  const CgroupFact& cgroup = facts.cgroup;
+  Finding finding{"cgroups", State::limited, {}, {}};
+  if (!cgroup.readable) {
+    finding.state = State::unknown;
+    finding.means = "/proc/self/mounts or /proc/self/cgroup cannot be read";
+  } else if (cgroup.mount.empty()) {
+    finding.means = fmt::format("no cgroup v2 is mounted: {}", no_limits);
+    finding.mend = cgroup.has_v1 ? unified : "mount -t cgroup2 none /sys/fs/cgroup";
+  } else if (cgroup.own.empty()) {
+    finding.means = fmt::format("the caller's cgroup lies outside of what '{}' shows: {}",
+                                cgroup.mount, no_limits);
+    finding.mend = "start the container with --cgroupns=private";
+  } else {
+    return judge_own_cgroup(facts, std::move(finding));
+  }
+  return finding;
+}
+
+std::vector<Finding> findings(const Facts& facts) {
+  std::vector<Finding> all;
+  for (const auto judge : {judge_kernel, judge_user_namespaces, judge_sandbox, judge_network,
+                           judge_seccomp, judge_sluiced, judge_ipv6, judge_id_map, judge_landlock,
+                           judge_exec_notices, judge_cgroups, judge_subids, judge_vsock}) {
+    all.push_back(judge(facts));
+  }
+  return all;
+}
+
+}  // namespace sluice::launcher::doctor
