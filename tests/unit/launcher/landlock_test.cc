@@ -131,6 +131,7 @@ class UnderLandlock : public ::testing::Test {
   std::string root;
 };
 
+// "Writes are refused twice": here without any mount. tests/e2e/test_files.py has the mounts.
 TEST_F(UnderLandlock, FilesAreWrittenOnlyBeneathTheWritablePlaces) {
   for (int abi = first_useful_landlock; abi <= std::min(landlock_abi(), 7); ++abi) {
     EXPECT_EQ(opening("inside/a/file", O_RDWR | O_TRUNC, abi), 0) << abi;
