@@ -162,9 +162,11 @@ void Resident::read_folder() {
 }
 
 void Resident::read_state(const std::string& file) {
+  constexpr std::string_view suffix = ".json";
+  if (!file.ends_with(suffix)) return;  // what a killed write has left is no state
   const auto state = folder_.read_file(file);
   if (state && *state) return consider(**state);
-  kept_.erase(file.substr(0, file.rfind('.')));  // as key_of() makes it
+  kept_.erase(file.substr(0, file.size() - suffix.size()));  // as key_of() makes it
 }
 
 void Resident::consider(const LeaseState& state) {
