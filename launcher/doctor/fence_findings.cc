@@ -10,14 +10,32 @@
 namespace sluice::launcher::doctor {
 namespace {
 
-constexpr const char* no_filter_around =
-    "in a container: start it with --security-opt seccomp=unconfined";
-
 constexpr int tcp_abi = 4;
 constexpr int scope_abi = 6;
 
 std::string errno_text(int error_number) {
   return errno_error(Errc::unavailable, "it is", error_number).what.substr(7);
+}
+
+// Neither of them stops a run (landlock(7)).
+bool is_absent(int landlock_error) {
+  return landlock_error == ENOSYS || landlock_error == EOPNOTSUPP;
+}
+
+Finding judge_no_landlock(int error_number) {
+  const std::string why = errno_text(error_number);
+  if (!is_absent(error_number)) {
+    return {
+        "Landlock", State::missing,
+        fmt::format("it cannot be found out whether Landlock fences an agent's files ({})", why),
+        no_filter_around, Required::yes};
+  }
+  return {
+      "Landlock", State::limited,
+      fmt::format("no second fence around an agent's files ({}); 'sluice run' works without", why),
+      error_number == EOPNOTSUPP
+          ? "boot with landlock among lsm= (its other names: cat /sys/kernel/security/lsm)"
+          : "boot Linux 5.13 or newer with CONFIG_SECURITY_LANDLOCK"};
 }
 
 }  // namespace
@@ -50,18 +68,9 @@ Finding judge_exec_notices(const Facts& facts) {
 }
 
 Finding judge_landlock(const Facts& facts) {
+  if (facts.landlock_abi == 0) return judge_no_landlock(facts.landlock_error);
   Finding finding{"Landlock", State::limited, {}, {}};
-  if (facts.landlock_abi == 0) {
-    finding.means =
-        fmt::format("no second fence around an agent's files ({}); 'sluice run' works without",
-                    errno_text(facts.landlock_error));
-    // EOPNOTSUPP: built in and not started (landlock(7)).
-    finding.mend =
-        facts.landlock_error == EOPNOTSUPP
-            ? "boot with landlock among lsm= (its other names: cat /sys/kernel/security/lsm)"
-            : "boot Linux 5.13 or newer with CONFIG_SECURITY_LANDLOCK";
-    if (facts.landlock_error == EPERM) finding.mend = no_filter_around;
-  } else if (facts.landlock_abi < first_useful_landlock) {
+  if (facts.landlock_abi < first_useful_landlock) {
     finding.means = fmt::format(
         "ABI {} would refuse every rename between directories, and is not used; 'sluice run' works "
         "without",

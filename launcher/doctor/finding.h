@@ -32,6 +32,10 @@ constexpr std::string_view to_string(State state) noexcept {
   return "unknown";
 }
 
+// Mends what a filter around sluice refuses.
+inline constexpr const char* no_filter_around =
+    "in a container: start it with --security-opt seccomp=unconfined";
+
 using Required = YesNo<struct RequiredTag>;
 
 struct Finding {

@@ -16,9 +16,6 @@ namespace {
 
 using End = Attempt::End;
 
-constexpr const char* no_filter_around =
-    "in a container: start it with --security-opt seccomp=unconfined";
-
 constexpr const char* unified = "boot with systemd.unified_cgroup_hierarchy=1";
 constexpr const char* no_limits =
     "an agent cannot be given limits of its own; 'sluice run' works, within those it is started in";

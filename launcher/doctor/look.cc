@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <fmt/core.h>
-#include <linux/landlock.h>
 #include <linux/openat2.h>
 #include <linux/seccomp.h>
 #include <pwd.h>
@@ -13,6 +12,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <charconv>
 #include <cstdlib>
@@ -24,6 +24,7 @@
 #include "launcher/doctor/trial.h"
 #include "launcher/paths.h"
 #include "launcher/proxy_process.h"
+#include "launcher/sandbox/landlock.h"
 #include "netns/sockets.h"
 
 namespace sluice::launcher::doctor {
@@ -81,10 +82,9 @@ NamespaceSettingsFact look_at_settings() {
 }
 
 void look_at_fences(Facts& facts) {
-  const long abi =
-      ::syscall(SYS_landlock_create_ruleset, nullptr, 0, LANDLOCK_CREATE_RULESET_VERSION);
-  facts.landlock_error = error_of(abi);
-  facts.landlock_abi = abi > 0 ? static_cast<int>(abi) : 0;
+  const int abi = landlock_abi();
+  facts.landlock_error = abi > 0 ? 0 : errno;
+  facts.landlock_abi = std::max(abi, 0);
   std::uint32_t action = SECCOMP_RET_ERRNO;
   facts.seccomp_error = error_of(::syscall(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &action));
   seccomp_notif_sizes sizes{};

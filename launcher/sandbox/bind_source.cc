@@ -15,6 +15,7 @@
 
 #include "base/io.h"
 #include "base/text.h"
+#include "launcher/sandbox/namespaces.h"
 #include "launcher/sandbox/privileges.h"
 #include "launcher/sandbox/set_id_files.h"
 #include "launcher/sandbox/tree.h"
@@ -90,9 +91,12 @@ Result<Fd> owner_namespace(const struct stat& owner, uid_t host_id) {
   for (const auto& [map, text] :
        {std::pair<const char*, std::string>{"uid_map", line(owner.st_uid)},
         {"gid_map", line(owner.st_gid)}}) {
+    errno = 0;
     if (auto done = write_file(holder->proc(map), text); !done) {
       return fail(Errc::not_permitted, done.error().what,
-                  "this root may be a container's: run sluice there as an ordinary user");
+                  errno == EROFS
+                      ? namespace_hint(EROFS, {})
+                      : "this root may be a container's: run sluice there as an ordinary user");
     }
   }
   Fd names(::open(holder->proc("ns/user").c_str(), O_RDONLY | O_CLOEXEC));

@@ -14,7 +14,7 @@
 namespace sluice::launcher {
 
 // What this kernel speaks; 0 where it has none or was started without it (ENOSYS, EOPNOTSUPP), -1
-// with errno where the question itself is refused.
+// where the question itself is refused; errno says why.
 int landlock_abi() noexcept;
 
 struct LandlockRights {

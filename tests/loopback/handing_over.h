@@ -124,6 +124,13 @@ class Handover : public Reloading {
     const auto* refused = std::get_if<netns::Refused>(&answer);
     return refused == nullptr ? "" : refused->error;
   }
+  // A thread besides the bench's that serves agents and runs when told to: `io.poll()`. Before the
+  // first registration.
+  Worker& add_thread() {
+    auto added = Worker::create(shared, std::make_shared<ResolverSettings>());
+    workers_.push_back(std::move(added.value()));
+    return *workers_.back();
+  }
   // So much of what has come that nothing is left to do.
   void settle() { worker->io.run_for(std::chrono::milliseconds(50)); }
 

@@ -34,6 +34,21 @@ TEST(ExplicitLease, OutlivesItsConnectionUntilAnyConnectionOfTheUserEndsIt) {
   EXPECT_EQ(bench.refusal(second, explicit_lease("pod-1"), handed), "");
 }
 
+TEST(ExplicitLease, IsOverOnlyWhenEveryThreadHasClosedItsListeners) {
+  const std::vector<Fd> fds = agent_network();
+  if (fds.empty()) GTEST_SKIP() << "no network namespace can be made";
+  Handover bench;
+  Worker& other = bench.add_thread();
+  const Fd client = bench.connect();
+  EXPECT_EQ(bench.refusal(client, explicit_lease("pod-1"), numbers(fds, 0, whole.size())), "");
+  other.io.poll();
+  Handover::tell(client, Unregister{"pod-1"});
+  bench.settle();
+  EXPECT_FALSE(netns::receive_packet(client.get()).value().has_value());
+  other.io.poll();
+  EXPECT_TRUE(is_totals(bench.hear(client)));
+}
+
 TEST(ExplicitLease, EndsForItsNamespaceOnlyWhereOneIsNamed) {
   const std::vector<Fd> fds = agent_network();
   if (fds.empty()) GTEST_SKIP() << "no network namespace can be made";

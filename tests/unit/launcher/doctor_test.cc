@@ -158,6 +158,19 @@ TEST(Doctor, SaysWhatEachLandlockLacks) {
   EXPECT_TRUE(can_run(findings(facts)));
 }
 
+// As `sluice run`, which stops there: an answer that a filter makes up says nothing of the kernel.
+TEST(Doctor, RequiresAnAnswerAboutLandlock) {
+  Facts facts = whole();
+  facts.landlock_abi = 0;
+  facts.landlock_error = EPERM;
+  EXPECT_EQ(named(facts, "Landlock").state, State::missing);
+  EXPECT_EQ(named(facts, "Landlock").mend,
+            "in a container: start it with --security-opt seccomp=unconfined");
+  EXPECT_FALSE(can_run(findings(facts)));
+  facts.landlock_error = ENOSYS;
+  EXPECT_TRUE(can_run(findings(facts)));
+}
+
 TEST(Doctor, RequiresASluicedUnlessASharedOneIsThere) {
   Facts facts = whole();
   facts.has_sluiced = false;
