@@ -28,7 +28,8 @@ enum class Form : std::uint8_t {
   agents,  // a mapping of agent patterns to entries
   mode,
   uses,
-  limits,  // a mapping of limit_words
+  limits,   // a mapping of limit_words
+  sandbox,  // a mapping of sandbox_words
   host,
   regex,
   range,
@@ -42,6 +43,12 @@ enum class Form : std::uint8_t {
   rate,    // 50/s
   budget,  // 1GiB/day
   speed,   // 20MiB/s
+  size,    // 2GiB
+  share,   // 1.5
+  span,    // 30m
+  caps,    // a mapping of paths to sizes
+  seeds,   // a list of paths, each with a size or without
+  paths,
 };
 
 // Where a key may stand.
@@ -80,6 +87,24 @@ inline constexpr std::array agent_words = {
     Word{"deny", Form::deny_rules,
          "What the agent may not reach. Beside an equally specific allow rule, deny wins."},
     Word{"limits", Form::limits, "How much the agent may use of what it may reach."},
+    Word{"sandbox", Form::sandbox,
+         "How 'sluice run' makes the agent's sandbox; its options may tighten this, never loosen."},
+};
+
+inline constexpr std::array sandbox_words = {
+    Word{"memory", Form::size, "How much memory all of the agent's processes may have: 2GiB."},
+    Word{"cpus", Form::share, "How many processors' time they may use: 1.5."},
+    Word{"pids", Form::count, "How many processes and threads there may be at once."},
+    Word{"timeout", Form::span, "How long a run may last: 30m."},
+    Word{"tmpfs", Form::caps,
+         "Empty writable directories of the sandbox, and the most that each may hold: "
+         "{/tmp: 100MiB}."},
+    Word{"seed", Form::seeds,
+         "Directories that are writable copies of what the root has there: [/etc/tool, "
+         "/opt/tool:64MiB]."},
+    Word{"mask", Form::paths, "What is hidden besides: [~/.netrc]."},
+    Word{"require_landlock", Form::yes_no,
+         "Whether a run ends where the kernel has no Landlock to fence the agent's files with."},
 };
 
 inline constexpr std::array limit_words = {

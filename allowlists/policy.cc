@@ -92,12 +92,14 @@ class RulesOfAgent final : public AgentRules {
         rules_(entry.rules),
         mode_(entry.mode),
         limits_(entry.limits),
+        sandbox_(entry.sandbox),
         open_ports_(allowlists::open_ports(entry.mode, entry.rules)),
         texts_(texts) {}
 
   const OpenPorts& open_ports() const noexcept override { return open_ports_; }
   Mode mode() const noexcept override { return mode_; }
   const Limits& limits() const noexcept override { return limits_; }
+  const Sandbox& sandbox() const noexcept override { return sandbox_; }
 
   Decision decide(const Target& target) const noexcept override {
     if (!target.host.is_name()) return decide_address(target.host.address(), target.port);
@@ -266,6 +268,7 @@ class RulesOfAgent final : public AgentRules {
   RuleSet rules_;
   Mode mode_;
   Limits limits_;
+  Sandbox sandbox_;
   OpenPorts open_ports_;
   const RuleTexts& texts_;
 };
@@ -290,10 +293,12 @@ class NoRules final : public AgentRules {
   const OpenPorts& open_ports() const noexcept override { return none_; }
   Mode mode() const noexcept override { return Mode::enforce; }
   const Limits& limits() const noexcept override { return limits_; }
+  const Sandbox& sandbox() const noexcept override { return sandbox_; }
 
  private:
   Reason reason_;
   Limits limits_;
+  Sandbox sandbox_;
   OpenPorts none_;
 };
 

@@ -11,6 +11,7 @@
 
 #include "allowlists/host.h"
 #include "allowlists/limits.h"
+#include "allowlists/sandbox.h"
 #include "base/reason.h"
 #include "base/strong.h"
 
@@ -79,6 +80,7 @@ class AgentRules {
 
   virtual Mode mode() const noexcept = 0;
   virtual const Limits& limits() const noexcept = 0;
+  virtual const Sandbox& sandbox() const noexcept = 0;
 };
 
 // An immutable snapshot of a whole policy.

@@ -10,6 +10,7 @@
 #include "allowlists/limits.h"
 #include "allowlists/policy.h"
 #include "allowlists/rule.h"
+#include "allowlists/sandbox.h"
 
 namespace sluice::allowlists {
 
@@ -33,6 +34,7 @@ struct AgentEntry {
   std::vector<Rule> rules;
   std::string place;  // "policy.yaml:12"
   Limits limits;
+  Sandbox sandbox;
 };
 
 struct PolicyText {

@@ -2,10 +2,10 @@
 
 #include <fmt/core.h>
 
-#include <charconv>
 #include <limits>
 
 #include "allowlists/language.h"
+#include "allowlists/read_value.h"
 #include "base/units.h"
 
 namespace sluice::allowlists {
@@ -44,15 +44,6 @@ std::optional<std::chrono::seconds> window(std::string_view name) {
   return std::nullopt;
 }
 
-// From 1 to what 32 bits hold, in plain decimal.
-std::optional<std::uint32_t> count_of(std::string_view digits) {
-  std::uint32_t count = 0;
-  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), count);
-  const bool whole = error == std::errc() && end == digits.data() + digits.size();
-  if (!whole || digits.front() == '0') return std::nullopt;
-  return count;
-}
-
 std::optional<std::uint64_t> amount_of(std::string_view text) {
   const auto bytes = units::bytes(text);
   if (!bytes || *bytes < smallest_amount || *bytes > largest_amount) return std::nullopt;
@@ -64,12 +55,7 @@ class LimitsReader {
   explicit LimitsReader(Reporter& report) : report_(report) {}
 
   std::optional<std::uint32_t> count(const Field& field) {
-    constexpr std::string_view hint = "write it in decimal, without quotes: 256";
-    if (!field.value.is_quoted()) return read(field, hint, count_of);
-    report_.error(field.key,
-                  fmt::format("'{}' is in quotes, which makes it a text", field.key.text()),
-                  std::string(hint));
-    return std::nullopt;
+    return read_unquoted(field, "write it in decimal, without quotes: 256", count_of, report_);
   }
   std::optional<Rate> rate(const Field& field) {
     return read(field, "write 50/s, 600/m or 1000/h", [](std::string_view text) {
@@ -103,13 +89,7 @@ class LimitsReader {
   template <class Parse>
   auto read(const Field& field, std::string_view hint, Parse parse)
       -> decltype(parse(std::string_view())) {
-    decltype(parse(std::string_view())) value;
-    if (field.value.kind() == YamlKind::scalar) value = parse(field.value.text());
-    if (!value) {
-      report_.error(field.key, fmt::format("'{}' is {}", field.key.text(), shown(field.value)),
-                    std::string(hint));
-    }
-    return value;
+    return read_value(field, hint, parse, report_);
   }
 
   Reporter& report_;

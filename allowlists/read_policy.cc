@@ -13,6 +13,7 @@
 #include "allowlists/preset.h"
 #include "allowlists/read_limits.h"
 #include "allowlists/read_rule.h"
+#include "allowlists/read_sandbox.h"
 #include "allowlists/regex_index.h"
 #include "base/text.h"
 
@@ -155,6 +156,7 @@ void PolicyReader::read_agent(const Field& agent, Reporter& report) {
   if (fields[0]) read_mode(*fields[0], entry, report);
   if (fields[1]) read_uses(*fields[1], added ? entries_.back().uses : refused_uses, report);
   if (fields[4]) entry.limits = read_limits(*fields[4], report);
+  if (fields[5]) entry.sandbox = read_sandbox(*fields[5], report);
   read_lists(fields[2] ? &*fields[2] : nullptr, fields[3] ? &*fields[3] : nullptr, entry.rules,
              report);
 }

@@ -46,6 +46,15 @@ constexpr std::uint64_t day_ms = 86'400'000;
 constexpr std::array duration_units = {Unit{"ms", 1}, Unit{"s", 1000}, Unit{"m", 60'000},
                                        Unit{"h", 3'600'000}, Unit{"d", day_ms}};
 
+// Nothing unless all of `text` is digits.
+std::optional<std::uint32_t> whole_number(std::string_view text) noexcept {
+  std::uint32_t number = 0;
+  const char* const end = text.data() + text.size();
+  const auto [rest, error] = std::from_chars(text.data(), end, number);
+  if (text.empty() || error != std::errc() || rest != end) return std::nullopt;
+  return number;
+}
+
 }  // namespace
 
 std::optional<std::uint64_t> bytes(std::string_view text) noexcept {
@@ -57,6 +66,23 @@ std::optional<std::chrono::milliseconds> duration(std::string_view text) noexcep
   const auto ms = number_with_unit(text, duration_units);
   if (!ms || *ms > longest) return std::nullopt;
   return std::chrono::milliseconds(static_cast<std::chrono::milliseconds::rep>(*ms));
+}
+
+std::optional<std::uint32_t> thousandths(std::string_view text) noexcept {
+  constexpr std::uint32_t most = 8192;
+  const std::size_t point = text.find('.');
+  const auto whole = whole_number(text.substr(0, point));
+  if (!whole || *whole > most) return std::nullopt;
+  std::uint32_t part = 0;
+  if (point != std::string_view::npos) {
+    const std::string_view decimals = text.substr(point + 1);
+    const auto digits = whole_number(decimals);
+    if (!digits || decimals.size() > 3) return std::nullopt;
+    part = *digits;
+    for (std::size_t i = decimals.size(); i < 3; ++i) part *= 10;
+  }
+  const std::uint32_t sum = *whole * 1000 + part;
+  return sum <= most * 1000 ? std::optional(sum) : std::nullopt;
 }
 
 }  // namespace sluice::units

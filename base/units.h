@@ -16,4 +16,8 @@ std::optional<std::uint64_t> bytes(std::string_view text) noexcept;
 // these.
 std::optional<std::chrono::milliseconds> duration(std::string_view text) noexcept;
 
+// "2", "1.5", "0.25": a number of processors with at most three decimals, in thousandths. Nothing:
+// none of these, or more than 8192.
+std::optional<std::uint32_t> thousandths(std::string_view text) noexcept;
+
 }  // namespace sluice::units

@@ -28,6 +28,7 @@ struct Typed {
   std::string policy, agent, workspace, proxy, audit, timeout;
   std::vector<std::string> tmpfs, binds, masks, environment, pass_environment, allow;
   bool report = false;
+  bool require_landlock = false;
   bool quiet = false;
   bool dry_run = false;
 };
@@ -65,6 +66,8 @@ CLI::App* add_run(CLI::App& app, Typed& typed) {
   add_many(*run, "--pass-env", typed.pass_environment, "K of your own environment to hand on");
   add_many(*run, "--allow", typed.allow, "HOST[:PORT] to allow besides, for this run");
   run->add_flag("--report", typed.report, "Let pass and count what the policy would block");
+  run->add_flag("--require-landlock", typed.require_landlock,
+                "Stop where the kernel has no Landlock, instead of saying so");
   run->add_flag("--quiet", typed.quiet, "No notices and no line at the end");
   run->add_flag("--dry-run", typed.dry_run, "Print the steps and stop");
   return run;
@@ -102,6 +105,7 @@ Result<RunOptions> read_run(const CLI::App& app, const Typed& typed) {
   set_if_given(app, "--audit", typed.audit, options.audit);
   options.allow = typed.allow;
   options.report = typed.report;
+  options.require_landlock = typed.require_landlock;
   options.quiet = typed.quiet;
   options.dry_run = typed.dry_run;
   for (const auto& error :

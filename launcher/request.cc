@@ -89,6 +89,8 @@ Result<RunRequest> make_request(const RequestInput& input) {
                 fmt::format("there is nothing to hide at '{}'", text::printable(mask)),
                 "was it moved? leave the mask out, or name where it is now");
   }
+  request.masks.insert(request.masks.end(), options.policy_masks.begin(),
+                       options.policy_masks.end());
   request.environment = options.environment;
   request.pass_environment = options.pass_environment;
   request.command = options.command;

@@ -61,7 +61,7 @@ class Supervisor {
   void on_ready(ControlMessage& message);
   void on_ended(int status);
   void on_proxy(std::vector<ProxyKeeper::Event> events);
-  void on_registered();
+  void on_registered(const netns::Registered& registered);
   void count_datagrams();
   void fail_run(int status, const Error& error);
   void kill_sandbox();
@@ -321,8 +321,14 @@ void Supervisor::on_ready(ControlMessage& message) {
   }
 }
 
-void Supervisor::on_registered() {
+void Supervisor::on_registered(const netns::Registered& registered) {
   if (phase_ != Phase::registering) return;
+  if (registered.sandbox != order_.sandbox) {
+    return fail_run(failed_status, {Errc::not_permitted,
+                                    "the policy's 'sandbox:' changed while the run was being made",
+                                    "run it again",
+                                    {}});
+  }
   if (!is_captured_) say(netns::without_rules(proxy_.ports()));
   ControlMessage go;
   go.kind = ControlMessage::Kind::go;
@@ -351,7 +357,7 @@ void Supervisor::on_ended(int status) {
 
 void Supervisor::on_proxy(std::vector<ProxyKeeper::Event> events) {
   for (ProxyKeeper::Event& event : events) {
-    if (std::holds_alternative<netns::Registered>(event)) on_registered();
+    if (const auto* registered = std::get_if<netns::Registered>(&event)) on_registered(*registered);
     if (const auto* said = std::get_if<ProxyKeeper::LogLine>(&event)) say_raw(said->text);
     if (const auto* notice = std::get_if<ProxyKeeper::Notice>(&event)) say(notice->text);
     if (const auto* denied = std::get_if<netns::Denied>(&event); denied != nullptr && denials_) {

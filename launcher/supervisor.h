@@ -22,6 +22,7 @@ struct SupervisorOrder {
   FilterProgram filter;
   ProxyChoice proxy;
   std::optional<uid_t> host_id;  // for a root caller
+  std::string sandbox;           // as the policy wanted it when the plan was made
   std::optional<std::chrono::milliseconds> timeout;
   Quiet quiet = Quiet::no;
 };

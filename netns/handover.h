@@ -89,6 +89,12 @@ struct AskPorts {
   std::string agent;
 };
 
+// {"v":1,"op":"sandbox","agent":"coder-7"}: how its policy wants its sandbox made; answered with
+// SandboxAsked.
+struct AskSandbox {
+  std::string agent;
+};
+
 // {"v":1,"op":"event","kind":"udp_refused","count":12}: what a supervisor saw; not answered.
 // {"v":1,"op":"event","kind":"way_out","text":"link 'eth0' (veth)"}: the promise no longer holds;
 // sluiced ends the registration's service and writes an audit line.
@@ -109,17 +115,27 @@ struct TakeOver {
   std::uint64_t format = 1;
 };
 
-using Request = std::variant<Register, Names, Unregister, TakeOver, Add, AskPorts, Event>;
+using Request =
+    std::variant<Register, Names, Unregister, TakeOver, Add, AskPorts, AskSandbox, Event>;
 
 // -- what sluiced says
 // -----------------------------------------------------------------------------------
 
+// The text of a JSON object, which means something to policies alone.
+inline constexpr const char* no_sandbox = "{}";
+
 // {"v":1,"op":"register","ok":true,"agent_id":"…"}
 // With "capture":"ports" where the network has no nf_tables: only the policy's ports lead to
 // sluiced, every other connection is refused by the kernel and in no account.
+// With "sandbox":{…} where its policy says how its sandbox is made: what SandboxAsked answers.
 struct Registered {
   std::string agent_id;
   bool ports_only = false;
+  std::string sandbox = no_sandbox;
+};
+// {"v":1,"op":"sandbox","ok":true,"sandbox":{…}}: to AskSandbox
+struct SandboxAsked {
+  std::string sandbox = no_sandbox;
 };
 // {"v":1,"op":"unregister","ok":true,"allowed":3,"denied":{"not_listed":2},"bytes_up":…,"bytes_down":…}
 // What this registration was allowed, and what was blocked, by reason name (failures included).
@@ -154,7 +170,8 @@ struct Ports {
 };
 inline constexpr std::size_t max_ports = 256;
 
-using Answer = std::variant<Registered, Accepted, Totals, Refused, Bindings, Denied, Ports>;
+using Answer =
+    std::variant<Registered, Accepted, Totals, Refused, Bindings, Denied, Ports, SandboxAsked>;
 
 std::string encode(const Request& request);
 std::string encode(const Answer& answer);

@@ -24,6 +24,12 @@ void add_lease(Json& json, const Message& message) {
   if (message.netns_cookie != 0) json["netns_cookie"] = message.netns_cookie;
 }
 
+// Null for a text that is no JSON, which the other side refuses.
+Json raw(std::string_view text) {
+  Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+  return json.is_object() ? json : Json();
+}
+
 struct ToJson {
   Json operator()(const Register& request) const {
     Json json = {{"op", "register"},
@@ -47,6 +53,9 @@ struct ToJson {
   Json operator()(const AskPorts& request) const {
     return {{"op", "ports"}, {"agent", request.agent}};
   }
+  Json operator()(const AskSandbox& request) const {
+    return {{"op", "sandbox"}, {"agent", request.agent}};
+  }
   Json operator()(const Event& request) const {
     Json json = {{"op", "event"}};
     if (request.kind == Event::Kind::way_out) {
@@ -66,7 +75,11 @@ struct ToJson {
   Json operator()(const Registered& answer) const {
     Json json = {{"op", "register"}, {"ok", true}, {"agent_id", answer.agent_id}};
     if (answer.ports_only) json["capture"] = ports_capture;
+    if (answer.sandbox != no_sandbox) json["sandbox"] = raw(answer.sandbox);
     return json;
+  }
+  Json operator()(const SandboxAsked& answer) const {
+    return {{"op", "sandbox"}, {"ok", true}, {"sandbox", raw(answer.sandbox)}};
   }
   Json operator()(const Totals& answer) const {
     Json json = {{"op", "unregister"},          {"ok", true},
@@ -161,10 +174,12 @@ Result<Request> read_add(const Json& json) {
       [](std::vector<Role>&& sockets) -> Request { return Add{std::move(sockets)}; });
 }
 
-Result<Request> read_ask_ports(const Json& json) {
+// AskPorts or AskSandbox.
+template <class Question>
+Result<Request> read_question(const Json& json) {
   if (auto keys = require_keys(json, {"v", "op", "agent"}); !keys) return Failure(keys.error());
   return read_agent(json).map(
-      [](std::string&& agent) -> Request { return AskPorts{std::move(agent)}; });
+      [](std::string&& agent) -> Request { return Question{std::move(agent)}; });
 }
 
 Result<Request> read_event(const Json& json) {
@@ -230,16 +245,33 @@ Result<Answer> read_refused(const Json& json) {
   });
 }
 
+Result<std::string> read_sandbox(const Json& json) {
+  const Json& sandbox = json.at("sandbox");
+  if (!sandbox.is_object()) return refuse("key 'sandbox' must be an object");
+  return sandbox.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+Result<Answer> read_sandbox_asked(const Json& json) {
+  if (auto keys = require_keys(json, {"v", "op", "ok", "sandbox"}); !keys) {
+    return Failure(keys.error());
+  }
+  return read_sandbox(json).map(
+      [](std::string&& sandbox) -> Answer { return SandboxAsked{std::move(sandbox)}; });
+}
+
 Result<Answer> read_registered(const Json& json) {
-  const bool has_capture = json.contains("capture");
-  const auto keys = has_capture ? require_keys(json, {"v", "op", "ok", "agent_id", "capture"})
-                                : require_keys(json, {"v", "op", "ok", "agent_id"});
+  Json others = json;
+  const bool has_capture = others.erase("capture") > 0;
+  const bool has_sandbox = others.erase("sandbox") > 0;
+  const auto keys = require_keys(others, {"v", "op", "ok", "agent_id"});
   if (!keys) return Failure(keys.error());
+  auto sandbox = has_sandbox ? read_sandbox(json) : Result<std::string>(no_sandbox);
+  if (!sandbox) return Failure(sandbox.error());
   if (has_capture && json.at("capture") != ports_capture) {
     return refuse("key 'capture' must be \"ports\", or not be there");
   }
   return read_line(json, "agent_id").map([&](std::string&& id) -> Answer {
-    return Registered{std::move(id), has_capture};
+    return Registered{std::move(id), has_capture, std::move(*sandbox)};
   });
 }
 
@@ -265,6 +297,7 @@ Result<Answer> read_ports_answer(const Json& json) {
 Result<Answer> read_success(const Json& json, std::string_view op) {
   if (op == "register") return read_registered(json);
   if (op == "unregister") return read_totals(json);
+  if (op == "sandbox") return read_sandbox_asked(json);
   if (op != "names") return unknown_op(op);
   if (auto keys = require_keys(json, {"v", "op", "ok"}); !keys) return Failure(keys.error());
   return Accepted{};
@@ -285,7 +318,8 @@ Result<Request> decode_request(std::string_view message) {
   if (*op == "take_over") return read_take_over(*json);
   if (*op == "unregister") return read_unregister(*json);
   if (*op == "add") return read_add(*json);
-  if (*op == "ports") return read_ask_ports(*json);
+  if (*op == "ports") return read_question<AskPorts>(*json);
+  if (*op == "sandbox") return read_question<AskSandbox>(*json);
   if (*op == "event") return read_event(*json);
   return unknown_op(*op);
 }

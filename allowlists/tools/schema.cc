@@ -12,6 +12,7 @@
 #include "allowlists/preset.h"
 #include "allowlists/regex_index.h"
 #include "allowlists/rule.h"
+#include "allowlists/sandbox.h"
 
 namespace sluice::allowlists {
 namespace {
@@ -80,14 +81,29 @@ Json ports_schema() {
 }
 
 Json count_schema() {
-  return {{"type", "integer"},
-          {"minimum", 1},
-          {"maximum", std::numeric_limits<std::uint32_t>::max()}};
+  return {
+      {"type", "integer"}, {"minimum", 1}, {"maximum", std::numeric_limits<std::uint32_t>::max()}};
 }
 
 // An amount that read_limits() knows, but for how little and how much it may be.
 Json amount_schema(std::string_view per) {
   return text_like(fmt::format("^[0-9]+(?:B|[KMGT](?:iB)?)?/(?:{})$", per));
+}
+
+Json size_schema() { return text_like("^[0-9]+(?:B|[KMGT](?:iB)?)$"); }
+
+// As thousandths(), but for more than three decimals of a number.
+Json share_schema() {
+  const Json number = {
+      {"type", "number"}, {"minimum", smallest_cpu_thousandths / 1000.0}, {"maximum", 8192}};
+  return {{"anyOf", {number, text_like("^[0-9]{1,4}(?:[.][0-9]{1,3})?$")}}};
+}
+
+// Absolute or below ~/, no component empty, "." or "..".
+constexpr std::string_view plain_path = "~?(?:/(?![.]{1,2}(?:/|$))[^/\\x00]+)+";
+
+Json paths_schema(std::string_view suffix) {
+  return {{"type", "array"}, {"items", text_like(fmt::format("^{}{}$", plain_path, suffix))}};
 }
 
 Json mapping_of(std::string_view title, std::span<const Word> words);
@@ -121,6 +137,12 @@ Json scalar_schema(Form form) {
       return amount_schema("minute|hour|day");
     case Form::speed:
       return amount_schema("s");
+    case Form::size:
+      return size_schema();
+    case Form::share:
+      return share_schema();
+    case Form::span:
+      return text_like("^[0-9]+(?:ms|s|m|h|d)$");
     default:  // Form::text: whatever YAML makes of an unquoted word
       return {{"type", Json::array({"string", "number", "boolean"})}};
   }
@@ -143,6 +165,14 @@ Json form_schema(Form form) {
       return ports_schema();
     case Form::limits:
       return mapping_of("Limits", limit_words);
+    case Form::sandbox:
+      return mapping_of("Sandbox", sandbox_words);
+    case Form::caps:
+      return mapping_of_names(fmt::format("^{}$", plain_path), size_schema());
+    case Form::seeds:
+      return paths_schema("(?::[0-9]+(?:B|[KMGT](?:iB)?))?");
+    case Form::paths:
+      return paths_schema("");
     default:
       return scalar_schema(form);
   }

@@ -10,11 +10,13 @@
 #include "launcher/choice.h"
 #include "launcher/host_id.h"
 #include "launcher/plan.h"
+#include "launcher/policy_sandbox.h"
 #include "launcher/request.h"
 #include "launcher/sandbox/landlock.h"
 #include "launcher/sandbox/seccomp.h"
 #include "launcher/supervisor.h"
 #include "launcher/trust.h"
+#include "netns/named/lease.h"
 
 namespace sluice::launcher {
 namespace {
@@ -26,11 +28,13 @@ void tell(std::string_view line) { fmt::print(stderr, "sluice: {}\n", line); }
 
 // Everything that is known before anything is started.
 struct Prepared {
+  RunOptions options;  // as tight as the policy's `sandbox:`
   Machine machine;
   std::optional<std::string> shared;  // socket of a shared sluiced
   std::string workspace;
   PolicyChoice policy;   // for an embedded one
   bool brought = false;  // the policy is the workspace's own
+  std::string sandbox;   // what the policy says of it, as a sluiced tells it
   Plan plan;
   std::vector<std::string> notices;
 };
@@ -98,11 +102,45 @@ tl::expected<void, Errors> add_amendment(const RunOptions& options, const std::s
   return {};
 }
 
-tl::expected<void, Errors> add_plan(const RunOptions& options, Prepared& prepared) {
+// What the policy says of the agent's sandbox, before anything is planned.
+tl::expected<void, Errors> add_sandbox(const std::string& agent, Prepared& prepared) {
+  allowlists::Sandbox sandbox;
+  if (prepared.shared) {
+    auto asked = netns::ask_sandbox(*prepared.shared, agent).and_then([](const std::string& text) {
+      return allowlists::sandbox_from_json(text);
+    });
+    if (!asked) return tl::unexpected(only(asked.error()));
+    sandbox = std::move(*asked);
+  } else {
+    sandbox = prepared.policy.policy->for_agent(agent).sandbox();
+  }
+  prepared.sandbox = to_json(sandbox);
+  if (auto done = tighten(prepared.options, sandbox, prepared.machine); !done) {
+    return tl::unexpected(only(done.error()));
+  }
+  return {};
+}
+
+Result<void> check_landlock(Prepared& prepared) {
+  const int abi = landlock_abi();
+  std::string notice = landlock_notice(abi);
+  if (prepared.options.require_landlock && abi < first_useful_landlock) {
+    return fail(Errc::not_permitted,
+                notice.empty() ? "it cannot be found out whether this kernel has Landlock" : notice,
+                "--require-landlock, or 'require_landlock' of the policy, asks for it; 'sluice "
+                "doctor' says what is missing");
+  }
+  notice_unless_empty(std::move(notice), prepared);
+  return {};
+}
+
+tl::expected<void, Errors> add_plan(Prepared& prepared) {
+  const RunOptions& options = prepared.options;
   const auto agent =
       choose_agent(options, prepared.machine, prepared.shared ? nullptr : &prepared.policy);
   if (!agent) return tl::unexpected(only(agent.error()));
   if (auto done = add_amendment(options, *agent, prepared); !done) return done;
+  if (auto done = add_sandbox(*agent, prepared); !done) return done;
   RequestInput input{options, *agent};
   // The workspace's own was read and is not read again: the agent may write it.
   if (!prepared.brought) input.policy_path = prepared.policy.path;
@@ -118,6 +156,7 @@ tl::expected<void, Errors> add_plan(const RunOptions& options, Prepared& prepare
 
 tl::expected<Prepared, Errors> prepare(const RunOptions& options) {
   Prepared prepared;
+  prepared.options = options;
   auto machine = survey_machine();
   if (!machine) return tl::unexpected(only(machine.error()));
   prepared.machine = std::move(*machine);
@@ -128,8 +167,8 @@ tl::expected<Prepared, Errors> prepare(const RunOptions& options) {
   if (!workspace) return tl::unexpected(only(workspace.error()));
   prepared.workspace = std::move(*workspace);
   if (auto added = add_policy(options, prepared); !added) return tl::unexpected(added.error());
-  if (auto added = add_plan(options, prepared); !added) return tl::unexpected(added.error());
-  notice_unless_empty(landlock_notice(landlock_abi()), prepared);
+  if (auto added = add_plan(prepared); !added) return tl::unexpected(added.error());
+  if (auto fine = check_landlock(prepared); !fine) return tl::unexpected(only(fine.error()));
   return prepared;
 }
 
@@ -238,7 +277,8 @@ int run(const RunOptions& options) {
   order.plan = std::move(prepared->plan);
   order.filter = std::move(*filter);
   if (held->agent_id) order.host_id = held->agent_id->value();
-  order.timeout = options.timeout;
+  order.sandbox = std::move(prepared->sandbox);
+  order.timeout = prepared->options.timeout;
   order.quiet = Quiet(options.quiet);
   return supervise(std::move(order));
 }

@@ -149,6 +149,16 @@ Result<Registered> take_lease(const std::string& proxy, const std::string& agent
   return *registered;
 }
 
+Result<std::string> ask_sandbox(const std::string& proxy, const std::string& agent) {
+  const auto link = connect_proxy(proxy);
+  if (!link) return Failure(link.error());
+  const auto answer = ask(link->get(), AskSandbox{agent});
+  if (!answer) return Failure(answer.error());
+  const auto* const asked = std::get_if<SandboxAsked>(&*answer);
+  if (asked == nullptr) return refused(*answer, agent);
+  return asked->sandbox;
+}
+
 Result<LeaseEnd> end_lease(const std::string& proxy, const std::string& agent,
                            std::uint64_t netns_cookie) {
   const auto link = try_to_connect(proxy);

@@ -29,6 +29,11 @@ Result<Fd> connect_proxy(const std::string& socket_path);
 Result<Registered> take_lease(const std::string& proxy, const std::string& agent,
                               const std::vector<RoleSocket>& sockets);
 
+// What the policy in force says of how the agent's sandbox is made: the text of a JSON object
+// (Registered::sandbox). Waits at most 5 s. Refused (Errc::not_permitted): the name is not this
+// user's to take.
+Result<std::string> ask_sandbox(const std::string& proxy, const std::string& agent);
+
 // Ends it, if it is for the namespace of this cookie: its listeners are closed, its tunnels broken
 // off. Waits at most 5 s.
 struct LeaseEnd {

@@ -51,7 +51,21 @@ Error may_not_take(const Peer& peer, const std::string& agent) {
                     : fmt::format("it may take: {}", names));
 }
 
+std::string sandbox_of(const Agents& agents, const std::string& agent) {
+  return to_json(agents.policy()->for_agent(agent).sandbox());
+}
+
 }  // namespace
+
+netns::Registered Peers::answer_of(const Registration& registration) const {
+  return {registration.id(), !registration.has_capture,
+          sandbox_of(agents_, registration.agent->name)};
+}
+
+bool Peers::tell_sandbox(Peer& peer, const netns::AskSandbox& request) {
+  if (!covers(peer.grant, request.agent)) return peer.refuse(may_not_take(peer, request.agent));
+  return peer.say(netns::SandboxAsked{sandbox_of(agents_, request.agent)});
+}
 
 Result<void> Peers::may_register(const Peer& peer, const std::string& agent) const {
   if (!covers(peer.grant, agent)) return Failure(may_not_take(peer, agent));
@@ -103,7 +117,7 @@ bool Peers::enroll(Peer& peer, netns::Register request, std::vector<Fd> fds) {
                                    .holder = peer.uid});
   if (!registration) return peer.refuse(registration.error());
   agents_.serve(**registration);
-  const netns::Registered answer{(*registration)->id(), !(*registration)->has_capture};
+  const netns::Registered answer = answer_of(**registration);
   if (lasts) {
     peer.leased = *registration;
     adopt(std::move(*registration));
@@ -131,7 +145,7 @@ bool Peers::renew(Peer& peer, const std::shared_ptr<Registration>& held,
         "end it first (unregister)"));
   }
   peer.leased = held;
-  return peer.say(netns::Registered{held->id(), !held->has_capture});
+  return peer.say(answer_of(*held));
 }
 
 bool Peers::add_ports(Peer& peer, const netns::Add& request, std::vector<Fd> fds) {
@@ -249,6 +263,9 @@ Task<bool> Peers::hear(Peer& peer, netns::Packet packet) {
   }
   if (auto* asked = std::get_if<netns::AskPorts>(&*request)) {
     co_return ask_ports(peer, std::move(*asked));
+  }
+  if (const auto* asked = std::get_if<netns::AskSandbox>(&*request)) {
+    co_return tell_sandbox(peer, *asked);
   }
   if (const auto* seen = std::get_if<netns::Event>(&*request)) {
     heed(peer, *seen);

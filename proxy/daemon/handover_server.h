@@ -80,6 +80,8 @@ class Peers {
              const std::vector<netns::RoleSocket>& sockets);
   bool add_ports(Peer& peer, const netns::Add& request, std::vector<Fd> fds);
   bool ask_ports(Peer& peer, netns::AskPorts request);
+  bool tell_sandbox(Peer& peer, const netns::AskSandbox& request);
+  netns::Registered answer_of(const Registration& registration) const;
   void heed(const Peer& peer, const netns::Event& event);
   Task<bool> dismiss(Peer& peer, netns::Unregister request);
   bool take_over(Peer& peer, netns::TakeOver request);

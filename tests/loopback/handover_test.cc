@@ -240,7 +240,26 @@ TEST(Handover, GivesEachUserTheNamesOfItsLinesOnly) {
   EXPECT_THAT(refused, HasSubstr("it may take: mine-*, one"));
   EXPECT_THAT(bench.refusal(client, explicit_lease("other-1"), handed), HasSubstr("may not take"));
   EXPECT_THAT(bench.refusal(client, netns::AskPorts{"coder-1"}), HasSubstr("may not take"));
+  EXPECT_THAT(bench.refusal(client, netns::AskSandbox{"coder-1"}), HasSubstr("may not take"));
   EXPECT_EQ(bench.refusal(client, registration("mine-1"), handed), "");
+}
+
+TEST(Handover, TellsHowThePolicyWantsTheSandboxMade) {
+  const std::vector<Fd> fds = agent_network();
+  if (fds.empty()) GTEST_SKIP() << "no network namespace can be made";
+  Handover bench;
+  bench.agents->set_policy(
+      policy_of("version: 1\nagents:\n  coder-1: {sandbox: {pids: 64, tmpfs: {/tmp: 1MiB}}}\n"));
+  const std::string wanted = R"({"pids":64,"tmpfs":[{"bytes":1048576,"path":"/tmp"}]})";
+  const Fd client = bench.connect();
+  const auto asked = bench.ask(client, netns::AskSandbox{"coder-1"});
+  ASSERT_TRUE(std::holds_alternative<netns::SandboxAsked>(asked));
+  EXPECT_EQ(std::get<netns::SandboxAsked>(asked).sandbox, wanted);
+  const auto stranger = bench.ask(client, netns::AskSandbox{"stranger"});
+  EXPECT_EQ(std::get<netns::SandboxAsked>(stranger).sandbox, "{}");
+  const auto answer = bench.ask(client, registration("coder-1"), numbers(fds, 0, whole.size()));
+  ASSERT_TRUE(std::holds_alternative<netns::Registered>(answer));
+  EXPECT_EQ(std::get<netns::Registered>(answer).sandbox, wanted);
 }
 
 TEST(Handover, TellsAPeerThatNoLineAdmitsSoInWords) {

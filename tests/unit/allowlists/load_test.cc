@@ -27,16 +27,17 @@ TEST(PolicyFile, UnknownKeysAreErrorsWithTheNearestKnownOne) {
             "allow.yaml:4:5: error: unknown key 'Allow'\n"
             "hint: did you mean 'allow'?\n"
             "allow.yaml:5:5: error: unknown key 'something_else'\n"
-            "hint: known here: mode, use, allow, deny, limits\n");
+            "hint: known here: mode, use, allow, deny, limits, sandbox\n");
   EXPECT_NE(errors_of(coder("    <<: {allow: []}\n")), "");
   EXPECT_NE(errors_of(coder("    ? [allow]\n    : []\n")), "");
 }
 
 TEST(PolicyFile, KeysThatDoNotActYetAreErrorsNotIgnored) {
-  EXPECT_EQ(errors_of(coder("    sandbox: {memory: 2GiB}\n")),
-            "allow.yaml:4:5: error: 'sandbox' is not built yet: the sandbox is set by the options "
-            "of 'sluice run'\n"
-            "hint: remove it\n");
+  EXPECT_EQ(
+      errors_of(coder("    sandbox: {swap: 0B}\n")),
+      "allow.yaml:4:15: error: 'swap' is not built yet: an agent with a 'memory' limit has no "
+      "swap\n"
+      "hint: remove it\n");
   for (const UnbuiltKey& key : unbuilt_keys) {
     if (key.key.find(' ') != std::string_view::npos) continue;
     const std::string text = std::string(key.key) + ": x";

@@ -70,6 +70,7 @@ TEST(HandoverMessage, CarriesPortsEventsAndMoreSockets) {
   const auto more = request<Add>(encode(Request(Add{{Role::port, Role::port}})));
   EXPECT_THAT(more.sockets, ElementsAre(Role::port, Role::port));
   EXPECT_EQ(request<AskPorts>(encode(Request(AskPorts{"a"}))).agent, "a");
+  EXPECT_EQ(request<AskSandbox>(encode(Request(AskSandbox{"a"}))).agent, "a");
   const auto refused = request<Event>(encode(Request(Event{Event::Kind::udp_refused, 12, {}})));
   EXPECT_EQ(refused.kind, Event::Kind::udp_refused);
   EXPECT_EQ(refused.count, 12U);
@@ -92,6 +93,12 @@ TEST(HandoverMessage, CarriesEveryAnswerThereAndBack) {
   EXPECT_EQ(encode(Answer(Registered{"a1b2", true})),
             R"({"agent_id":"a1b2","capture":"ports","ok":true,"op":"register","v":1})");
   EXPECT_TRUE(answer<Registered>(encode(Answer(Registered{"a1b2", true}))).ports_only);
+  const std::string sandbox = R"({"memory":1024,"tmpfs":[{"bytes":4096,"path":"/tmp"}]})";
+  EXPECT_EQ(answer<Registered>(encode(Answer(Registered{"a1b2"}))).sandbox, "{}");
+  EXPECT_EQ(answer<Registered>(encode(Answer(Registered{"a1b2", true, sandbox}))).sandbox, sandbox);
+  EXPECT_EQ(answer<SandboxAsked>(encode(Answer(SandboxAsked{sandbox}))).sandbox, sandbox);
+  EXPECT_EQ(encode(Answer(SandboxAsked{})), R"({"ok":true,"op":"sandbox","sandbox":{},"v":1})");
+  EXPECT_FALSE(decode_answer(encode(Answer(SandboxAsked{"no JSON"}))));
   answer<Accepted>(encode(Answer(Accepted{})));
   EXPECT_EQ(answer<Refused>(encode(Answer(Refused{"no 'such' agent"}))).error, "no 'such' agent");
   EXPECT_THAT(answer<Bindings>(encode(Answer(Bindings{{{"b.test", 3}}}))).names,

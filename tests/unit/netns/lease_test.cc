@@ -87,6 +87,18 @@ TEST(AnExplicitLease, IsRegisteredAndThePeerMayGo) {
   EXPECT_EQ(sluiced.descriptors.at(0), role_count);
 }
 
+TEST(TheSandboxOfAPolicy, IsAskedForByName) {
+  FakeSluiced sluiced({SandboxAsked{R"({"pids":64})"}});
+  const auto asked = ask_sandbox(sluiced.path(), "coder-1");
+  sluiced.join();
+  ASSERT_TRUE(asked) << asked.error().what;
+  EXPECT_EQ(*asked, R"({"pids":64})");
+  EXPECT_EQ(std::get<AskSandbox>(sluiced.asked.at(0)).agent, "coder-1");
+  FakeSluiced stern({Refused{"not yours"}});
+  EXPECT_THAT(ask_sandbox(stern.path(), "coder-1").error().what, HasSubstr("not yours"));
+  stern.join();
+}
+
 TEST(AnExplicitLease, HandsOverMoreSocketsThanOneMessageCarries) {
   FakeSluiced sluiced({Registered{"id-1"}, Accepted{}, Accepted{}});
   ASSERT_TRUE(take_lease(sluiced.path(), "coder-1", some_sockets(30)));

@@ -1,0 +1,61 @@
+#include "launcher/policy_sandbox.h"
+
+#include <gmock/gmock.h>
+
+namespace sluice::launcher {
+namespace {
+
+using testing::HasSubstr;
+using namespace std::chrono_literals;
+
+Machine machine() {
+  Machine machine;
+  machine.home = "/home/someone";
+  return machine;
+}
+
+TEST(PolicySandbox, AddsWhatNoOptionSays) {
+  RunOptions options;
+  const allowlists::Sandbox policy{.timeout = 30min,
+                                   .tmpfs = {{"~/cache", 65536}},
+                                   .masks = {"~/.netrc", "/etc/tool"},
+                                   .requires_landlock = true};
+  ASSERT_TRUE(tighten(options, policy, machine()));
+  EXPECT_EQ(options.timeout, 30min);
+  ASSERT_EQ(options.tmpfs.size(), 1U);
+  EXPECT_EQ(options.tmpfs[0].path, "/home/someone/cache");
+  EXPECT_EQ(options.tmpfs[0].bytes, 65536U);
+  EXPECT_THAT(options.policy_masks, testing::ElementsAre("/home/someone/.netrc", "/etc/tool"));
+  EXPECT_TRUE(options.require_landlock);
+}
+
+TEST(PolicySandbox, KeepsTheTighterAndRefusesTheLooser) {
+  RunOptions options;
+  options.timeout = 10min;
+  options.tmpfs = {{"/tmp", 4096}};
+  const allowlists::Sandbox policy{.timeout = 30min, .tmpfs = {{"/tmp", 65536}}};
+  ASSERT_TRUE(tighten(options, policy, machine()));
+  EXPECT_EQ(options.timeout, 10min);
+  ASSERT_EQ(options.tmpfs.size(), 1U);
+  EXPECT_EQ(options.tmpfs[0].bytes, 4096U);
+  options.timeout = 31min;
+  EXPECT_THAT(tighten(options, policy, machine()).error().what, HasSubstr("--timeout is more"));
+  options.timeout.reset();
+  options.tmpfs[0].bytes = 65537;
+  EXPECT_THAT(tighten(options, policy, machine()).error().what, HasSubstr("--tmpfs /tmp is more"));
+  options.tmpfs.clear();
+  options.binds = {{"/usr", "/tmp", Access::read_write}};
+  EXPECT_THAT(tighten(options, policy, machine()).error().what,
+              HasSubstr("--bind on '/tmp' is more"));
+}
+
+TEST(PolicySandbox, HidesWhateverABindIsCalled) {
+  RunOptions options;
+  options.binds = {{"/usr/../usr/bin", "/x", Access::read_only}};
+  EXPECT_THAT(tighten(options, {.masks = {"/usr"}}, machine()).error().what,
+              HasSubstr("shows what the policy hides: '/usr'"));
+  EXPECT_TRUE(tighten(options, {.masks = {"/usr/bin/env"}}, machine()));
+}
+
+}  // namespace
+}  // namespace sluice::launcher
