@@ -10,9 +10,11 @@
 #include "launcher/choice.h"
 #include "launcher/host_id.h"
 #include "launcher/plan.h"
+#include "launcher/protection/protection.h"
 #include "launcher/request.h"
 #include "launcher/sandbox/landlock.h"
 #include "launcher/sandbox/seccomp.h"
+#include "launcher/state_store.h"
 #include "launcher/supervisor.h"
 #include "launcher/trust.h"
 
@@ -32,6 +34,7 @@ struct Prepared {
   PolicyChoice policy;   // for an embedded one
   bool brought = false;  // the policy is the workspace's own
   Plan plan;
+  Protection protection;
   std::vector<std::string> notices;
 };
 
@@ -106,13 +109,18 @@ tl::expected<void, Errors> add_plan(const RunOptions& options, Prepared& prepare
   RequestInput input{options, *agent};
   // The workspace's own was read and is not read again: the agent may write it.
   if (!prepared.brought) input.policy_path = prepared.policy.path;
-  input.trust_directory = TrustStore(state_directory(prepared.machine)).directory();
+  const std::string state = state_directory(prepared.machine);
+  input.trust_directory = TrustStore(state).directory();
+  input.placeholder_directory = placeholder_directory(state);
   input.policy_search_path = policy_search_path(prepared.machine);
   const auto request = make_request(input);
   if (!request) return tl::unexpected(only(request.error()));
   auto plan = make_plan(*request, prepared.machine);
   if (!plan) return tl::unexpected(only(plan.error()));
   prepared.plan = std::move(*plan);
+  prepared.protection = Protection::find(prepared.plan, prepared.machine);
+  for (std::string& notice : prepared.protection.notices())
+    prepared.notices.push_back(std::move(notice));
   return {};
 }
 
@@ -233,6 +241,9 @@ int run(const RunOptions& options) {
   if (!filter) return complain({filter.error()});
   const auto held = hold(options, *prepared);
   if (!held) return complain({held.error()});
+  Protection& protection = prepared->protection;
+  auto stands = protection.stand_in(prepared->plan, state_directory(prepared->machine));
+  if (!stands) return complain({stands.error()});
   SupervisorOrder order;
   order.proxy = proxy_of(*prepared, *held);
   order.plan = std::move(prepared->plan);
@@ -240,7 +251,11 @@ int run(const RunOptions& options) {
   if (held->agent_id) order.host_id = held->agent_id->value();
   order.timeout = options.timeout;
   order.quiet = Quiet(options.quiet);
-  return supervise(std::move(order));
+  const int status = supervise(std::move(order));
+  if (!options.quiet) {
+    for (const std::string& change : protection.changes()) tell(change);
+  }
+  return status;
 }
 
 }  // namespace sluice::launcher

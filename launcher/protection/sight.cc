@@ -1,0 +1,272 @@
+#include "launcher/protection/sight.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <deque>
+#include <filesystem>
+#include <memory>
+
+#include "base/fd.h"
+#include "base/io.h"
+#include "launcher/paths.h"
+#include "launcher/protection/git_pointers.h"
+
+namespace sluice::launcher {
+namespace {
+
+constexpr std::size_t largest_config = std::size_t{1024} * 1024;
+constexpr std::size_t largest_pointer = 8192;
+constexpr int deepest_include = 5;
+constexpr std::string_view included = "is obeyed as the configuration that includes it is";
+constexpr std::string_view named_by_config = "git runs it: its configuration names it";
+constexpr std::string_view git_file = "says which repository this is: git obeys its hooks";
+
+struct CloseDirectory {
+  void operator()(DIR* directory) const noexcept { ::closedir(directory); }
+};
+
+struct Folder {
+  std::string path;
+  int depth = 0;
+};
+
+struct Content {
+  std::vector<std::string> folders;
+  std::set<std::string, std::less<>> known;  // names that say something to us
+};
+
+bool is_folder(const std::string& path) {
+  struct stat status {};
+  return ::lstat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode);
+}
+
+bool says_something(std::string_view name) {
+  if (name == ".git" || name == "HEAD" || name == "objects" || name == "refs") return true;
+  if (name == "commondir") return true;
+  const auto names = names_of_project();
+  return name.starts_with('.') && std::any_of(names.begin(), names.end(), [&](const auto& known) {
+           return known.name == name;
+         });
+}
+
+class Looker {
+ public:
+  explicit Looker(const LookOrder& order) : order_(order) {
+    for (const std::string& file : order.git_config) add_user_hooks(file);
+  }
+
+  Sight run() {
+    waiting_.push_back({order_.source, 0});
+    for (std::size_t seen = 0; !waiting_.empty(); ++seen) {
+      if (seen == most_directories) {
+        sight_.is_whole = false;
+        break;
+      }
+      const Folder folder = std::move(waiting_.front());
+      waiting_.pop_front();
+      visit(folder);
+    }
+    return std::move(sight_);
+  }
+
+ private:
+  std::optional<Content> content_of(const std::string& path) {
+    open_how how{};
+    how.flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC;
+    how.resolve = RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
+    Fd fd(static_cast<int>(::syscall(SYS_openat2, AT_FDCWD, path.c_str(), &how, sizeof(how))));
+    if (!fd && (errno == ENOENT || errno == ENOTDIR || errno == ELOOP)) return std::nullopt;
+    const std::unique_ptr<DIR, CloseDirectory> entries(fd ? ::fdopendir(fd.release()) : nullptr);
+    if (!entries) {
+      sight_.is_whole = false;
+      return std::nullopt;
+    }
+    Content content;
+    while (const dirent* const entry = ::readdir(entries.get())) {
+      const std::string_view name = entry->d_name;
+      if (name == "." || name == "..") continue;
+      if (says_something(name)) content.known.emplace(name);
+      const bool may_be_folder = entry->d_type == DT_DIR || entry->d_type == DT_UNKNOWN;
+      if (may_be_folder && name != ".git") content.folders.emplace_back(name);
+    }
+    return content;
+  }
+
+  void visit(const Folder& folder) {
+    const auto content = content_of(folder.path);
+    if (!content) return;
+    const bool has_git = content->known.contains(".git");
+    if (has_git) add_git_of(folder.path);
+    const auto has = [&](const char* name) { return content->known.contains(name); };
+    if (has("HEAD") && (has("commondir") || (has("objects") && has("refs")))) {
+      add_repository(folder.path, folder.path);
+    }
+    const bool is_top = folder.path == order_.source;
+    if (has_git || (is_top && order_.is_project)) add_project(folder.path, *content);
+    if (folder.depth == deepest_directory) {
+      sight_.is_whole = sight_.is_whole && content->folders.empty();
+      return;
+    }
+    for (const std::string& name : content->folders) {
+      waiting_.push_back({folder.path + "/" + name, folder.depth + 1});
+    }
+  }
+
+  void add_project(const std::string& folder, const Content& content) {
+    const bool stands_in = folder == order_.source;
+    for (const ProtectedName& name : names_of_project()) {
+      if (!content.known.contains(name.name) && !stands_in) continue;
+      add(folder + "/" + std::string(name.name), name);
+    }
+    for (const std::string& hooks : user_hooks_) {
+      add_all(folder + "/" + hooks, {"", StandIn::directory, named_by_config});
+    }
+  }
+
+  // folder/.git is there: a repository, or a file or link that leads to one.
+  void add_git_of(const std::string& folder) {
+    const std::string git = folder + "/.git";
+    struct stat status {};
+    if (::lstat(git.c_str(), &status) != 0) return;
+    if (S_ISDIR(status.st_mode)) return add_repository(git, folder);
+    add_all(git, {"", StandIn::none, git_file});
+    std::string target = git;
+    if (!S_ISLNK(status.st_mode)) target = read_pointer(git, "gitdir:", folder);
+    if (const auto real = real_path(target); real && is_ours(*real)) add_repository(*real, folder);
+  }
+
+  static std::string read_pointer(const std::string& file, std::string_view key,
+                                  const std::string& folder) {
+    const auto text = read_file(file, largest_pointer);
+    return text ? pointed_to(*text, key, folder) : std::string();
+  }
+
+  void add_repository(const std::string& git, const std::string& work_tree) {
+    if (sight_.repositories.size() == most_repositories) {
+      sight_.is_whole = false;
+      return;
+    }
+    if (!sight_.repositories.insert(git).second) return;
+    const std::string common = read_pointer(git + "/commondir", "", git);
+    const auto real = real_path(common.empty() ? git : common);
+    const bool is_linked = real && *real != git;
+    const auto names = is_linked ? names_of_linked_worktree() : names_of_repository();
+    for (const ProtectedName& name : names) add(git + "/" + std::string(name.name), name);
+    for (const ProtectedName& name : names_only_watched()) {
+      insert(git + "/" + std::string(name.name), name, true);
+    }
+    if (is_linked && is_ours(*real)) add_repository(*real, work_tree);
+    for (const char* config : {"/config", "/config.worktree"})
+      add_config(git + config, work_tree, 0);
+    add_linked_worktrees(git + "/worktrees");
+    add_modules(git + "/modules", 0);
+  }
+
+  void add_config(const std::string& file, const std::string& work_tree, int depth) {
+    const auto text = read_file(file, largest_config);
+    if (!text) return;
+    for (const GitPointer& pointer : pointers_of_config(*text, {file, work_tree, order_.home})) {
+      switch (pointer.as) {
+        case Obeyed::hooks:
+          add_all(pointer.path, {"", StandIn::directory, named_by_config});
+          break;
+        case Obeyed::include:
+          add_all(pointer.path, {"", StandIn::file, included});
+          if (depth < deepest_include) add_config(pointer.path, work_tree, depth + 1);
+          break;
+        case Obeyed::program:
+          if (std::error_code error; std::filesystem::is_regular_file(pointer.path, error)) {
+            add_all(pointer.path, {"", StandIn::none, named_by_config});
+          }
+          break;
+      }
+    }
+  }
+
+  void add_user_hooks(const std::string& file) {
+    const auto text = read_file(file, largest_config);
+    if (!text) return;
+    for (const GitPointer& pointer : pointers_of_config(*text, {file, "", order_.home})) {
+      if (pointer.as == Obeyed::hooks && !pointer.path.starts_with('/')) {
+        user_hooks_.push_back(pointer.path);
+      }
+    }
+  }
+
+  void add_linked_worktrees(const std::string& folder) {
+    const auto content = content_of(folder);
+    if (!content) return;
+    for (const std::string& name : content->folders) {
+      const std::string git = folder + "/" + name;
+      if (is_folder(git)) add_repository(git, git);
+    }
+  }
+
+  // A name with '/' in it is a folder in a folder.
+  void add_modules(const std::string& folder, int depth) {
+    const auto content = content_of(folder);
+    if (!content || depth == deepest_directory) return;
+    for (const std::string& name : content->folders) {
+      const std::string path = folder + "/" + name;
+      if (std::error_code error; std::filesystem::exists(path + "/HEAD", error)) {
+        add_repository(path, path);
+      } else {
+        add_modules(path, depth + 1);
+      }
+    }
+  }
+
+  bool is_ours(const std::string& path) const {
+    return path != order_.source && is_at_or_below(path, order_.source);
+  }
+
+  // No symbolic link leads to `path`; it may itself be one.
+  void add(const std::string& path, const ProtectedName& name) {
+    struct stat status {};
+    if (::lstat(path.c_str(), &status) == 0 && S_ISLNK(status.st_mode)) return add_all(path, name);
+    insert(path, name, false);
+  }
+
+  // Every symbolic link on the way, for whoever replaces it chooses the end; and the end.
+  void add_all(const std::string& path, const ProtectedName& name) {
+    const std::vector<std::string> touched = touched_paths(path);
+    for (std::size_t i = 1; i < touched.size(); ++i) {
+      ProtectedName entry = name;
+      if (i + 1 < touched.size()) entry.stand_in = StandIn::none;
+      insert(touched[i], entry, false);
+    }
+  }
+
+  void insert(const std::string& path, const ProtectedName& name, bool only_watched) {
+    if (!is_ours(path)) return;
+    sight_.paths.emplace(
+        path, ProtectedPath{name.reason, name.stand_in, identity_of(path), only_watched});
+  }
+
+  const LookOrder& order_;
+  std::vector<std::string> user_hooks_;
+  std::deque<Folder> waiting_;
+  Sight sight_;
+};
+
+}  // namespace
+
+std::optional<Identity> identity_of(const std::string& path) {
+  struct stat status {};
+  if (::lstat(path.c_str(), &status) != 0) return std::nullopt;
+  Identity identity{status.st_dev, status.st_ino, 0};
+  if (!S_ISDIR(status.st_mode)) {
+    identity.changed = status.st_ctim.tv_sec * 1'000'000'000 + status.st_ctim.tv_nsec;
+  }
+  return identity;
+}
+
+Sight look_at(const LookOrder& order) { return Looker(order).run(); }
+
+}  // namespace sluice::launcher
