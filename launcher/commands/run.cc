@@ -118,7 +118,9 @@ tl::expected<void, Errors> add_plan(const RunOptions& options, Prepared& prepare
   auto plan = make_plan(*request, prepared.machine);
   if (!plan) return tl::unexpected(only(plan.error()));
   prepared.plan = std::move(*plan);
-  prepared.protection = Protection::find(prepared.plan, prepared.machine);
+  auto protection = Protection::find(prepared.plan, prepared.machine, IsForShow(options.dry_run));
+  if (!protection) return tl::unexpected(only(protection.error()));
+  prepared.protection = std::move(*protection);
   for (std::string& notice : prepared.protection.notices())
     prepared.notices.push_back(std::move(notice));
   return {};
@@ -242,7 +244,7 @@ int run(const RunOptions& options) {
   const auto held = hold(options, *prepared);
   if (!held) return complain({held.error()});
   Protection& protection = prepared->protection;
-  auto stands = protection.stand_in(prepared->plan, state_directory(prepared->machine));
+  auto stands = protection.stand_in(prepared->plan);
   if (!stands) return complain({stands.error()});
   SupervisorOrder order;
   order.proxy = proxy_of(*prepared, *held);

@@ -20,7 +20,7 @@ constexpr std::array<ProtectedName, 3> linked_worktree{{
     {"config.worktree", StandIn::file, "is obeyed as config is"},
 }};
 
-constexpr std::array<ProtectedName, 24> project{{
+constexpr std::array<ProtectedName, 26> project{{
     {".sluice.yaml", StandIn::none, "the policy of later runs; obeyed only once it is trusted"},
     {".envrc", StandIn::directory, "direnv runs it on cd"},
     {".vscode", StandIn::directory, "tasks, launchers and paths of programs that the editor runs"},
@@ -40,11 +40,13 @@ constexpr std::array<ProtectedName, 24> project{{
     {".gemini", StandIn::directory, "servers and tool commands of an agent outside"},
     {".windsurf", StandIn::directory, "hooks and workflows that the editor's agent runs"},
     {".continue", StandIn::none, "servers that the editor's agent starts"},
+    {".kiro", StandIn::none, "hooks and servers that the editor's agent starts"},
+    {".roo", StandIn::none, "servers that the editor's agent starts"},
     {".opencode", StandIn::directory, "plugins that an agent outside loads"},
     {".aider.conf.yml", StandIn::directory, "lint and test commands that aider runs"},
     {".husky", StandIn::none, "git hooks of a work tree, where core.hooksPath names it"},
     {".githooks", StandIn::none, "git hooks of a work tree, where core.hooksPath names it"},
-    {".hg", StandIn::none, "hgrc in it names hooks and extensions that hg runs"},
+    {".hg/hgrc", StandIn::file, "names hooks and extensions that hg runs"},
 }};
 
 constexpr std::array<ProtectedName, 1> watched{{

@@ -227,50 +227,54 @@ Result<Fd> new_journal(int store, const std::string& name) {
   return file;
 }
 
-std::string beginning(const PlaceholderOrder& order) {
+std::string encode_all(const std::vector<std::string>& sources) {
   std::string text;
-  for (const std::string& source : order.sources) {
+  for (const std::string& source : sources) {
     struct stat status {};
     if (::stat(source.c_str(), &status) == 0) {
       text += encode_source({status.st_dev, status.st_ino});
     }
-  }
-  for (const Wanted& wanted : order.wanted) {
-    text += encode({Placeholder::State::intended, wanted.kind, 0, 0, wanted.path});
   }
   return text;
 }
 
 }  // namespace
 
-Result<Placeholders> Placeholders::make(const PlaceholderOrder& order) {
-  auto store =
-      open_state_store({order.state_directory, store_name, "it is made anew"}, Create::yes);
+Result<Placeholders> Placeholders::begin(const std::string& state_directory,
+                                         const std::vector<std::string>& sources) {
+  auto store = open_state_store({state_directory, store_name, "it is made anew"}, Create::yes);
   if (!store) return Failure(store.error());
-  auto lock = lock_store(store->get());
+  const auto lock = lock_store(store->get());
   if (!lock) return Failure(lock.error());
   if (auto swept = sweep(store->get()); !swept) return Failure(swept.error());
   const std::string name = fmt::format("{}-{:08x}", ::getpid(), std::random_device{}());
   auto journal = new_journal(store->get(), name);
   if (!journal) return Failure(journal.error());
-  Placeholders all(std::move(*store), std::move(*journal), name);
+  auto written = write_all(journal->get(), name, encode_all(sources));
+  if (!written) return Failure(written.error());
+  return Placeholders(std::move(*store), std::move(*journal));
+}
+
+Result<void> Placeholders::make(const std::vector<Wanted>& wanted) {
   // First the intent: what is made is known however this ends.
-  auto written = write_all(all.journal_.get(), name, beginning(order));
-  std::string outcome;
-  for (const Wanted& wanted : order.wanted) {
-    if (!written) break;
-    Placeholder placeholder{Placeholder::State::made, wanted.kind, 0, 0, wanted.path};
-    const auto made = make_one(placeholder);
-    if (!made) written = Failure(made.error());
-    if (!made || *made != Outcome::made) placeholder.state = Placeholder::State::not_ours;
-    if (made && *made == Outcome::impossible) all.impossible_.push_back(wanted.path);
-    if (made && *made == Outcome::made) all.made_.insert(wanted.path);
-    outcome += encode(placeholder);
+  std::string text;
+  for (const Wanted& one : wanted) {
+    text += encode({Placeholder::State::intended, one.kind, 0, 0, one.path});
   }
-  auto told = write_all(all.journal_.get(), name, outcome);
-  lock->reset();  // on failure `all` takes it to remove what was made
-  if (!written || !told) return Failure(!written ? written.error() : told.error());
-  return all;
+  if (auto written = write_all(journal_.get(), "the journal", text); !written) return written;
+  Result<void> result;
+  text.clear();
+  for (const Wanted& one : wanted) {
+    Placeholder placeholder{Placeholder::State::made, one.kind, 0, 0, one.path};
+    const auto outcome = result ? make_one(placeholder) : Result<Outcome>(Outcome::impossible);
+    if (!outcome) result = Failure(outcome.error());
+    if (outcome && *outcome == Outcome::made) made_.insert(one.path);
+    if (outcome && *outcome == Outcome::impossible) impossible_.push_back(one.path);
+    if (!outcome || *outcome != Outcome::made) placeholder.state = Placeholder::State::not_ours;
+    text += encode(placeholder);
+  }
+  auto written = write_all(journal_.get(), "the journal", text);
+  return result ? written : result;
 }
 
 Placeholders::~Placeholders() {

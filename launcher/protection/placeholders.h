@@ -16,24 +16,23 @@ struct Wanted {
   StandIn kind = StandIn::directory;
 };
 
-struct PlaceholderOrder {
-  std::string state_directory;
-  std::vector<std::string> sources;  // what this run's agent may write to: writable binds
-  std::vector<Wanted> wanted;
-};
-
 // A journal of each run lies in STATE/sluice/placeholders, locked while the run lives: what a run
 // that was killed left is removed by the next one, of whatever workspace. Only what is untouched is
 // removed, and only what no other live run may have mounted over: that run's mount would go with
 // it.
 class Placeholders {
  public:
-  static Result<Placeholders> make(const PlaceholderOrder& order);
+  // Before anything is looked at: from here on what others have made below `sources`, which this
+  // run's agent may write to, stays.
+  static Result<Placeholders> begin(const std::string& state_directory,
+                                    const std::vector<std::string>& sources);
   Placeholders(Placeholders&&) noexcept = default;
   Placeholders& operator=(Placeholders&&) = delete;
   Placeholders(const Placeholders&) = delete;
   Placeholders& operator=(const Placeholders&) = delete;
   ~Placeholders();
+
+  Result<void> make(const std::vector<Wanted>& wanted);
 
   // Wanted paths at which there is nothing: the agent cannot make them either, because the file
   // system is read-only or the directory another user's or missing.
@@ -41,12 +40,10 @@ class Placeholders {
   bool made(const std::string& path) const { return made_.contains(path); }
 
  private:
-  Placeholders(Fd store, Fd journal, std::string name)
-      : store_(std::move(store)), journal_(std::move(journal)), name_(std::move(name)) {}
+  Placeholders(Fd store, Fd journal) : store_(std::move(store)), journal_(std::move(journal)) {}
 
   Fd store_;
   Fd journal_;
-  std::string name_;
   std::vector<std::string> impossible_;
   std::set<std::string> made_;
 };

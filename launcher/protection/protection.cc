@@ -7,6 +7,7 @@
 #include <filesystem>
 
 #include "launcher/paths.h"
+#include "launcher/state_store.h"
 #include "launcher/trust.h"
 
 namespace sluice::launcher {
@@ -35,6 +36,11 @@ bool is_covered(const Plan& plan, const Mount& bind, const std::string& path) {
     return &other != &bind && other.path != bind.path && is_at_or_below(other.path, bind.path) &&
            is_at_or_below(path, other.path);
   });
+}
+
+bool is_looked_at(const Mount& mount) {
+  return mount.kind == Mount::Kind::bind && mount.access == Access::read_write &&
+         is_directory(mount.source);
 }
 
 bool is_shielded(const ProtectedPath& path) {
@@ -104,11 +110,19 @@ std::vector<std::string> tell_changes(const Sight& before, const Sight& now) {
   return told;
 }
 
-Protection Protection::find(Plan& plan, const Machine& machine) {
+Result<Protection> Protection::find(Plan& plan, const Machine& machine, IsForShow for_show) {
   Protection protection;
+  std::vector<std::string> sources;
+  for (const Mount& mount : plan.mounts) {
+    if (is_looked_at(mount)) sources.push_back(mount.source);
+  }
+  if (!for_show && !sources.empty()) {
+    auto placeholders = Placeholders::begin(state_directory(machine), sources);
+    if (!placeholders) return Failure(placeholders.error());
+    protection.placeholders_ = std::make_unique<Placeholders>(std::move(*placeholders));
+  }
   for (Mount& bind : plan.mounts) {
-    const bool writable = bind.kind == Mount::Kind::bind && bind.access == Access::read_write;
-    if (!writable || !is_directory(bind.source)) continue;
+    if (!is_looked_at(bind)) continue;
     const bool is_workspace = bind.source == plan.workspace && bind.path == plan.workspace;
     const bool is_project = is_workspace || identity_of(bind.source + "/.git");
     LookOrder order{bind.source, IsProject(is_project), machine.home, user_git_config(machine)};
@@ -122,19 +136,16 @@ Protection Protection::find(Plan& plan, const Machine& machine) {
   return protection;
 }
 
-Result<void> Protection::stand_in(Plan& plan, const std::string& state_directory) {
-  PlaceholderOrder order{state_directory, {}, {}};
+Result<void> Protection::stand_in(Plan& plan) {
+  if (!placeholders_) return {};
+  std::vector<Wanted> wanted;
   for (const Place& place : places_) {
-    order.sources.push_back(place.order.source);
     for (const auto& [path, what] : place.before.paths) {
-      if (!what.found && is_shielded(what)) order.wanted.push_back({path, what.stand_in});
+      if (!what.found && is_shielded(what)) wanted.push_back({path, what.stand_in});
     }
   }
-  if (places_.empty()) return {};
-  auto placeholders = Placeholders::make(order);
-  if (!placeholders) return Failure(placeholders.error());
-  for (Mount& bind : plan.mounts) drop(bind, placeholders->impossible());
-  placeholders_ = std::make_unique<Placeholders>(std::move(*placeholders));
+  if (auto made = placeholders_->make(wanted); !made) return made;
+  for (Mount& bind : plan.mounts) drop(bind, placeholders_->impossible());
   for (Place& place : places_) {
     for (auto& [path, what] : place.before.paths) {
       if (!what.found && placeholders_->made(path)) what.found = identity_of(path);

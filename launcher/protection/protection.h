@@ -14,14 +14,16 @@
 
 namespace sluice::launcher {
 
+using IsForShow = YesNo<struct IsForShowTag>;  // nothing is run, and nothing written
+
 class Protection {
  public:
   // Looks at what the plan lets the agent write to, and adds to the plan which of it is mounted
   // read-only. A bind of its own below another wins over the other's protection.
-  static Protection find(Plan& plan, const Machine& machine);
+  static Result<Protection> find(Plan& plan, const Machine& machine, IsForShow for_show);
 
   // Makes what must exist to be mounted over; what cannot come to be leaves the plan.
-  Result<void> stand_in(Plan& plan, const std::string& state_directory);
+  Result<void> stand_in(Plan& plan);
 
   // What a person should know before the run.
   std::vector<std::string> notices() const;

@@ -16,6 +16,7 @@
 #include "base/io.h"
 #include "launcher/paths.h"
 #include "launcher/protection/git_pointers.h"
+#include "launcher/protection/suspects.h"
 
 namespace sluice::launcher {
 namespace {
@@ -25,6 +26,8 @@ constexpr std::size_t largest_pointer = 8192;
 constexpr int deepest_include = 5;
 constexpr std::string_view included = "is obeyed as the configuration that includes it is";
 constexpr std::string_view named_by_config = "git runs it: its configuration names it";
+constexpr std::string_view new_modules = "git takes a repository in it for the submodule's";
+constexpr std::string_view editor_workspace = "settings and tasks that the editor runs";
 constexpr std::string_view git_file = "says which repository this is: git obeys its hooks";
 
 struct CloseDirectory {
@@ -46,9 +49,11 @@ bool is_folder(const std::string& path) {
   return ::lstat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode);
 }
 
+constexpr std::string_view workspace_ending = ".code-workspace";
+
 bool says_something(std::string_view name) {
   if (name == ".git" || name == "HEAD" || name == "objects" || name == "refs") return true;
-  if (name == "commondir") return true;
+  if (name == "commondir" || name.ends_with(workspace_ending)) return true;
   const auto names = names_of_project();
   return name.starts_with('.') && std::any_of(names.begin(), names.end(), [&](const auto& known) {
            return known.name == name;
@@ -62,6 +67,7 @@ class Looker {
   }
 
   Sight run() {
+    add_config_from_above();
     waiting_.push_back({order_.source, 0});
     for (std::size_t seen = 0; !waiting_.empty(); ++seen) {
       if (seen == most_directories) {
@@ -84,7 +90,10 @@ class Looker {
     if (!fd && (errno == ENOENT || errno == ENOTDIR || errno == ELOOP)) return std::nullopt;
     const std::unique_ptr<DIR, CloseDirectory> entries(fd ? ::fdopendir(fd.release()) : nullptr);
     if (!entries) {
-      sight_.is_whole = false;
+      // What is closed to this id is closed to its agent, unless the id can open it.
+      struct stat status {};
+      const bool is_others = ::lstat(path.c_str(), &status) == 0 && status.st_uid != ::geteuid();
+      sight_.is_whole = sight_.is_whole && is_others;
       return std::nullopt;
     }
     Content content;
@@ -124,8 +133,27 @@ class Looker {
       if (!content.known.contains(name.name) && !stands_in) continue;
       add(folder + "/" + std::string(name.name), name);
     }
+    for (const std::string& name : content.known) {
+      if (!name.ends_with(workspace_ending)) continue;
+      add(folder + "/" + name, {"", StandIn::none, editor_workspace});
+    }
     for (const std::string& hooks : user_hooks_) {
       add_all(folder + "/" + hooks, {"", StandIn::directory, named_by_config});
+    }
+  }
+
+  // The source may lie in the work tree of a repository whose configuration names files in it.
+  void add_config_from_above() {
+    std::filesystem::path folder(order_.source);
+    while (folder.has_relative_path()) {
+      folder = folder.parent_path();
+      const std::string git = (folder / ".git").string();
+      if (!identity_of(git)) continue;
+      const std::string target =
+          is_folder(git) ? git : read_pointer(git, "gitdir:", folder.string());
+      const std::string common = read_pointer(target + "/commondir", "", target);
+      add_config((common.empty() ? target : common) + "/config", folder.string(), 0);
+      return;
     }
   }
 
@@ -164,6 +192,13 @@ class Looker {
     if (is_linked && is_ours(*real)) add_repository(*real, work_tree);
     for (const char* config : {"/config", "/config.worktree"})
       add_config(git + config, work_tree, 0);
+    if (!identity_of(git + "/modules")) {
+      insert(git + "/modules", {"", is_linked ? StandIn::none : StandIn::directory, new_modules},
+             false);
+    }
+    for (const Suspect& suspect : suspects_in(git)) {
+      insert(suspect.path, {"", StandIn::none, suspect.reason}, true);
+    }
     add_linked_worktrees(git + "/worktrees");
     add_modules(git + "/modules", 0);
   }
@@ -245,8 +280,8 @@ class Looker {
 
   void insert(const std::string& path, const ProtectedName& name, bool only_watched) {
     if (!is_ours(path)) return;
-    sight_.paths.emplace(
-        path, ProtectedPath{name.reason, name.stand_in, identity_of(path), only_watched});
+    const ProtectedPath found{name.reason, name.stand_in, fingerprint_of(path), only_watched};
+    sight_.paths.emplace(path, found);
   }
 
   const LookOrder& order_;
@@ -256,16 +291,6 @@ class Looker {
 };
 
 }  // namespace
-
-std::optional<Identity> identity_of(const std::string& path) {
-  struct stat status {};
-  if (::lstat(path.c_str(), &status) != 0) return std::nullopt;
-  Identity identity{status.st_dev, status.st_ino, 0};
-  if (!S_ISDIR(status.st_mode)) {
-    identity.changed = status.st_ctim.tv_sec * 1'000'000'000 + status.st_ctim.tv_nsec;
-  }
-  return identity;
-}
 
 Sight look_at(const LookOrder& order) { return Looker(order).run(); }
 

@@ -1,9 +1,6 @@
 // Looks at a directory that an agent will write to, and says what in it runs code outside later.
 #pragma once
 
-#include <sys/types.h>
-
-#include <cstdint>
 #include <map>
 #include <optional>
 #include <set>
@@ -12,21 +9,10 @@
 #include <vector>
 
 #include "base/strong.h"
+#include "launcher/protection/identity.h"
 #include "launcher/protection/names.h"
 
 namespace sluice::launcher {
-
-// Which file lies at a path, and since when as it is: nobody can set back a ctime.
-struct Identity {
-  dev_t device = 0;
-  ino_t inode = 0;
-  std::int64_t changed = 0;  // nanoseconds; 0 for a directory, whose entries come and go
-
-  friend bool operator==(const Identity&, const Identity&) = default;
-};
-
-// Of what lies at a path, symbolic links not followed; nothing where there is nothing.
-std::optional<Identity> identity_of(const std::string& path);
 
 struct ProtectedPath {
   std::string_view reason;

@@ -230,19 +230,36 @@ class Git(Protected):
         self.assertTrue(os.path.exists(f"{hooks}/mine"))
 
 
+    def test_a_workspace_in_a_repository_is_protected_from_what_its_configuration_names(self):
+        self.repository()
+        self.person("mkdir -p inner/hooks; git config core.hooksPath inner/hooks")
+        inner = f"{self.workspace}/inner"
+        self.write(f"{inner}/a.py", "open('hooks/pre-commit', 'w')")
+        run = self.run_agent(world.PYTHON, "a.py", options=["--workspace", inner], status=1)
+        self.assertIn("Read-only file system", run.err, run)
+
+    def test_a_repository_of_a_submodule_is_not_made_before_git_makes_it(self):
+        self.repository()
+        run = self.shell("mkdir -p .git/modules/library/hooks", status=1)
+        self.assertIn("Read-only file system", run.err, run)
+        self.assertNotIn("modules", os.listdir(f"{self.workspace}/.git"))
+
+
 class Tools(Protected):
     def test_what_editors_and_agents_outside_obey_is_not_made_and_not_changed(self):
         os.makedirs(f"{self.workspace}/.zed")
         self.own(f"{self.workspace}/.zed")
         self.write(f"{self.workspace}/.zed/tasks.json", "[]")
         self.write(f"{self.workspace}/.aider.conf.yml", "")
+        self.write(f"{self.workspace}/all.code-workspace", "{}")
         jobs = {f"in {name}": f"open('{name}/x', 'w')" for name in TOOLS}
         jobs |= {f"instead of {name}": f"os.rmdir('{name}')" for name in TOOLS}
         jobs |= {f"away {name}": f"os.rename('{name}', 'moved')" for name in TOOLS}
         jobs |= {"existing": "open('.zed/tasks.json', 'w')", "new": "open('.zed/new', 'w')",
-                 "file": "open('.aider.conf.yml', 'w')"}  # fmt: skip
+                 "file": "open('.aider.conf.yml', 'w')",
+                 "editor's": "open('all.code-workspace', 'w')"}  # fmt: skip
         self.assert_all_refused(self.try_inside(jobs))
-        self.assertEqual(self.left(), [".aider.conf.yml", ".zed"])
+        self.assertEqual(self.left(), [".aider.conf.yml", ".zed", "all.code-workspace"])
 
     def test_git_does_not_see_what_stands_in(self):
         self.repository()
@@ -387,6 +404,42 @@ class Named(Protected):
 
     def test_a_file_that_was_written_by_its_other_name_is_named(self):
         self.repository()
+        self.write(f"{self.workspace}/.git/hooks/pre-commit", "")
         os.link(f"{self.workspace}/.git/config", f"{self.workspace}/other-name")
+        os.link(f"{self.workspace}/.git/hooks/pre-commit", f"{self.workspace}/another-name")
         run = self.shell("printf '[core]\n\tfsmonitor = ./evil\n' >> other-name")
-        self.assertIn("/.git/config': ", "\n".join(self.named(run)))
+        self.assertEqual([name.rsplit("/", 1)[1] for name in self.named(run)],
+                         ["config': names programs that git status, diff and commit run"])
+        run = self.shell("echo evil > another-name")
+        self.assertEqual([name.rsplit("/", 1)[1] for name in self.named(run)],
+                         ["hooks': git runs what is in it"])  # fmt: skip
+
+    def test_symbolic_links_through_which_git_would_write_elsewhere_are_named(self):
+        self.repository()
+        run = self.shell("rm -f .git/COMMIT_EDITMSG .git/logs/HEAD; ln -s /etc/x .git/logs/HEAD; "
+                         "ln -s /home/agent/.bashrc .git/COMMIT_EDITMSG; ln -s f ordinary")
+        named = self.named(run)
+        self.assertEqual(len(named), 2, run)
+        self.assertIn(".git/COMMIT_EDITMSG': a symbolic link", named[0])
+        self.assertIn(".git/logs/HEAD': a symbolic link", named[1])
+
+    def test_an_index_that_makes_git_write_hooks_is_named(self):
+        """git verifies no path when it reads an index: checkout would write .git/hooks."""
+        self.repository()
+        for version in (2, 4):
+            with self.subTest(version):
+                run = self.shell(
+                    f"""
+                    rm -f .git/index; git update-index --index-version {version}
+                    mkdir -p Zgit/hooks; echo evil > Zgit/hooks/x; git add file Zgit
+                    python3 -c "
+                    import hashlib
+                    b = open('.git/index', 'rb').read()[:-20].replace(b'Zgit/hooks/x', b'.git/hooks/x')
+                    open('.git/index', 'wb').write(b + hashlib.sha1(b).digest())"
+                    git ls-files
+                    """
+                )
+                self.assertIn(".git/hooks/x", run.out, run)
+                self.assertEqual([name.rsplit("/", 1)[1] for name in self.named(run)], [
+                    "index': an index that makes git checkout write where git never does"])
+                self.person("rm -rf .git/index Zgit")
