@@ -127,9 +127,9 @@ Result<Protection> Protection::find(Plan& plan, const Machine& machine, IsForSho
     const bool is_project = is_workspace || identity_of(bind.source + "/.git");
     LookOrder order{bind.source, IsProject(is_project), machine.home, user_git_config(machine)};
     Sight sight = look_at(order);
-    std::erase_if(sight.paths, [&](const auto& entry) {
-      return is_covered(plan, bind, inside(bind, entry.first));
-    });
+    for (auto& [path, what] : sight.paths) {
+      if (is_covered(plan, bind, inside(bind, path))) what.only_watched = true;
+    }
     bind.shields = shields_of(sight, bind.source);
     protection.places_.push_back({std::move(order), std::move(sight)});
   }

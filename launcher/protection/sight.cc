@@ -1,20 +1,13 @@
 #include "launcher/protection/sight.h"
 
-#include <dirent.h>
-#include <fcntl.h>
-#include <linux/openat2.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 
-#include <algorithm>
-#include <cerrno>
 #include <deque>
 #include <filesystem>
-#include <memory>
 
-#include "base/fd.h"
 #include "base/io.h"
 #include "launcher/paths.h"
+#include "launcher/protection/folder.h"
 #include "launcher/protection/git_pointers.h"
 #include "launcher/protection/suspects.h"
 
@@ -24,40 +17,21 @@ namespace {
 constexpr std::size_t largest_config = std::size_t{1024} * 1024;
 constexpr std::size_t largest_pointer = 8192;
 constexpr int deepest_include = 5;
+constexpr std::string_view packages = "/node_modules/";  // full of other people's settings
 constexpr std::string_view included = "is obeyed as the configuration that includes it is";
 constexpr std::string_view named_by_config = "git runs it: its configuration names it";
 constexpr std::string_view new_modules = "git takes a repository in it for the submodule's";
 constexpr std::string_view editor_workspace = "settings and tasks that the editor runs";
 constexpr std::string_view git_file = "says which repository this is: git obeys its hooks";
 
-struct CloseDirectory {
-  void operator()(DIR* directory) const noexcept { ::closedir(directory); }
-};
-
 struct Folder {
   std::string path;
   int depth = 0;
 };
 
-struct Content {
-  std::vector<std::string> folders;
-  std::set<std::string, std::less<>> known;  // names that say something to us
-};
-
 bool is_folder(const std::string& path) {
   struct stat status {};
   return ::lstat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode);
-}
-
-constexpr std::string_view workspace_ending = ".code-workspace";
-
-bool says_something(std::string_view name) {
-  if (name == ".git" || name == "HEAD" || name == "objects" || name == "refs") return true;
-  if (name == "commondir" || name.ends_with(workspace_ending)) return true;
-  const auto names = names_of_project();
-  return name.starts_with('.') && std::any_of(names.begin(), names.end(), [&](const auto& known) {
-           return known.name == name;
-         });
 }
 
 class Looker {
@@ -82,55 +56,48 @@ class Looker {
   }
 
  private:
-  std::optional<Content> content_of(const std::string& path) {
-    open_how how{};
-    how.flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC;
-    how.resolve = RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
-    Fd fd(static_cast<int>(::syscall(SYS_openat2, AT_FDCWD, path.c_str(), &how, sizeof(how))));
-    if (!fd && (errno == ENOENT || errno == ENOTDIR || errno == ELOOP)) return std::nullopt;
-    const std::unique_ptr<DIR, CloseDirectory> entries(fd ? ::fdopendir(fd.release()) : nullptr);
-    if (!entries) {
-      // What is closed to this id is closed to its agent, unless the id can open it.
-      struct stat status {};
-      const bool is_others = ::lstat(path.c_str(), &status) == 0 && status.st_uid != ::geteuid();
-      sight_.is_whole = sight_.is_whole && is_others;
-      return std::nullopt;
-    }
-    Content content;
-    while (const dirent* const entry = ::readdir(entries.get())) {
-      const std::string_view name = entry->d_name;
-      if (name == "." || name == "..") continue;
-      if (says_something(name)) content.known.emplace(name);
-      const bool may_be_folder = entry->d_type == DT_DIR || entry->d_type == DT_UNKNOWN;
-      if (may_be_folder && name != ".git") content.folders.emplace_back(name);
-    }
+  FolderContent content_of(const std::string& path) {
+    FolderContent content = read_folder(path);
+    sight_.is_whole = sight_.is_whole && !content.is_closed;
     return content;
   }
 
   void visit(const Folder& folder) {
     const auto content = content_of(folder.path);
-    if (!content) return;
-    const bool has_git = content->known.contains(".git");
+    if (!content.is_there) return;
+    const bool has_git = content.has(".git");
     if (has_git) add_git_of(folder.path);
-    const auto has = [&](const char* name) { return content->known.contains(name); };
-    if (has("HEAD") && (has("commondir") || (has("objects") && has("refs")))) {
+    const bool has_objects = content.has("objects") && content.has("refs");
+    if (content.has("HEAD") && (content.has("commondir") || has_objects)) {
       add_repository(folder.path, folder.path);
     }
     const bool is_top = folder.path == order_.source;
-    if (has_git || (is_top && order_.is_project)) add_project(folder.path, *content);
+    const bool is_project = has_git || (is_top && order_.is_project);
+    if (is_project) add_project(folder.path, content);
+    if (!is_project && folder.path.find(packages) == std::string::npos) {
+      watch_names(folder.path, content);
+    }
     if (folder.depth == deepest_directory) {
-      sight_.is_whole = sight_.is_whole && content->folders.empty();
+      sight_.is_whole = sight_.is_whole && content.folders.empty();
       return;
     }
-    for (const std::string& name : content->folders) {
+    for (const std::string& name : content.folders) {
       waiting_.push_back({folder.path + "/" + name, folder.depth + 1});
     }
   }
 
-  void add_project(const std::string& folder, const Content& content) {
+  // In any other directory they are only named when they appear or change: as mounts they would
+  // keep every directory above them from being moved.
+  void watch_names(const std::string& folder, const FolderContent& content) {
+    for (const ProtectedName& name : names_of_project()) {
+      if (content.has(name.name)) insert(folder + "/" + std::string(name.name), name, true);
+    }
+  }
+
+  void add_project(const std::string& folder, const FolderContent& content) {
     const bool stands_in = folder == order_.source;
     for (const ProtectedName& name : names_of_project()) {
-      if (!content.known.contains(name.name) && !stands_in) continue;
+      if (!content.has(name.name) && !stands_in) continue;
       add(folder + "/" + std::string(name.name), name);
     }
     for (const std::string& name : content.known) {
@@ -236,8 +203,8 @@ class Looker {
 
   void add_linked_worktrees(const std::string& folder) {
     const auto content = content_of(folder);
-    if (!content) return;
-    for (const std::string& name : content->folders) {
+    if (!content.is_there) return;
+    for (const std::string& name : content.folders) {
       const std::string git = folder + "/" + name;
       if (is_folder(git)) add_repository(git, git);
     }
@@ -246,8 +213,8 @@ class Looker {
   // A name with '/' in it is a folder in a folder.
   void add_modules(const std::string& folder, int depth) {
     const auto content = content_of(folder);
-    if (!content || depth == deepest_directory) return;
-    for (const std::string& name : content->folders) {
+    if (!content.is_there || depth == deepest_directory) return;
+    for (const std::string& name : content.folders) {
       const std::string path = folder + "/" + name;
       if (std::error_code error; std::filesystem::exists(path + "/HEAD", error)) {
         add_repository(path, path);

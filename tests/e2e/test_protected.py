@@ -226,8 +226,11 @@ class Git(Protected):
     def test_a_bind_of_its_own_opens_what_is_protected(self):
         self.repository()
         hooks = f"{self.workspace}/.git/hooks"
-        self.shell("echo text > .git/hooks/mine", options=["--bind", f"{hooks}:{hooks}:rw"])
+        options = ["--bind", f"{hooks}:{hooks}:rw"]
+        self.assertEqual(self.named(self.run_agent("true", options=options)), [])
+        run = self.shell("echo text > .git/hooks/mine; ! echo >> .git/config", options=options)
         self.assertTrue(os.path.exists(f"{hooks}/mine"))
+        self.assertEqual(self.named(run), [f"'{hooks}': git runs what is in it"])
 
 
     def test_a_workspace_in_a_repository_is_protected_from_what_its_configuration_names(self):
@@ -368,6 +371,17 @@ class StandIns(Protected):
         self.assertEqual(os.listdir(target), ["remotes"])
 
 
+    def test_what_the_persons_own_git_replaces_during_the_run_is_named(self):
+        """Its mount goes with the file that is replaced: the kernel's rule, in every namespace."""
+        self.repository()
+        process = self.start_and_wait()
+        self.person("git config a.b c")
+        process.send_signal(signal.SIGTERM)
+        run = self.finish(process)
+        self.assertEqual(len(self.named(run)), 1, run)
+        self.assertIn("/.git/config': ", self.named(run)[0])
+
+
 class Named(Protected):
     """What could not be prevented is told."""
 
@@ -397,10 +411,13 @@ class Named(Protected):
         self.repository("nested")
         self.repository()
         run = self.shell("mkdir .git/rebase-merge; echo 'exec evil' > .git/rebase-merge/git-rebase-todo; "
-                         "mkdir nested/.vscode; echo x > .vimrc; mkdir .husky")  # fmt: skip
+                         "mkdir -p nested/.vscode folder/.claude node_modules/a/.vscode; "
+                         "echo x > .vimrc; mkdir .husky")  # fmt: skip
         named = "\n".join(self.named(run))
-        for path in (".git/rebase-merge/git-rebase-todo", "nested/.vscode", ".vimrc", ".husky"):
+        for path in (".git/rebase-merge/git-rebase-todo", "nested/.vscode", ".vimrc", ".husky",
+                     "folder/.claude"):  # fmt: skip
             self.assertIn(f"/{path}': ", named)
+        self.assertNotIn("node_modules", named)
 
     def test_a_file_that_was_written_by_its_other_name_is_named(self):
         self.repository()
