@@ -117,11 +117,20 @@ std::string describe(const Mount& mount) {
                      mount.access == Access::read_write ? "read-write" : "read-only");
 }
 
+std::string describe(const Mount& bind, const Shield& shield) {
+  const std::string path = text::printable(bind.path + "/" + shield.path);
+  if (shield.access == Access::read_write) return fmt::format("keep {} where it is", path);
+  return fmt::format("keep {} read-only: {}", path, shield.reason);
+}
+
 std::vector<std::string> describe_steps(const Plan& plan) {
   std::vector<std::string> steps{"make namespaces: user, mount, pid, ipc, uts, net, cgroup",
                                  "mount the host's root read-only, without setuid and devices",
                                  "mount new /proc, /sys and /dev"};
-  for (const Mount& mount : plan.mounts) steps.push_back(describe(mount));
+  for (const Mount& mount : plan.mounts) {
+    steps.push_back(describe(mount));
+    for (const Shield& shield : mount.shields) steps.push_back(describe(mount, shield));
+  }
   for (const OwnFile& file : plan.files) steps.push_back("replace " + file.path);
   for (const std::string& mask : plan.masks) {
     steps.push_back("hide " + text::printable(mask) + " where it exists");

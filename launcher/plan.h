@@ -38,6 +38,14 @@ struct RunRequest {
   std::vector<std::string> command;
 };
 
+// What of a writable bind is mounted upon itself: what would run code outside later, read-only, and
+// each directory above it, which then cannot be moved away (EBUSY).
+struct Shield {
+  std::string path;  // below the bind
+  Access access = Access::read_only;
+  std::string_view reason;  // read-only: of static storage
+};
+
 struct Mount {
   enum class Kind : std::uint8_t {
     bind,
@@ -51,6 +59,7 @@ struct Mount {
   std::uint64_t bytes = 0;             // tmpfs
   mode_t mode = 0755;                  // tmpfs, shadow
   bool required = true;                // else left out where the root has no such directory
+  std::vector<Shield> shields{};       // writable bind; parents before children
 };
 
 // A file of our own in place of the root's; left out where the root has none.

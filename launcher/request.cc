@@ -80,6 +80,10 @@ Result<RunRequest> make_request(const RequestInput& input) {
   if (!input.trust_directory.empty()) {
     request.guarded.push_back({"the store of trust", touched_paths(input.trust_directory), true});
   }
+  if (!input.placeholder_directory.empty()) {
+    request.guarded.push_back(
+        {"the journal of placeholders", touched_paths(input.placeholder_directory), true});
+  }
   request.tmpfs = options.tmpfs;
   request.masks = options.masks;
   for (const std::string& mask : request.masks) {

@@ -10,8 +10,9 @@ namespace sluice::launcher {
 struct RequestInput {
   const RunOptions& options;
   std::string agent;
-  std::string policy_path;           // "" for none
-  std::string trust_directory = {};  // "" for none
+  std::string policy_path;                 // "" for none
+  std::string trust_directory = {};        // "" for none
+  std::string placeholder_directory = {};  // "" for none
   std::vector<std::string> policy_search_path = {};
 };
 

@@ -9,14 +9,12 @@
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
-#include <filesystem>
 #include <memory>
 
 #include "base/io.h"
 #include "base/sha256.h"
 #include "base/text.h"
 #include "launcher/line_diff.h"
-#include "launcher/paths.h"
 
 namespace sluice::launcher {
 namespace {
@@ -31,33 +29,6 @@ struct CloseDirectory {
 
 std::string trust_command(std::string_view path) {
   return fmt::format("sluice policy trust {}", shell_word(path));
-}
-
-// Every missing directory of `path`; XDG wants them for their owner alone.
-Result<void> make_directories(const std::string& path) {
-  for (std::size_t slash = path.find('/', 1);; slash = path.find('/', slash + 1)) {
-    const std::string part = path.substr(0, slash);
-    if (::mkdir(part.c_str(), 0700) != 0 && errno != EEXIST) {
-      return fail_errno(Errc::unavailable, fmt::format("cannot make {}", in_quotes(part)),
-                        "make it, or set XDG_STATE_HOME");
-    }
-    if (slash == std::string::npos) return {};
-  }
-}
-
-Result<void> check_directory(int fd, const std::string& name) {
-  struct stat status {};
-  if (::fstat(fd, &status) != 0) return fail_errno(Errc::unavailable, in_quotes(name));
-  const char* const hint = "move it away: it is made anew, and nothing is trusted then";
-  if (status.st_uid != ::geteuid()) {
-    return fail(Errc::not_permitted, fmt::format("{} belongs to another user", in_quotes(name)),
-                hint);
-  }
-  if ((status.st_mode & (S_IWGRP | S_IWOTH)) != 0) {
-    return fail(Errc::not_permitted, fmt::format("{} can be written by others", in_quotes(name)),
-                hint);
-  }
-  return {};
 }
 
 std::string encode(const TrustRecord& record) {
@@ -143,33 +114,9 @@ Failure changed(const TrustRecord& reviewed, const std::string& text) {
 
 }  // namespace
 
-std::string state_directory(const Machine& machine) {
-  const std::string named = machine.variable("XDG_STATE_HOME");
-  return named.starts_with('/') ? absolute(named) : machine.home + "/.local/state";
-}
-
 Result<Fd> TrustStore::open(Create create) const {
-  if (create) {
-    if (auto made = make_directories(state_); !made) return Failure(made.error());
-  }
-  Fd at(::open(state_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  int failure = errno;
-  std::string path = state_;
-  for (const char* const name : {"sluice", "trust"}) {
-    if (!at) break;
-    path += fmt::format("/{}", name);
-    if (create && ::mkdirat(at.get(), name, 0700) != 0 && errno != EEXIST) {
-      return fail_errno(Errc::unavailable, fmt::format("cannot make {}", in_quotes(path)));
-    }
-    Fd next(::openat(at.get(), name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-    failure = errno;
-    at = std::move(next);
-    if (!at) break;
-    if (auto fine = check_directory(at.get(), path); !fine) return Failure(fine.error());
-  }
-  if (at || (!create && failure == ENOENT)) return at;
-  return Failure(errno_error(Errc::unavailable, fmt::format("cannot open {}", in_quotes(path)),
-                             failure, "it must be a directory of your own"));
+  return open_state_store({state_, "trust", "it is made anew, and nothing is trusted then"},
+                          create);
 }
 
 Result<std::optional<TrustRecord>> TrustStore::find(const std::string& path) const {

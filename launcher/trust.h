@@ -11,6 +11,7 @@
 #include "base/fd.h"
 #include "base/strong.h"
 #include "launcher/machine.h"
+#include "launcher/state_store.h"
 
 namespace sluice::launcher {
 
@@ -23,9 +24,6 @@ struct TrustRecord {
   std::string digest;  // SHA-256 of the text, sha256_hex()
   std::string text;    // as it was reviewed
 };
-
-// $XDG_STATE_HOME, ~/.local/state without it.
-std::string state_directory(const Machine& machine);
 
 // One file for each path, named after the path's SHA-256, in STATE/sluice/trust. Both directories
 // are made with mode 0700, and refused when they are symbolic links, belong to somebody else or can
@@ -46,7 +44,6 @@ class TrustStore {
   Result<std::vector<TrustRecord>> list() const;
 
  private:
-  using Create = YesNo<struct CreateTag>;
   // Without a descriptor where there is no store yet.
   Result<Fd> open(Create create) const;
 

@@ -11,9 +11,11 @@
 #include "launcher/host_id.h"
 #include "launcher/plan.h"
 #include "launcher/policy_sandbox.h"
+#include "launcher/protection/protection.h"
 #include "launcher/request.h"
 #include "launcher/sandbox/landlock.h"
 #include "launcher/sandbox/seccomp.h"
+#include "launcher/state_store.h"
 #include "launcher/supervisor.h"
 #include "launcher/trust.h"
 #include "netns/named/lease.h"
@@ -36,6 +38,7 @@ struct Prepared {
   bool brought = false;  // the policy is the workspace's own
   std::string sandbox;   // what the policy says of it, as a sluiced tells it
   Plan plan;
+  Protection protection;
   std::vector<std::string> notices;
 };
 
@@ -144,13 +147,20 @@ tl::expected<void, Errors> add_plan(Prepared& prepared) {
   RequestInput input{options, *agent};
   // The workspace's own was read and is not read again: the agent may write it.
   if (!prepared.brought) input.policy_path = prepared.policy.path;
-  input.trust_directory = TrustStore(state_directory(prepared.machine)).directory();
+  const std::string state = state_directory(prepared.machine);
+  input.trust_directory = TrustStore(state).directory();
+  input.placeholder_directory = placeholder_directory(state);
   input.policy_search_path = policy_search_path(prepared.machine);
   const auto request = make_request(input);
   if (!request) return tl::unexpected(only(request.error()));
   auto plan = make_plan(*request, prepared.machine);
   if (!plan) return tl::unexpected(only(plan.error()));
   prepared.plan = std::move(*plan);
+  auto protection = Protection::find(prepared.plan, prepared.machine, IsForShow(options.dry_run));
+  if (!protection) return tl::unexpected(only(protection.error()));
+  prepared.protection = std::move(*protection);
+  for (std::string& notice : prepared.protection.notices())
+    prepared.notices.push_back(std::move(notice));
   return {};
 }
 
@@ -272,6 +282,9 @@ int run(const RunOptions& options) {
   if (!filter) return complain({filter.error()});
   const auto held = hold(options, *prepared);
   if (!held) return complain({held.error()});
+  Protection& protection = prepared->protection;
+  auto stands = protection.stand_in(prepared->plan);
+  if (!stands) return complain({stands.error()});
   SupervisorOrder order;
   order.proxy = proxy_of(*prepared, *held);
   order.plan = std::move(prepared->plan);
@@ -280,7 +293,11 @@ int run(const RunOptions& options) {
   order.sandbox = std::move(prepared->sandbox);
   order.timeout = prepared->options.timeout;
   order.quiet = Quiet(options.quiet);
-  return supervise(std::move(order));
+  const int status = supervise(std::move(order));
+  if (!options.quiet) {
+    for (const std::string& change : protection.changes()) tell(change);
+  }
+  return status;
 }
 
 }  // namespace sluice::launcher

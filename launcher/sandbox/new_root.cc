@@ -13,6 +13,7 @@
 #include "launcher/sandbox/masking.h"
 #include "launcher/sandbox/mount_points.h"
 #include "launcher/sandbox/own_files.h"
+#include "launcher/sandbox/shields.h"
 #include "launcher/sandbox/tree.h"
 
 namespace sluice::launcher {
@@ -59,7 +60,8 @@ Result<void> mount_one(const Mount& mount, MountPoints& points, Fd bind) {
       return points.cover(point->get(), mount.mode);
     case Mount::Kind::bind:
       if (auto done = attach(bind.get(), point->get()); !done) return done;
-      return points.refuse_links_in(bind.get());
+      if (auto done = points.refuse_links_in(bind.get()); !done) return done;
+      return raise_shields(mount, bind.get(), points);
     case Mount::Kind::tmpfs:
       break;
   }

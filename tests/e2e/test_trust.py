@@ -46,17 +46,16 @@ class Trust(Case):
         self.assertIn("not_listed", run.out, run)
         self.assertRegex(run.err, "coder-1: allowed 1, blocked 1 ")
 
-    def test_a_change_by_the_agent_ends_the_trust_and_is_shown(self):
+    def test_a_change_ends_the_trust_and_is_shown(self):
         self.write(self.brought, POLICY)
         self.trust(self.brought)
-        # What it writes while it runs is not read: the policy was read before it started.
-        script = (
-            "echo '      - any: true' >> .sluice.yaml; sleep 0.3; "
-            + "curl -sS http://allowed.test/; cat .sluice.yaml"
-        )
+        # What it would write while it runs is not read either: the policy was read before.
+        script = "echo '      - any: true' >> .sluice.yaml; curl -sS http://allowed.test/"
         run = self.run_with_it("bash", "-c", script)
+        self.assertIn(".sluice.yaml: Read-only file system", run.err, run)
         self.assertIn("not_listed", run.out, run)
-        self.assertIn("any: true", run.out, run)
+        with open(self.brought, "a") as file:
+            file.write("      - any: true\n")
         run = self.run_with_it("touch", "started", status=125)
         self.assertIn("changed since it was trusted, and is not obeyed:\n", run.err)
         self.assertIn("\n+      - any: true\nhint: review it, then: sluice policy trust", run.err)

@@ -1,0 +1,25 @@
+// What a directory has in it that says something about what runs code.
+#pragma once
+
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace sluice::launcher {
+
+inline constexpr std::string_view workspace_ending = ".code-workspace";
+
+struct FolderContent {
+  bool is_there = false;   // a directory that no symbolic link leads to, and that could be read
+  bool is_closed = false;  // to this id, which owns it: an agent with the same id could open it
+  std::vector<std::string> folders;  // ".git" is none of them
+  // Of git's and of the names of projects; editors' workspaces by their ending.
+  std::set<std::string, std::less<>> known;
+
+  bool has(std::string_view name) const { return known.contains(name); }
+};
+
+FolderContent read_folder(const std::string& path);
+
+}  // namespace sluice::launcher

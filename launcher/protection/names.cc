@@ -1,0 +1,63 @@
+#include "launcher/protection/names.h"
+
+#include <array>
+
+namespace sluice::launcher {
+namespace {
+
+constexpr std::array<ProtectedName, 6> repository{{
+    {"hooks", StandIn::directory, "git runs what is in it"},
+    {"config", StandIn::file, "names programs that git status, diff and commit run"},
+    {"config.worktree", StandIn::file, "is obeyed as config is"},
+    {"commondir", StandIn::own_place, "makes git obey another directory's config and hooks"},
+    {"remotes", StandIn::directory, "may name a repository here, whose hooks a push runs"},
+    {"branches", StandIn::directory, "may name a repository here, whose hooks a push runs"},
+}};
+
+constexpr std::array<ProtectedName, 3> linked_worktree{{
+    {"commondir", StandIn::none, "makes git obey another directory's config and hooks"},
+    {"gitdir", StandIn::none, "names the directory that git worktree remove deletes"},
+    {"config.worktree", StandIn::file, "is obeyed as config is"},
+}};
+
+constexpr std::array<ProtectedName, 26> project{{
+    {".sluice.yaml", StandIn::none, "the policy of later runs; obeyed only once it is trusted"},
+    {".envrc", StandIn::directory, "direnv runs it on cd"},
+    {".vscode", StandIn::directory, "tasks, launchers and paths of programs that the editor runs"},
+    {".idea", StandIn::directory, "run configurations and file watchers that the editor runs"},
+    {".zed", StandIn::directory, "tasks and paths of programs that the editor runs"},
+    {".fleet", StandIn::none, "run configurations that the editor runs"},
+    {".vimrc", StandIn::none, "vim and nvim run it where exrc is set"},
+    {".exrc", StandIn::none, "vim and nvim run it where exrc is set"},
+    {".nvimrc", StandIn::none, "nvim runs it where exrc is set"},
+    {".nvim.lua", StandIn::none, "nvim runs it where exrc is set"},
+    {".devcontainer", StandIn::directory, "initializeCommand runs on the machine itself"},
+    {".devcontainer.json", StandIn::directory, "initializeCommand runs on the machine itself"},
+    {".mcp.json", StandIn::directory, "servers that an agent outside starts"},
+    {".claude", StandIn::directory, "hooks, commands and permissions of an agent outside"},
+    {".codex", StandIn::directory, "servers, notifiers and permissions of an agent outside"},
+    {".cursor", StandIn::directory, "hooks and servers that the editor's agent starts"},
+    {".gemini", StandIn::directory, "servers and tool commands of an agent outside"},
+    {".windsurf", StandIn::directory, "hooks and workflows that the editor's agent runs"},
+    {".continue", StandIn::none, "servers that the editor's agent starts"},
+    {".kiro", StandIn::none, "hooks and servers that the editor's agent starts"},
+    {".roo", StandIn::none, "servers that the editor's agent starts"},
+    {".opencode", StandIn::directory, "plugins that an agent outside loads"},
+    {".aider.conf.yml", StandIn::directory, "lint and test commands that aider runs"},
+    {".husky", StandIn::none, "git hooks of a work tree, where core.hooksPath names it"},
+    {".githooks", StandIn::none, "git hooks of a work tree, where core.hooksPath names it"},
+    {".hg/hgrc", StandIn::file, "names hooks and extensions that hg runs"},
+}};
+
+constexpr std::array<ProtectedName, 1> watched{{
+    {"rebase-merge/git-rebase-todo", StandIn::none, "git rebase --continue runs its exec lines"},
+}};
+
+}  // namespace
+
+std::span<const ProtectedName> names_of_repository() noexcept { return repository; }
+std::span<const ProtectedName> names_of_linked_worktree() noexcept { return linked_worktree; }
+std::span<const ProtectedName> names_of_project() noexcept { return project; }
+std::span<const ProtectedName> names_only_watched() noexcept { return watched; }
+
+}  // namespace sluice::launcher

@@ -1,0 +1,183 @@
+#include "launcher/protection/protection.h"
+
+#include <fmt/core.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <filesystem>
+
+#include "launcher/paths.h"
+#include "launcher/state_store.h"
+#include "launcher/trust.h"
+
+namespace sluice::launcher {
+namespace {
+
+constexpr std::size_t most_told = 10;
+
+bool is_directory(const std::string& path) {
+  struct stat status {};
+  return ::lstat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode);
+}
+
+std::vector<std::string> user_git_config(const Machine& machine) {
+  const std::string named = machine.variable("XDG_CONFIG_HOME");
+  const std::string config = named.starts_with('/') ? named : machine.home + "/.config";
+  return {machine.home + "/.gitconfig", config + "/git/config"};
+}
+
+std::string inside(const Mount& bind, const std::string& path) {
+  return absolute(bind.path + path.substr(bind.source.size()));
+}
+
+// Whether something else is mounted at `path` or between it and the bind.
+bool is_covered(const Plan& plan, const Mount& bind, const std::string& path) {
+  return std::any_of(plan.mounts.begin(), plan.mounts.end(), [&](const Mount& other) {
+    return &other != &bind && other.path != bind.path && is_at_or_below(other.path, bind.path) &&
+           is_at_or_below(path, other.path);
+  });
+}
+
+bool is_looked_at(const Mount& mount) {
+  return mount.kind == Mount::Kind::bind && mount.access == Access::read_write &&
+         is_directory(mount.source);
+}
+
+bool is_shielded(const ProtectedPath& path) {
+  return !path.only_watched && (path.found || path.stand_in != StandIn::none);
+}
+
+bool is_in_new_repository(const std::string& path, const std::vector<std::string>& repositories) {
+  return std::any_of(repositories.begin(), repositories.end(), [&](const std::string& git) {
+    return is_at_or_below(path, git) || path == git;
+  });
+}
+
+// Stand-ins that cannot be made leave the plan, and so does an ancestor of nothing else.
+void drop(Mount& bind, const std::vector<std::string>& impossible) {
+  for (const std::string& path : impossible) {
+    if (!is_at_or_below(path, bind.source) || path == bind.source) continue;
+    const std::string relative = path.substr(bind.source.size() + 1);
+    std::erase_if(bind.shields, [&](const Shield& shield) { return shield.path == relative; });
+  }
+  std::set<std::string> kept;
+  for (const Shield& shield : bind.shields) {
+    if (shield.access == Access::read_only) kept.insert(shield.path);
+  }
+  std::erase_if(bind.shields, [&](const Shield& shield) {
+    const auto below = kept.lower_bound(shield.path + "/");
+    const bool leads_to_one = below != kept.end() && is_at_or_below(*below, shield.path);
+    return shield.access == Access::read_write && !leads_to_one;
+  });
+}
+
+}  // namespace
+
+std::vector<Shield> shields_of(const Sight& sight, const std::string& source) {
+  std::map<std::filesystem::path, Shield> shields;
+  for (const auto& [path, what] : sight.paths) {
+    if (!is_shielded(what)) continue;
+    const std::string relative = path.substr(source.size() + 1);
+    for (std::size_t slash = relative.find('/'); slash != std::string::npos;
+         slash = relative.find('/', slash + 1)) {
+      const std::string parent = relative.substr(0, slash);
+      shields.try_emplace(parent, Shield{parent, Access::read_write, {}});
+    }
+    shields.insert_or_assign(relative, Shield{relative, Access::read_only, what.reason});
+  }
+  std::vector<Shield> ordered;
+  for (auto& [path, shield] : shields) ordered.push_back(std::move(shield));
+  return ordered;
+}
+
+std::vector<std::string> tell_changes(const Sight& before, const Sight& now) {
+  std::vector<std::string> told;
+  std::vector<std::string> repositories;
+  for (const std::string& git : now.repositories) {
+    if (before.repositories.contains(git)) continue;
+    repositories.push_back(git);
+    told.push_back(in_quotes(git) + ": a repository, whose hooks and config git obeys");
+  }
+  for (const auto& [path, what] : now.paths) {
+    if (!what.found || is_in_new_repository(path, repositories)) continue;
+    const auto old = before.paths.find(path);
+    if (old != before.paths.end() && old->second.found == what.found) continue;
+    told.push_back(fmt::format("{}: {}", in_quotes(path), what.reason));
+  }
+  const std::size_t others = told.size() > most_told ? told.size() - most_told : 0;
+  told.resize(told.size() - others);
+  if (others != 0) told.push_back(fmt::format("and {} more", others));
+  return told;
+}
+
+Result<Protection> Protection::find(Plan& plan, const Machine& machine, IsForShow for_show) {
+  Protection protection;
+  std::vector<std::string> sources;
+  for (const Mount& mount : plan.mounts) {
+    if (is_looked_at(mount)) sources.push_back(mount.source);
+  }
+  if (!for_show && !sources.empty()) {
+    auto placeholders = Placeholders::begin(state_directory(machine), sources);
+    if (!placeholders) return Failure(placeholders.error());
+    protection.placeholders_ = std::make_unique<Placeholders>(std::move(*placeholders));
+  }
+  for (Mount& bind : plan.mounts) {
+    if (!is_looked_at(bind)) continue;
+    const bool is_workspace = bind.source == plan.workspace && bind.path == plan.workspace;
+    const bool is_project = is_workspace || identity_of(bind.source + "/.git");
+    LookOrder order{bind.source, IsProject(is_project), machine.home, user_git_config(machine)};
+    Sight sight = look_at(order);
+    for (auto& [path, what] : sight.paths) {
+      if (is_covered(plan, bind, inside(bind, path))) what.only_watched = true;
+    }
+    bind.shields = shields_of(sight, bind.source);
+    protection.places_.push_back({std::move(order), std::move(sight)});
+  }
+  return protection;
+}
+
+Result<void> Protection::stand_in(Plan& plan) {
+  if (!placeholders_) return {};
+  std::vector<Wanted> wanted;
+  for (const Place& place : places_) {
+    for (const auto& [path, what] : place.before.paths) {
+      if (!what.found && is_shielded(what)) wanted.push_back({path, what.stand_in});
+    }
+  }
+  if (auto made = placeholders_->make(wanted); !made) return made;
+  for (Mount& bind : plan.mounts) drop(bind, placeholders_->impossible());
+  for (Place& place : places_) {
+    for (auto& [path, what] : place.before.paths) {
+      if (!what.found && placeholders_->made(path)) what.found = identity_of(path);
+    }
+  }
+  return {};
+}
+
+std::vector<std::string> Protection::notices() const {
+  std::vector<std::string> lines;
+  for (const Place& place : places_) {
+    if (place.before.is_whole) continue;
+    lines.push_back(fmt::format(
+        "not all of {} was looked at for repositories to protect: it is large or closed",
+        in_quotes(place.order.source)));
+  }
+  return lines;
+}
+
+std::vector<std::string> Protection::changes() const {
+  std::vector<std::string> lines;
+  for (const Place& place : places_) {
+    const Sight now = look_at(place.order);
+    for (const std::string& change : tell_changes(place.before, now)) {
+      lines.push_back(fmt::format(
+          "made or changed during this run, look at it before you work there: {}", change));
+    }
+    if (now.is_whole || !place.before.is_whole) continue;
+    lines.push_back(fmt::format("not all of {} was looked at again: it has grown",
+                                in_quotes(place.order.source)));
+  }
+  return lines;
+}
+
+}  // namespace sluice::launcher

@@ -1,0 +1,51 @@
+// Keeps what would run code outside later as it is while an agent runs, and tells what became of
+// it.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "launcher/machine.h"
+#include "launcher/plan.h"
+#include "launcher/protection/placeholders.h"
+#include "launcher/protection/sight.h"
+
+namespace sluice::launcher {
+
+using IsForShow = YesNo<struct IsForShowTag>;  // nothing is run, and nothing written
+
+class Protection {
+ public:
+  // Looks at what the plan lets the agent write to, and adds to the plan which of it is mounted
+  // read-only. A bind of its own below another wins over the other's protection.
+  static Result<Protection> find(Plan& plan, const Machine& machine, IsForShow for_show);
+
+  // Makes what must exist to be mounted over; what cannot come to be leaves the plan.
+  Result<void> stand_in(Plan& plan);
+
+  // What a person should know before the run.
+  std::vector<std::string> notices() const;
+
+  // One line each for what is there now and was not, or was another; while the stand-ins are there.
+  std::vector<std::string> changes() const;
+
+ private:
+  struct Place {
+    LookOrder order;
+    Sight before;
+  };
+
+  std::vector<Place> places_;
+  std::unique_ptr<Placeholders> placeholders_;
+};
+
+// The lines of changes() for one place: at most a handful, the others counted.
+std::vector<std::string> tell_changes(const Sight& before, const Sight& now);
+
+// What is mounted for a sight of `source`, parents before children: each protected path, and each
+// directory above it, so that none can be moved away. Of what is missing only what has a stand-in.
+std::vector<Shield> shields_of(const Sight& sight, const std::string& source);
+
+}  // namespace sluice::launcher
