@@ -32,6 +32,7 @@ namespace {
 
 constexpr std::size_t largest_setting = 4096;
 constexpr std::size_t largest_table = 4'000'000;
+constexpr std::size_t largest_mount_table = std::size_t{64} * 1024 * 1024;
 
 std::string text_of(const std::string& path, std::size_t limit = largest_table) {
   return read_file(path, limit).value_or(std::string());
@@ -93,18 +94,12 @@ void look_at_fences(Facts& facts) {
 }
 
 CgroupFact look_at_cgroups() {
-  const auto mounts = read_file("/proc/self/mounts", largest_table);
+  const auto mounts = read_file("/proc/self/mountinfo", largest_mount_table);
   const auto groups = read_file("/proc/self/cgroup", largest_table);
   if (!mounts || !groups) return {};
-  CgroupFact fact = read_cgroups(*mounts, *groups);
-  if (fact.own.empty()) return fact;
-  fact.writable =
-      ::faccessat(AT_FDCWD, (fact.own + "/cgroup.procs").c_str(), W_OK, AT_EACCESS) == 0;
-  const std::string text = setting((fact.own + "/cgroup.controllers").c_str());
-  for (std::string_view rest = text; !rest.empty();) {
-    fact.controllers.emplace_back(take(rest, ' '));
-  }
-  return fact;
+  auto hierarchies = cgroup::read_hierarchies(parse_mountinfo(*mounts), *groups);
+  auto place = cgroup::find_place(hierarchies, ::getpid());
+  return {true, std::move(hierarchies), std::move(place)};
 }
 
 bool is_in_path(const char* program) {
@@ -143,27 +138,6 @@ void look_at_programs(Facts& facts) {
 }
 
 }  // namespace
-
-CgroupFact read_cgroups(std::string_view mounts, std::string_view own_groups) {
-  CgroupFact fact;
-  fact.readable = true;
-  while (!mounts.empty()) {
-    std::string_view line = take(mounts, '\n');
-    take(line, ' ');
-    const std::string_view point = take(line, ' ');
-    const std::string_view type = take(line, ' ');
-    if (type == "cgroup2" && fact.mount.empty()) fact.mount = point;
-    if (type == "cgroup") fact.has_v1 = true;
-  }
-  while (!own_groups.empty()) {
-    const std::string_view line = take(own_groups, '\n');
-    if (!line.starts_with("0::/") || fact.mount.empty()) continue;
-    const std::string_view group = line.substr(3);
-    if (group.starts_with("/..")) continue;
-    fact.own = group == "/" ? fact.mount : fact.mount + std::string(group);
-  }
-  return fact;
-}
 
 unsigned long long count_subids(std::string_view file, const std::string& user, uid_t uid) {
   const std::string number = fmt::format("{}", uid);
