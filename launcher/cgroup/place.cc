@@ -111,12 +111,12 @@ Place find_place(const std::vector<Hierarchy>& hierarchies, pid_t caller) {
   return place;
 }
 
-Result<Place> find_place() {
+Result<std::vector<Hierarchy>> own_hierarchies() {
   const auto mounts = read_file("/proc/self/mountinfo", largest_table);
   if (!mounts) return Failure(mounts.error());
   const auto groups = read_file("/proc/self/cgroup", largest_table);
   if (!groups) return Failure(groups.error());
-  return find_place(read_hierarchies(parse_mountinfo(*mounts), *groups), ::getpid());
+  return read_hierarchies(parse_mountinfo(*mounts), *groups);
 }
 
 }  // namespace sluice::launcher::cgroup

@@ -42,6 +42,6 @@ struct Place {
 Place find_place(const std::vector<Hierarchy>& hierarchies, pid_t caller);
 
 // Of the calling process, from /proc/self/mountinfo and /proc/self/cgroup.
-Result<Place> find_place();
+Result<std::vector<Hierarchy>> own_hierarchies();
 
 }  // namespace sluice::launcher::cgroup

@@ -7,7 +7,7 @@
 
 #include "base/text.h"
 #include "launcher/admin_socket.h"
-#include "launcher/cgroup/place.h"
+#include "launcher/cgroup/scope.h"
 #include "launcher/choice.h"
 #include "launcher/host_id.h"
 #include "launcher/plan.h"
@@ -125,7 +125,7 @@ tl::expected<Prepared, Errors> prepare(const RunOptions& options) {
   auto machine = survey_machine();
   if (!machine) return tl::unexpected(only(machine.error()));
   prepared.machine = std::move(*machine);
-  auto place = cgroup::find_place();
+  auto place = cgroup::find_or_ask_place(options.limits);
   if (!place) return tl::unexpected(only(place.error()));
   prepared.place = std::move(*place);
   const auto shared = choose_proxy(options, SharedExists(shared_proxy_exists()));

@@ -54,7 +54,8 @@ struct SandboxFact {
 struct CgroupFact {
   bool readable = false;  // /proc/self/mountinfo and /proc/self/cgroup
   std::vector<cgroup::Hierarchy> hierarchies;
-  cgroup::Place place;  // what `sluice run` finds there
+  cgroup::Place place;       // what `sluice run` finds there
+  std::string why_no_scope;  // "" where systemd can be asked for another place
 };
 
 struct SubidFact {

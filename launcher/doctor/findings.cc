@@ -214,6 +214,13 @@ Finding judge_cgroups(const Facts& facts) {
                     fmt::join(below, ", ")),
         {}};
   }
+  if (facts.cgroup.why_no_scope.empty()) {
+    return {"cgroups",
+            State::ok,
+            "the limits that are asked for are kept in a scope that systemd is asked for; else an "
+            "agent's processes alone are limited, by an rlimit",
+            {}};
+  }
   return {"cgroups", State::limited,
           fmt::format("{} ({})", instead_of(place.lacking), reasons_of(place.lacking)),
           mend_of(facts)};

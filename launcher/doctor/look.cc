@@ -20,6 +20,7 @@
 
 #include "base/fd.h"
 #include "base/io.h"
+#include "launcher/cgroup/scope.h"
 #include "launcher/choice.h"
 #include "launcher/doctor/trial.h"
 #include "launcher/paths.h"
@@ -32,7 +33,6 @@ namespace {
 
 constexpr std::size_t largest_setting = 4096;
 constexpr std::size_t largest_table = 4'000'000;
-constexpr std::size_t largest_mount_table = std::size_t{64} * 1024 * 1024;
 
 std::string text_of(const std::string& path, std::size_t limit = largest_table) {
   return read_file(path, limit).value_or(std::string());
@@ -94,12 +94,11 @@ void look_at_fences(Facts& facts) {
 }
 
 CgroupFact look_at_cgroups() {
-  const auto mounts = read_file("/proc/self/mountinfo", largest_mount_table);
-  const auto groups = read_file("/proc/self/cgroup", largest_table);
-  if (!mounts || !groups) return {};
-  auto hierarchies = cgroup::read_hierarchies(parse_mountinfo(*mounts), *groups);
-  auto place = cgroup::find_place(hierarchies, ::getpid());
-  return {true, std::move(hierarchies), std::move(place)};
+  auto hierarchies = cgroup::own_hierarchies();
+  if (!hierarchies) return {};
+  auto place = cgroup::find_place(*hierarchies, ::getpid());
+  std::string why = cgroup::why_no_scope(*hierarchies);
+  return {true, std::move(*hierarchies), std::move(place), std::move(why)};
 }
 
 bool is_in_path(const char* program) {

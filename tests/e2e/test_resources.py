@@ -235,6 +235,20 @@ class Groups(ResourcesCase):
                     self.assertNotIn(other, members)
             self.assertEqual(os.stat(agents[name]).st_mode & 0o777, 0o700)
 
+    def test_memory_is_limited_with_the_swap_it_could_take(self):
+        _, pid = self.start_sleeping("--memory", "64MiB")
+        agents = groups_of(pid)
+        folder = agents.get("memory", agents.get(""))
+        values = {}
+        for name in os.listdir(folder):
+            if name in ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes", "memory.max",
+                        "memory.swap.max", "memory.oom.group"):  # fmt: skip
+                with open(f"{folder}/{name}") as file:
+                    values[name] = int(file.read())
+        swap = {"memory.swap.max": 0, "memory.oom.group": 1}
+        self.assertGreaterEqual(len(values), 1)
+        self.assertEqual(values, {name: swap.get(name, 64 * MIB) for name in values})
+
     def test_a_run_leaves_none_however_it_ends(self):
         for command, status in ((("true",), 0), (("no-such-program",), 127), (("/usr",), 126)):
             with self.subTest(command):

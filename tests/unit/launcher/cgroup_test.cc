@@ -10,6 +10,7 @@
 #include "launcher/cgroup/means.h"
 #include "launcher/cgroup/place.h"
 #include "launcher/cgroup/reached.h"
+#include "launcher/cgroup/scope.h"
 
 namespace sluice::launcher::cgroup {
 namespace {
@@ -153,6 +154,27 @@ TEST_F(FakeTree, OfBothVersionsIsAGroundForWhatEitherHolds) {
   EXPECT_THAT(controllers_of(place), UnorderedElementsAre(Controller::memory, Controller::pids));
   EXPECT_EQ(place.of(Controller::pids)->version, Version::v2);
   EXPECT_EQ(place.lacking.count(Controller::cpu), 1U);
+}
+
+TEST_F(FakeTree, IsNotLeftForAScopeWhereALimitOfMemoryOrCpusHoldsInIt) {
+  put_v2("/slice", "");
+  put_v2("/slice/session", "1\n4711\n");
+  put("/memory.max", "1000\n");  // of no group: the root has none
+  for (const char* group : {"/slice", "/slice/session"}) {
+    put(std::string(group) + "/memory.max", "max\n");
+    put(std::string(group) + "/cpu.max", "max 100000\n");
+    put(std::string(group) + "/pids.max", "100\n");
+  }
+  EXPECT_EQ(outer_limit(at("/slice/session")), "");
+  put("/slice/memory.high", "5000000\n");
+  EXPECT_EQ(outer_limit(at("/slice/session")), at("/slice/memory.high"));
+  put("/slice/session/cpu.max", "50000 100000\n");
+  EXPECT_EQ(outer_limit(at("/slice/session")), at("/slice/session/cpu.max"));
+}
+
+TEST(AScope, IsNotAskedForWhereVersion1Is) {
+  EXPECT_NE(why_no_scope({}), "");
+  EXPECT_NE(why_no_scope({{Version::v1, {"memory"}, "/m"}, {Version::v2, {}, "/u"}}), "");
 }
 
 TEST(NoHierarchy, LeavesEverythingToRlimits) {

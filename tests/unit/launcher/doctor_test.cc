@@ -37,6 +37,7 @@ Facts whole() {
   facts.has_ipv6 = true;
   facts.landlock_abi = 6;
   facts.cgroup.readable = true;
+  facts.cgroup.why_no_scope = "there is no systemd to ask";
   facts.cgroup.hierarchies = {{cgroup::Version::v2, {}, "/sys/fs/cgroup/a"}};
   facts.cgroup.place.grounds = {{cgroup::Version::v2, "/sys/fs/cgroup/a", {}}};
   facts.subids = {65536, 65536, true, true};
@@ -208,6 +209,12 @@ TEST(Doctor, MendsACgroupThatIsNotDelegatedByAScope) {
             "group has the controller cpu)");
   EXPECT_EQ(named(facts, "cgroups").mend,
             "systemd-run --user --scope -p Delegate=yes -- sluice run ...");
+  facts.cgroup.why_no_scope.clear();
+  EXPECT_EQ(named(facts, "cgroups").state, State::ok);
+  EXPECT_EQ(named(facts, "cgroups").means,
+            "the limits that are asked for are kept in a scope that systemd is asked for; else an "
+            "agent's processes alone are limited, by an rlimit");
+  facts.cgroup.why_no_scope = "this user has no bus to ask systemd on";
   facts.uid = 0;
   EXPECT_EQ(named(facts, "cgroups").mend, "systemd-run --scope -p Delegate=yes -- sluice run ...");
 }
