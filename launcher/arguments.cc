@@ -25,7 +25,7 @@ constexpr const char* run_examples =
 
 // The options as they are typed; the small languages in them are read afterwards.
 struct Typed {
-  std::string policy, agent, workspace, proxy, audit, timeout;
+  std::string policy, agent, workspace, proxy, audit, timeout, memory, cpus, pids;
   std::vector<std::string> tmpfs, binds, masks, environment, pass_environment, allow;
   bool report = false;
   bool require_landlock = false;
@@ -59,6 +59,9 @@ CLI::App* add_run(CLI::App& app, Typed& typed) {
   add_once(*run, "--audit", typed.audit, "FILE for one JSON line a decision");
   add_once(*run, "--timeout", typed.timeout,
            "DUR after which it is ended: 500ms, 30s, 10m, 2h, 1d");
+  add_once(*run, "--memory", typed.memory, "SIZE that all it runs may use: 512MiB, 2GiB");
+  add_once(*run, "--cpus", typed.cpus, "N CPUs that all it runs may use: 2, 0.5");
+  add_once(*run, "--pids", typed.pids, "N processes and threads at most (default: 4096)");
   add_many(*run, "--tmpfs", typed.tmpfs, "PATH[:SIZE] that is empty and writable");
   add_many(*run, "--bind", typed.binds, "SRC[:DST][:ro|rw] of the host that is visible");
   add_many(*run, "--mask", typed.masks, "PATH that is hidden");
@@ -91,6 +94,17 @@ Result<std::string> parse_mask(std::string_view text) {
   return mask->path;
 }
 
+// Reads `typed` with `parse` where the option was given.
+template <class Value, class Parse>
+std::optional<Error> read_once(const CLI::App& app, const char* name, const std::string& typed,
+                               Parse parse, std::optional<Value>& value) {
+  if (app.count(name) == 0) return std::nullopt;
+  auto read = parse(typed);
+  if (!read) return read.error();
+  value = *read;
+  return std::nullopt;
+}
+
 void set_if_given(const CLI::App& app, const char* name, const std::string& typed,
                   std::optional<std::string>& value) {
   if (app.count(name) > 0) value = typed;
@@ -113,13 +127,13 @@ Result<RunOptions> read_run(const CLI::App& app, const Typed& typed) {
         read_each(typed.binds, parse_bind, options.binds),
         read_each(typed.masks, parse_mask, options.masks),
         read_each(typed.environment, parse_environment, options.environment),
-        read_each(typed.pass_environment, parse_environment_name, options.pass_environment)}) {
+        read_each(typed.pass_environment, parse_environment_name, options.pass_environment),
+        read_once(app, "--memory", typed.memory, parse_memory, options.limits.memory),
+        read_once(app, "--cpus", typed.cpus, parse_cpus, options.limits.cpus),
+        read_once(app, "--pids", typed.pids, parse_pids, options.limits.pids),
+        read_once(app, "--timeout", typed.timeout, parse_duration, options.timeout)}) {
     if (error) return Failure(*error);
   }
-  if (app.count("--timeout") == 0) return options;
-  const auto timeout = parse_duration(typed.timeout);
-  if (!timeout) return Failure(timeout.error());
-  options.timeout = *timeout;
   return options;
 }
 

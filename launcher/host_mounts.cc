@@ -64,6 +64,12 @@ std::vector<HostMount> parse_mountinfo(std::string_view table) {
     mount.device = next_word(line);
     mount.root = unescape(next_word(line));
     mount.point = unescape(next_word(line));
+    next_word(line);  // the mount's options
+    while (!line.empty() && next_word(line) != "-") {
+    }
+    mount.type = next_word(line);
+    next_word(line);  // source
+    mount.options = next_word(line);
     if (mount.root.starts_with('/') && mount.point.starts_with('/'))
       mounts.push_back(std::move(mount));
   }

@@ -103,6 +103,10 @@ std::vector<std::string> find_masks(const RunRequest& request, const Machine& ma
   }
   for (const std::string& socket : machine.sockets) finder.hide(socket);
   finder.hide(machine.runtime_directory);
+  for (const HostMount& mount : machine.mounts) {
+    // An agent's own limits are written there, whether or not it may.
+    if (mount.type.starts_with("cgroup")) finder.hide(mount.point);
+  }
   for (const std::string& mask : request.masks) {
     finder.hide_inside(mask);
     finder.hide(mask);

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "launcher/limits.h"
 
 namespace sluice::launcher {
 
@@ -43,6 +44,7 @@ struct RunOptions {
   std::vector<std::string> allow;  // HOST[:PORT] each, for this run
   bool report = false;             // what the policy would block passes, and is counted
   std::optional<std::chrono::milliseconds> timeout;
+  Limits limits;
   bool quiet = false;
   bool dry_run = false;
   std::vector<std::string> command;

@@ -124,9 +124,10 @@ std::string describe(const Mount& bind, const Shield& shield) {
 }
 
 std::vector<std::string> describe_steps(const Plan& plan) {
-  std::vector<std::string> steps{"make namespaces: user, mount, pid, ipc, uts, net, cgroup",
-                                 "mount the host's root read-only, without setuid and devices",
-                                 "mount new /proc, /sys and /dev"};
+  std::vector<std::string> steps = plan.means.steps;
+  steps.insert(steps.end(), {"make namespaces: user, mount, pid, ipc, uts, net, cgroup",
+                             "mount the host's root read-only, without setuid and devices",
+                             "mount new /proc, /sys and /dev"});
   for (const Mount& mount : plan.mounts) {
     steps.push_back(describe(mount));
     for (const Shield& shield : mount.shields) steps.push_back(describe(mount, shield));
@@ -166,6 +167,7 @@ Result<Plan> make_plan(const RunRequest& request, const Machine& machine) {
                                         .inherited = machine.environment,
                                         .assignments = request.environment,
                                         .passed = request.pass_environment});
+  plan.means = request.means;
   plan.command = request.command;
   return plan;
 }

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "launcher/cgroup/means.h"
 #include "launcher/machine.h"
 #include "launcher/options.h"
 
@@ -33,6 +34,7 @@ struct RunRequest {
   std::vector<TmpfsOption> tmpfs;
   std::vector<std::string> masks;
   std::vector<Guarded> guarded;
+  cgroup::Means means;
   std::vector<std::pair<std::string, std::string>> environment;
   std::vector<std::string> pass_environment;
   std::vector<std::string> command;
@@ -80,6 +82,7 @@ struct Plan {
   std::vector<OwnFile> files;
   std::vector<std::string> masks;  // last: nothing is mounted over them
   std::vector<std::string> environment;
+  cgroup::Means means;  // of limiting what it uses
   std::vector<std::string> command;
 };
 

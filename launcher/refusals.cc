@@ -82,7 +82,7 @@ bool is_in_shared_memory(std::string_view what, std::string_view path) {
 
 // The kernel's own file systems of the host, and sluice's: not to be seen from inside, not even
 // read-only.
-Result<void> refuse_source(const Bind& bind) {
+Result<void> refuse_source(const Bind& bind, const Machine& machine) {
   constexpr std::array<std::string_view, 4> hosts{"/proc", "/sys", "/dev", "/run/sluice"};
   for (const std::string_view own : hosts) {
     if (!is_at_or_below(bind.source, own) || is_at_or_below(bind.source, "/dev/shm")) continue;
@@ -90,6 +90,13 @@ Result<void> refuse_source(const Bind& bind) {
         Errc::bad_config,
         fmt::format("the bind {} would show the machine's own {}", quoted(bind.source), own),
         "the sandbox has its own; leave the bind out");
+  }
+  for (const HostMount& mount : machine.mounts) {
+    if (!mount.type.starts_with("cgroup") || !is_at_or_below(bind.source, mount.point)) continue;
+    return fail(
+        Errc::bad_config,
+        fmt::format("the bind {} would show the machine's control groups", quoted(bind.source)),
+        "an agent's limits are written there; leave the bind out");
   }
   return {};
 }
@@ -140,7 +147,7 @@ Result<void> refuse_dangerous(const RunRequest& request, const Machine& machine)
       if (auto fine = refuse_wide_bind(request, bind, machine); !fine) return fine;
       if (auto fine = refuse_guarded(request, bind); !fine) return fine;
     }
-    if (auto fine = refuse_source(bind); !fine) return fine;
+    if (auto fine = refuse_source(bind, machine); !fine) return fine;
     if (auto fine = refuse_destination("the bind", bind.destination); !fine) return fine;
   }
   for (const TmpfsOption& tmpfs : request.tmpfs) {

@@ -108,7 +108,8 @@ Result<void> Supervisor::start() {
   auto signals = watch_signals();
   if (!signals) return Failure(signals.error());
   signals_ = std::move(*signals);
-  SandboxStart start{order_.plan, order_.filter, order_.host_id, {}};
+  SandboxStart start{order_.plan, order_.filter, order_.host_id, {}, {}};
+  if (order_.group) start.groups = order_.group->entrances();
   for (const Mount& mount : order_.plan.mounts) {
     if (!order_.host_id || mount.kind != Mount::Kind::bind) continue;
     auto bind = open_bind_as_root(mount, *order_.host_id);
@@ -139,11 +140,16 @@ void Supervisor::tell_end() const {
   if (denials_ && denials_->left_out() > 0) {
     say(fmt::format("{} more denials were not shown", denials_->left_out()));
   }
-  if (order_.quiet || !was_running_) return;
+  const std::string limit = order_.group ? order_.group->tell(status_) : std::string();
+  if (order_.quiet) return;
+  if (!was_running_) {
+    if (!limit.empty()) say("the agent did not start" + limit);
+    return;
+  }
   std::string line =
       netns::end_line(order_.plan.agent, {totals_, datagrams_.total(), proxy_.replacements()});
   if (timed_out_) line += ", ended by its --timeout";
-  say(line);
+  say(line + limit);
 }
 
 std::vector<pollfd> Supervisor::waits() const {

@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/strong.h"
+#include "launcher/cgroup/group.h"
 #include "launcher/plan.h"
 #include "launcher/proxy_keeper.h"
 #include "launcher/sandbox/seccomp.h"
@@ -21,8 +22,9 @@ struct SupervisorOrder {
   Plan plan;
   FilterProgram filter;
   ProxyChoice proxy;
-  std::optional<uid_t> host_id;  // for a root caller
-  std::string sandbox;           // as the policy wanted it when the plan was made
+  std::optional<uid_t> host_id;        // for a root caller
+  std::optional<cgroup::Group> group;  // goes when nothing of the run is left
+  std::string sandbox;                 // as the policy wanted it when the plan was made
   std::optional<std::chrono::milliseconds> timeout;
   Quiet quiet = Quiet::no;
 };

@@ -7,6 +7,7 @@
 
 #include "base/text.h"
 #include "launcher/admin_socket.h"
+#include "launcher/cgroup/scope.h"
 #include "launcher/choice.h"
 #include "launcher/host_id.h"
 #include "launcher/plan.h"
@@ -34,6 +35,7 @@ struct Prepared {
   Machine machine;
   std::optional<std::string> shared;  // socket of a shared sluiced
   std::string workspace;
+  cgroup::Place place;   // of the agent's control groups
   PolicyChoice policy;   // for an embedded one
   bool brought = false;  // the policy is the workspace's own
   std::string sandbox;   // what the policy says of it, as a sluiced tells it
@@ -151,8 +153,10 @@ tl::expected<void, Errors> add_plan(Prepared& prepared) {
   input.trust_directory = TrustStore(state).directory();
   input.placeholder_directory = placeholder_directory(state);
   input.policy_search_path = policy_search_path(prepared.machine);
-  const auto request = make_request(input);
+  auto request = make_request(input);
   if (!request) return tl::unexpected(only(request.error()));
+  request->means = cgroup::choose_means(options.limits, prepared.place);
+  notice_unless_empty(request->means.notice, prepared);
   auto plan = make_plan(*request, prepared.machine);
   if (!plan) return tl::unexpected(only(plan.error()));
   prepared.plan = std::move(*plan);
@@ -170,6 +174,9 @@ tl::expected<Prepared, Errors> prepare(const RunOptions& options) {
   auto machine = survey_machine();
   if (!machine) return tl::unexpected(only(machine.error()));
   prepared.machine = std::move(*machine);
+  auto place = cgroup::find_or_ask_place(options.limits);
+  if (!place) return tl::unexpected(only(place.error()));
+  prepared.place = std::move(*place);
   const auto shared = choose_proxy(options, SharedExists(shared_proxy_exists()));
   if (!shared) return tl::unexpected(only(shared.error()));
   prepared.shared = *shared;
@@ -208,11 +215,15 @@ struct Held {
   std::optional<HostId> agent_id;
   std::optional<HostId> proxy_id;
   std::optional<AdminSocket> admin;
+  std::optional<cgroup::Group> group;
   Fd audit;
 };
 
 Result<Held> hold(const RunOptions& options, const Prepared& prepared) {
   Held held;
+  auto group = cgroup::Group::make(prepared.place, prepared.plan.means.group);
+  if (!group) return Failure(group.error());
+  held.group.emplace(std::move(*group));
   if (prepared.machine.is_root()) {
     auto agent = HostId::claim(host_ids);
     if (!agent) return Failure(agent.error());
@@ -280,7 +291,7 @@ int run(const RunOptions& options) {
   if (auto fine = refuse_directories(); !fine) return complain({fine.error()});
   auto filter = compile_filter();
   if (!filter) return complain({filter.error()});
-  const auto held = hold(options, *prepared);
+  auto held = hold(options, *prepared);
   if (!held) return complain({held.error()});
   Protection& protection = prepared->protection;
   auto stands = protection.stand_in(prepared->plan);
@@ -290,6 +301,7 @@ int run(const RunOptions& options) {
   order.plan = std::move(prepared->plan);
   order.filter = std::move(*filter);
   if (held->agent_id) order.host_id = held->agent_id->value();
+  order.group.emplace(std::move(*held->group));
   order.sandbox = std::move(prepared->sandbox);
   order.timeout = prepared->options.timeout;
   order.quiet = Quiet(options.quiet);

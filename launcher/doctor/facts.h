@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "launcher/cgroup/place.h"
+
 namespace sluice::launcher::doctor {
 
 // A system call that was made so that it changes nothing.
@@ -50,12 +52,10 @@ struct SandboxFact {
 };
 
 struct CgroupFact {
-  bool readable = false;                 // /proc/self/mounts and /proc/self/cgroup
-  bool has_v1 = false;                   // v1 hierarchies hold controllers (hybrid)
-  std::string mount;                     // of cgroup v2; "" where there is none
-  std::string own;                       // the caller's directory in it; "" if it is out of sight
-  bool writable = false;                 // cgroup.procs of it
-  std::vector<std::string> controllers;  // cgroup.controllers of it
+  bool readable = false;  // /proc/self/mountinfo and /proc/self/cgroup
+  std::vector<cgroup::Hierarchy> hierarchies;
+  cgroup::Place place;       // what `sluice run` finds there
+  std::string why_no_scope;  // "" where systemd can be asked for another place
 };
 
 struct SubidFact {

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
+#include <map>
 #include <string_view>
 #include <utility>
 
@@ -17,9 +18,6 @@ namespace {
 using End = Attempt::End;
 
 constexpr const char* unified = "boot with systemd.unified_cgroup_hierarchy=1";
-constexpr const char* no_limits =
-    "an agent cannot be given limits of its own; 'sluice run' works, within those it is started in";
-
 // 5.12 has idmapped mounts, 5.15 is the oldest kernel of the long-term series with them.
 constexpr std::pair<int, int> oldest{5, 15};
 // {0, 0} for a release that is none.
@@ -44,29 +42,40 @@ std::string give_subids(const std::string& user) {
   return fmt::format("usermod --add-subuids 200000-265535 --add-subgids 200000-265535 {}", user);
 }
 
-// The caller's own cgroup, which is in sight.
-Finding judge_own_cgroup(const Facts& facts, Finding finding) {
-  const CgroupFact& cgroup = facts.cgroup;
-  std::vector<std::string_view> lacking;
-  for (const std::string_view wanted : {"memory", "pids", "cpu"}) {
-    const auto& there = cgroup.controllers;
-    if (std::find(there.begin(), there.end(), wanted) == there.end()) lacking.push_back(wanted);
+// "memory and pids: WHY; cpu: WHY"
+std::string reasons_of(const std::map<cgroup::Controller, std::string>& lacking) {
+  std::map<std::string, std::vector<std::string_view>> controllers;
+  for (const auto& [controller, why] : lacking) {
+    controllers[why].push_back(cgroup::to_string(controller));
   }
-  if (cgroup.writable && lacking.empty()) {
-    finding.state = State::ok;
-    finding.means = fmt::format("'{}' is delegated with memory, pids and cpu", cgroup.own);
-    return finding;
+  std::vector<std::string> reasons;
+  for (const auto& [why, names] : controllers) {
+    reasons.push_back(fmt::format("{}: {}", fmt::join(names, ", "), why));
   }
-  std::vector<std::string> faults;
-  if (!cgroup.writable) faults.emplace_back("may not be written by this user");
-  if (!lacking.empty())
-    faults.push_back(fmt::format("has no controller {}", fmt::join(lacking, ", ")));
-  finding.means = fmt::format("'{}' {}: {}", cgroup.own, fmt::join(faults, " and "), no_limits);
-  const bool held_by_v1 = cgroup.has_v1 && !lacking.empty();
-  finding.mend = held_by_v1 ? unified
-                            : fmt::format("systemd-run {}--scope -p Delegate=yes -- sluice run ...",
-                                          facts.is_root() ? "" : "--user ");
-  return finding;
+  return fmt::format("{}", fmt::join(reasons, "; "));
+}
+
+// What `sluice run` does instead (docs/resources.md).
+std::string instead_of(const std::map<cgroup::Controller, std::string>& lacking) {
+  std::vector<std::string_view> what;
+  if (lacking.contains(cgroup::Controller::memory))
+    what.emplace_back("--memory holds for each process alone");
+  if (lacking.contains(cgroup::Controller::pids)) what.emplace_back("--pids is an rlimit");
+  if (lacking.contains(cgroup::Controller::cpu)) what.emplace_back("--cpus is not kept");
+  return fmt::format("{}", fmt::join(what, ", "));
+}
+
+std::string mend_of(const Facts& facts) {
+  const auto& hierarchies = facts.cgroup.hierarchies;
+  if (hierarchies.empty()) return "mount -t cgroup2 none /sys/fs/cgroup";
+  for (const cgroup::Hierarchy& hierarchy : hierarchies) {
+    if (hierarchy.own.empty()) return "start the container with --cgroupns=private";
+  }
+  for (const cgroup::Hierarchy& hierarchy : hierarchies) {
+    if (hierarchy.version == cgroup::Version::v1) return unified;
+  }
+  return fmt::format("systemd-run {}--scope -p Delegate=yes -- sluice run ...",
+                     facts.is_root() ? "" : "--user ");
 }
 
 }  // namespace
@@ -189,22 +198,32 @@ Finding judge_subids(const Facts& facts) {
 }
 
 Finding judge_cgroups(const Facts& facts) {
-  const CgroupFact& cgroup = facts.cgroup;
-  Finding finding{"cgroups", State::limited, {}, {}};
-  if (!cgroup.readable) {
-    finding.state = State::unknown;
-    finding.means = "/proc/self/mounts or /proc/self/cgroup cannot be read";
-  } else if (cgroup.mount.empty()) {
-    finding.means = fmt::format("no cgroup v2 is mounted: {}", no_limits);
-    finding.mend = cgroup.has_v1 ? unified : "mount -t cgroup2 none /sys/fs/cgroup";
-  } else if (cgroup.own.empty()) {
-    finding.means = fmt::format("the caller's cgroup lies outside of what '{}' shows: {}",
-                                cgroup.mount, no_limits);
-    finding.mend = "start the container with --cgroupns=private";
-  } else {
-    return judge_own_cgroup(facts, std::move(finding));
+  if (!facts.cgroup.readable) {
+    return {
+        "cgroups", State::unknown, "/proc/self/mountinfo or /proc/self/cgroup cannot be read", {}};
   }
-  return finding;
+  const cgroup::Place& place = facts.cgroup.place;
+  if (place.lacking.empty()) {
+    std::vector<std::string> below;
+    for (const cgroup::Ground& ground : place.grounds)
+      below.push_back(fmt::format("'{}'", ground.directory));
+    return {
+        "cgroups",
+        State::ok,
+        fmt::format("each agent's memory, processes and CPUs can be limited, in groups below {}",
+                    fmt::join(below, ", ")),
+        {}};
+  }
+  if (facts.cgroup.why_no_scope.empty()) {
+    return {"cgroups",
+            State::ok,
+            "the limits that are asked for are kept in a scope that systemd is asked for; else an "
+            "agent's processes alone are limited, by an rlimit",
+            {}};
+  }
+  return {"cgroups", State::limited,
+          fmt::format("{} ({})", instead_of(place.lacking), reasons_of(place.lacking)),
+          mend_of(facts)};
 }
 
 std::vector<Finding> findings(const Facts& facts) {

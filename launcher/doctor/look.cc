@@ -20,6 +20,7 @@
 
 #include "base/fd.h"
 #include "base/io.h"
+#include "launcher/cgroup/scope.h"
 #include "launcher/choice.h"
 #include "launcher/doctor/trial.h"
 #include "launcher/paths.h"
@@ -93,18 +94,11 @@ void look_at_fences(Facts& facts) {
 }
 
 CgroupFact look_at_cgroups() {
-  const auto mounts = read_file("/proc/self/mounts", largest_table);
-  const auto groups = read_file("/proc/self/cgroup", largest_table);
-  if (!mounts || !groups) return {};
-  CgroupFact fact = read_cgroups(*mounts, *groups);
-  if (fact.own.empty()) return fact;
-  fact.writable =
-      ::faccessat(AT_FDCWD, (fact.own + "/cgroup.procs").c_str(), W_OK, AT_EACCESS) == 0;
-  const std::string text = setting((fact.own + "/cgroup.controllers").c_str());
-  for (std::string_view rest = text; !rest.empty();) {
-    fact.controllers.emplace_back(take(rest, ' '));
-  }
-  return fact;
+  auto hierarchies = cgroup::own_hierarchies();
+  if (!hierarchies) return {};
+  auto place = cgroup::find_place(*hierarchies, ::getpid());
+  std::string why = cgroup::why_no_scope(*hierarchies);
+  return {true, std::move(*hierarchies), std::move(place), std::move(why)};
 }
 
 bool is_in_path(const char* program) {
@@ -143,27 +137,6 @@ void look_at_programs(Facts& facts) {
 }
 
 }  // namespace
-
-CgroupFact read_cgroups(std::string_view mounts, std::string_view own_groups) {
-  CgroupFact fact;
-  fact.readable = true;
-  while (!mounts.empty()) {
-    std::string_view line = take(mounts, '\n');
-    take(line, ' ');
-    const std::string_view point = take(line, ' ');
-    const std::string_view type = take(line, ' ');
-    if (type == "cgroup2" && fact.mount.empty()) fact.mount = point;
-    if (type == "cgroup") fact.has_v1 = true;
-  }
-  while (!own_groups.empty()) {
-    const std::string_view line = take(own_groups, '\n');
-    if (!line.starts_with("0::/") || fact.mount.empty()) continue;
-    const std::string_view group = line.substr(3);
-    if (group.starts_with("/..")) continue;
-    fact.own = group == "/" ? fact.mount : fact.mount + std::string(group);
-  }
-  return fact;
-}
 
 unsigned long long count_subids(std::string_view file, const std::string& user, uid_t uid) {
   const std::string number = fmt::format("{}", uid);

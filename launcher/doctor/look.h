@@ -12,10 +12,6 @@ namespace sluice::launcher::doctor {
 // that for root.
 Facts look();
 
-// From the texts of /proc/self/mounts and /proc/self/cgroup: hierarchies and the caller's own
-// directory (cgroups(7)). `own` is "" for a group above the mount that is visible ("/../x").
-CgroupFact read_cgroups(std::string_view mounts, std::string_view own_groups);
-
 // How many ids the lines of /etc/subuid or /etc/subgid give to a user, by name or number
 // (subuid(5)).
 unsigned long long count_subids(std::string_view file, const std::string& user, uid_t uid);

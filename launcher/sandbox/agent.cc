@@ -76,7 +76,7 @@ Result<void> give_up(const AgentStart& start) {
   if (auto done = nest_user_namespace(start.plan.inside_uid, start.plan.inside_gid); !done) {
     return done;
   }
-  if (auto done = limit_resources(); !done) return done;
+  if (auto done = limit_resources(start.plan.means.process); !done) return done;
   if (auto done = drop_capabilities(); !done) return done;
   if (auto done = enter_workspace(start.plan); !done) return done;
   if (auto done = reset_signals(); !done) return done;

@@ -8,6 +8,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "launcher/cgroup/group.h"
 #include "launcher/control.h"
 #include "launcher/sandbox/command_line.h"
 #include "launcher/sandbox/init.h"
@@ -36,6 +37,11 @@ struct Step {
   const char* name;
   Result<void> (*take)(Enclosure&);
 };
+
+// Before the cgroup namespace, so that its root is the agent's own group.
+Result<void> join_control_groups(Enclosure& enclosure) {
+  return cgroup::join_groups(enclosure.start.groups);
+}
 
 // The supervisor's other descriptors lead to the proxy, the policy and the person's files.
 Result<void> close_descriptors(Enclosure& enclosure) {
@@ -128,7 +134,8 @@ Result<void> await_go(Enclosure& enclosure) {
 }
 
 // In the process that the supervisor forked.
-constexpr Step outside[] = {{"descriptors", close_descriptors},
+constexpr Step outside[] = {{"control group", join_control_groups},
+                            {"descriptors", close_descriptors},
                             {"command line", hide_command_line},
                             {"host id", become_agents_host_id},
                             {"namespaces", leave_host}};

@@ -15,6 +15,15 @@ namespace {
 
 constexpr rlim_t most_descriptors = 65536;
 
+Result<void> lower(decltype(RLIMIT_NOFILE) resource, const char* name, rlim_t most) {
+  rlimit limit{};
+  if (::getrlimit(resource, &limit) != 0) return fail_errno(Errc::bug, name);
+  limit.rlim_max = std::min(limit.rlim_max, most);
+  limit.rlim_cur = std::min(limit.rlim_cur, limit.rlim_max);
+  if (::setrlimit(resource, &limit) != 0) return fail_errno(Errc::not_permitted, name);
+  return {};
+}
+
 }  // namespace
 
 Result<void> become_host_id(uid_t id) {
@@ -31,17 +40,14 @@ Result<void> die_with_parent() {
   return {};
 }
 
-Result<void> limit_resources() {
+Result<void> limit_resources(const cgroup::ProcessLimits& limits) {
   const rlimit core{1, 1};
   if (::setrlimit(RLIMIT_CORE, &core) != 0) return fail_errno(Errc::not_permitted, "RLIMIT_CORE");
-  rlimit descriptors{};
-  if (::getrlimit(RLIMIT_NOFILE, &descriptors) != 0) return fail_errno(Errc::bug, "RLIMIT_NOFILE");
-  descriptors.rlim_max = std::min(descriptors.rlim_max, most_descriptors);
-  descriptors.rlim_cur = std::min(descriptors.rlim_cur, descriptors.rlim_max);
-  if (::setrlimit(RLIMIT_NOFILE, &descriptors) != 0) {
-    return fail_errno(Errc::not_permitted, "RLIMIT_NOFILE");
+  if (auto done = lower(RLIMIT_NOFILE, "RLIMIT_NOFILE", most_descriptors); !done) return done;
+  if (limits.processes) {
+    if (auto done = lower(RLIMIT_NPROC, "RLIMIT_NPROC", *limits.processes); !done) return done;
   }
-  return {};
+  return limits.data ? lower(RLIMIT_DATA, "RLIMIT_DATA", *limits.data) : Result<void>{};
 }
 
 Result<void> close_all_but(std::vector<int> kept) {

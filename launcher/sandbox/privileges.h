@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "launcher/cgroup/means.h"
 
 namespace sluice::launcher {
 
@@ -17,8 +18,9 @@ Result<void> become_host_id(uid_t id);
 Result<void> die_with_parent();
 
 // Core files are never piped to the host's core_pattern helper: RLIMIT_CORE 1, because 0 does not
-// stop a pipe (core(5)); at most 65536 descriptors.
-Result<void> limit_resources();
+// stop a pipe (core(5)); at most 65536 descriptors; and what no control group limits. Never more
+// than the calling process has.
+Result<void> limit_resources(const cgroup::ProcessLimits& limits);
 
 // Closes every descriptor but 0-2 and `kept`.
 Result<void> close_all_but(std::vector<int> kept);

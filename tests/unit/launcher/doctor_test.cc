@@ -36,8 +36,10 @@ Facts whole() {
                    worked(), worked(), worked(), true,     true};
   facts.has_ipv6 = true;
   facts.landlock_abi = 6;
-  facts.cgroup = {
-      true, false, "/sys/fs/cgroup", "/sys/fs/cgroup/a", true, {"cpu", "memory", "pids"}};
+  facts.cgroup.readable = true;
+  facts.cgroup.why_no_scope = "there is no systemd to ask";
+  facts.cgroup.hierarchies = {{cgroup::Version::v2, {}, "/sys/fs/cgroup/a"}};
+  facts.cgroup.place.grounds = {{cgroup::Version::v2, "/sys/fs/cgroup/a", {}}};
   facts.subids = {65536, 65536, true, true};
   facts.has_sluiced = true;
   facts.vsock_error = EAFNOSUPPORT;
@@ -187,19 +189,46 @@ TEST(Doctor, RequiresASluicedUnlessASharedOneIsThere) {
   EXPECT_FALSE(can_run(findings(facts)));
 }
 
+TEST(Doctor, SaysBelowWhichGroupsAnAgentsAreMade) {
+  EXPECT_EQ(
+      named(whole(), "cgroups").means,
+      "each agent's memory, processes and CPUs can be limited, in groups below '/sys/fs/cgroup/a'");
+}
+
 TEST(Doctor, MendsACgroupThatIsNotDelegatedByAScope) {
   Facts facts = whole();
-  facts.cgroup.writable = false;
+  const std::string why = "'/sys/fs/cgroup/a' may not be written by this user";
+  facts.cgroup.place.lacking = {
+      {cgroup::Controller::memory, why},
+      {cgroup::Controller::pids, why},
+      {cgroup::Controller::cpu, "no control group has the controller cpu"}};
   EXPECT_EQ(named(facts, "cgroups").state, State::limited);
+  EXPECT_EQ(named(facts, "cgroups").means,
+            "--memory holds for each process alone, --pids is an rlimit, --cpus is not kept "
+            "(memory, pids: '/sys/fs/cgroup/a' may not be written by this user; cpu: no control "
+            "group has the controller cpu)");
   EXPECT_EQ(named(facts, "cgroups").mend,
             "systemd-run --user --scope -p Delegate=yes -- sluice run ...");
-  facts.cgroup.writable = true;
-  facts.cgroup.controllers = {"cpu"};
+  facts.cgroup.why_no_scope.clear();
+  EXPECT_EQ(named(facts, "cgroups").state, State::ok);
   EXPECT_EQ(named(facts, "cgroups").means,
-            "'/sys/fs/cgroup/a' has no controller memory, pids: an agent cannot be given limits of "
-            "its own; 'sluice run' works, within those it is started in");
-  facts.cgroup.has_v1 = true;
+            "the limits that are asked for are kept in a scope that systemd is asked for; else an "
+            "agent's processes alone are limited, by an rlimit");
+  facts.cgroup.why_no_scope = "this user has no bus to ask systemd on";
+  facts.uid = 0;
+  EXPECT_EQ(named(facts, "cgroups").mend, "systemd-run --scope -p Delegate=yes -- sluice run ...");
+}
+
+TEST(Doctor, MendsWhatNoScopeMends) {
+  Facts facts = whole();
+  facts.cgroup.place.lacking = {{cgroup::Controller::pids, "for a reason"}};
+  EXPECT_EQ(named(facts, "cgroups").means, "--pids is an rlimit (pids: for a reason)");
+  facts.cgroup.hierarchies[0].version = cgroup::Version::v1;
   EXPECT_EQ(named(facts, "cgroups").mend, "boot with systemd.unified_cgroup_hierarchy=1");
+  facts.cgroup.hierarchies[0].own.clear();
+  EXPECT_EQ(named(facts, "cgroups").mend, "start the container with --cgroupns=private");
+  facts.cgroup.hierarchies.clear();
+  EXPECT_EQ(named(facts, "cgroups").mend, "mount -t cgroup2 none /sys/fs/cgroup");
 }
 
 TEST(Doctor, MendsMissingSubordinateIdsByTheUsersName) {
@@ -223,19 +252,6 @@ TEST(Doctor, SaysOfRootsDirectoryWhetherItsOwnersCanBeMapped) {
   EXPECT_EQ(named(facts, "idmapped mounts").mend, "run sluice as an ordinary user");
   facts.id_map = worked();
   EXPECT_EQ(named(facts, "idmapped mounts").state, State::ok);
-}
-
-TEST(Cgroups, AreFoundWhereverTheyAreMounted) {
-  const CgroupFact hybrid = read_cgroups(
-      "tmpfs /sys/fs/cgroup tmpfs rw 0 0\ncgroup /sys/fs/cgroup/memory cgroup rw,memory 0 0\n"
-      "cgroup2 /sys/fs/cgroup/unified cgroup2 rw 0 0\n",
-      "4:memory:/deep\n0::/user.slice\n");
-  EXPECT_TRUE(hybrid.has_v1);
-  EXPECT_EQ(hybrid.own, "/sys/fs/cgroup/unified/user.slice");
-  const char* const unified = "cgroup2 /sys/fs/cgroup cgroup2 rw 0 0\n";
-  EXPECT_EQ(read_cgroups(unified, "0::/\n").own, "/sys/fs/cgroup");
-  EXPECT_EQ(read_cgroups(unified, "0::/../outside\n").own, "");
-  EXPECT_EQ(read_cgroups("", "0::/\n").mount, "");
 }
 
 TEST(SubordinateIds, AreCountedByNameAndByNumber) {

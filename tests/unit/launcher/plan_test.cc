@@ -133,6 +133,26 @@ TEST(ThePlan, HidesSecretsWhereABindWouldShowThem) {
                                        "/mnt/homes/ana/.config/sluice"}));
 }
 
+TEST(ThePlan, HidesControlGroupsThatAreMountedOutsideOfSys) {
+  Machine machine = sample_machine();
+  machine.mounts = {{"0:29", "/", "/", "ext4", "rw"},
+                    {"0:30", "/", "/srv/cg", "cgroup2", "rw"},
+                    {"0:31", "/", "/sys/fs/cgroup/pids", "cgroup", "rw,pids"}};
+  RunRequest request = sample_request();
+  request.binds = {{"/srv", "/mnt/srv", Access::read_only}};
+  const auto masks = plan_of(request, machine).masks;
+  EXPECT_THAT(masks, ::testing::IsSupersetOf({"/srv/cg", "/mnt/srv/cg"}));
+  EXPECT_THAT(masks, Not(Contains("/sys/fs/cgroup/pids")));
+}
+
+TEST(ThePlan, BeginsWithTheLimits) {
+  RunRequest request = sample_request();
+  request.means.steps = {"make a control group of at most 8 processes"};
+  EXPECT_THAT(describe(plan_of(request)),
+              ::testing::HasSubstr("\n  1. make a control group of at most 8 processes\n  2. make "
+                                   "namespaces"));
+}
+
 TEST(ThePlan, HidesWhatWasAskedForWhereverABindShowsIt) {
   RunRequest request = sample_request();
   request.masks = {"/srv/data/key", "/mnt/data/other"};

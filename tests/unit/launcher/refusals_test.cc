@@ -14,6 +14,18 @@ std::string refusal(const RunRequest& request) {
 
 TEST(Refusals, LetAnOrdinaryProjectPass) { EXPECT_EQ(refusal(sample_request()), ""); }
 
+TEST(Refusals, KeepControlGroupsOutWhereverTheyAreMounted) {
+  Machine machine = sample_machine();
+  machine.mounts = {{"0:30", "/", "/cg", "cgroup2", "rw"}, {"0:31", "/", "/srv/a", "ext4", "rw"}};
+  RunRequest request = sample_request();
+  request.binds = {{"/cg/user", "/x", Access::read_only}};
+  EXPECT_EQ(to_string(refuse_dangerous(request, machine).error()),
+            "error: the bind '/cg/user' would show the machine's control groups\nhint: an agent's "
+            "limits are written there; leave the bind out");
+  request.binds = {{"/srv/a", "/x", Access::read_write}};
+  EXPECT_TRUE(refuse_dangerous(request, machine));
+}
+
 TEST(Refusals, KeepAWritableBindAwayFromWhatEnclosesTheAgent) {
   const std::string narrower = "\nhint: name a directory that holds only the project";
   const std::pair<const char*, std::string> cases[] = {

@@ -1,0 +1,156 @@
+#include "launcher/cgroup/group.h"
+
+#include <fcntl.h>
+#include <fmt/core.h>
+
+#include <array>
+#include <cerrno>
+
+#include "base/io.h"
+#include "base/text.h"
+
+namespace sluice::launcher::cgroup {
+namespace {
+
+constexpr std::uint64_t cpu_period = 100'000;  // microseconds, the kernel's own default
+
+// The kernel charges a group for 64 pages at a time where it can.
+constexpr std::uint64_t charge_batch = std::uint64_t{64} * 4096;
+
+struct Setting {
+  const char* file;
+  std::string value;
+  bool if_there = false;  // kernels without swap accounting have no such file
+};
+
+std::uint64_t cpu_quota(std::uint32_t thousandths) {
+  return std::uint64_t{thousandths} * (cpu_period / 1000);
+}
+
+// Documentation/admin-guide/cgroup-v2.rst
+std::vector<Setting> settings_v2(Controller controller, const Limits& limits) {
+  switch (controller) {
+    case Controller::memory:
+      return {{"memory.max", fmt::format("{}", *limits.memory)},
+              {"memory.swap.max", "0", true},
+              {"memory.oom.group", "1"}};
+    case Controller::pids:
+      return {{"pids.max", fmt::format("{}", *limits.pids)}};
+    case Controller::cpu:
+      break;
+  }
+  return {{"cpu.max", fmt::format("{} {}", cpu_quota(*limits.cpus), cpu_period)}};
+}
+
+// Documentation/admin-guide/cgroup-v1; memory and swap together may not be less than memory.
+std::vector<Setting> settings_v1(Controller controller, const Limits& limits) {
+  switch (controller) {
+    case Controller::memory:
+      return {{"memory.limit_in_bytes", fmt::format("{}", *limits.memory)},
+              {"memory.memsw.limit_in_bytes", fmt::format("{}", *limits.memory), true}};
+    case Controller::pids:
+      return {{"pids.max", fmt::format("{}", *limits.pids)}};
+    case Controller::cpu:
+      break;
+  }
+  return {{"cpu.cfs_period_us", fmt::format("{}", cpu_period)},
+          {"cpu.cfs_quota_us", fmt::format("{}", cpu_quota(*limits.cpus))}};
+}
+
+bool is_asked(Controller controller, const Limits& limits) {
+  switch (controller) {
+    case Controller::memory:
+      return limits.memory.has_value();
+    case Controller::pids:
+      return limits.pids.has_value();
+    case Controller::cpu:
+      break;
+  }
+  return limits.cpus.has_value();
+}
+
+// "+memory +pids"
+std::string handed(const std::vector<Controller>& controllers) {
+  std::string text;
+  for (const Controller controller : controllers) {
+    text += fmt::format("{}+{}", text.empty() ? "" : " ", to_string(controller));
+  }
+  return text;
+}
+
+}  // namespace
+
+Result<void> Group::add(const Ground& ground, const std::vector<Controller>& needed) {
+  if (ground.version == Version::v2) {
+    auto leaf = Leaf::enter(ground, handed(needed));
+    if (!leaf) return Failure(leaf.error());
+    leaf_.emplace(std::move(*leaf));
+  }
+  auto directory = Directory::make(ground.directory);
+  if (!directory) return Failure(directory.error());
+  for (const Controller controller : needed) {
+    const auto settings = ground.version == Version::v2 ? settings_v2(controller, limits_)
+                                                        : settings_v1(controller, limits_);
+    for (const Setting& setting : settings) {
+      if (setting.if_there && !directory->has(setting.file)) continue;
+      if (auto done = directory->write(setting.file, setting.value); !done) return done;
+    }
+  }
+  const std::string procs = directory->path() + "/cgroup.procs";
+  Fd entrance(::open(procs.c_str(), O_WRONLY | O_CLOEXEC));
+  if (!entrance) {
+    return fail_errno(Errc::not_permitted, fmt::format("cannot open '{}'", text::printable(procs)));
+  }
+  parts_.push_back({ground.version, std::move(*directory), std::move(entrance)});
+  return {};
+}
+
+Result<Group> Group::make(const Place& place, const Limits& limits) {
+  Group group(limits);
+  for (const Ground& ground : place.grounds) remove_abandoned(ground.directory);
+  for (const Ground& ground : place.grounds) {
+    std::vector<Controller> needed;
+    for (const Controller controller : ground.controllers) {
+      if (is_asked(controller, limits) && place.of(controller) == &ground)
+        needed.push_back(controller);
+    }
+    if (needed.empty()) continue;
+    if (auto added = group.add(ground, needed); !added) return Failure(added.error());
+  }
+  return group;
+}
+
+std::vector<int> Group::entrances() const {
+  std::vector<int> entrances;
+  for (const Part& part : parts_) entrances.push_back(part.entrance.get());
+  return entrances;
+}
+
+Reached Group::reached() const {
+  Reached reached;
+  for (const auto& [version, directory, entrance] : parts_) {
+    reached.refused_forks += number_of(directory.read("pids.events"), "max");
+    if (version == Version::v2) {
+      const std::string events = directory.read("memory.events");
+      reached.killed += number_of(events, "oom_kill");
+      reached.is_own_limit |= number_of(events, "oom") > 0;
+    } else {
+      reached.killed += number_of(directory.read("memory.oom_control"), "oom_kill");
+      // Newer kernels do not count failures here any more.
+      const auto most = number_of("most " + directory.read("memory.max_usage_in_bytes"), "most");
+      reached.is_own_limit |= limits_.memory && most + charge_batch >= *limits_.memory;
+    }
+  }
+  return reached;
+}
+
+std::string Group::tell(int status) const { return in_words(reached(), limits_, status); }
+
+Result<void> join_groups(const std::vector<int>& entrances) {
+  for (const int entrance : entrances) {
+    if (auto done = write_all(entrance, "cgroup.procs", "0"); !done) return done;
+  }
+  return {};
+}
+
+}  // namespace sluice::launcher::cgroup

@@ -1,0 +1,35 @@
+// Where sluice itself stays while the group it was started in hands its controllers to children:
+// such a group may hold no process (cgroup v2).
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "base/error.h"
+#include "launcher/cgroup/directory.h"
+#include "launcher/cgroup/place.h"
+
+namespace sluice::launcher::cgroup {
+
+// Hands `controllers` ("+memory +pids") of a v2 ground to its children, and takes them back in the
+// end where the ground is not the hierarchy's root, whose children others may have.
+class Leaf {
+ public:
+  static Result<Leaf> enter(const Ground& ground, const std::string& controllers);
+  Leaf(Leaf&& other) noexcept;
+  Leaf& operator=(Leaf&&) = delete;
+  // Returns to the ground; every other process of the leaf is to be gone by then.
+  ~Leaf();
+
+ private:
+  Leaf(std::string ground, std::string controllers, std::optional<Directory> directory)
+      : ground_(std::move(ground)),
+        controllers_(std::move(controllers)),
+        directory_(std::move(directory)) {}
+
+  std::string ground_;
+  std::string controllers_;
+  std::optional<Directory> directory_;  // none: sluice stays in the ground
+};
+
+}  // namespace sluice::launcher::cgroup
