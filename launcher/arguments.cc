@@ -10,6 +10,9 @@
 
 #include "base/text.h"
 #include "launcher/commands/doctor.h"
+#include "launcher/commands/logs.h"
+#include "launcher/commands/ps.h"
+#include "launcher/commands/stop.h"
 
 namespace sluice::launcher {
 namespace {
@@ -30,6 +33,8 @@ struct Typed {
   bool report = false;
   bool quiet = false;
   bool dry_run = false;
+  bool json = false;
+  bool detach = false;
 };
 
 // An option that is there once and takes one value.
@@ -67,6 +72,8 @@ CLI::App* add_run(CLI::App& app, Typed& typed) {
   run->add_flag("--report", typed.report, "Let pass and count what the policy would block");
   run->add_flag("--quiet", typed.quiet, "No notices and no line at the end");
   run->add_flag("--dry-run", typed.dry_run, "Print the steps and stop");
+  run->add_flag("--json", typed.json, "The dry run as one JSON object")->needs("--dry-run");
+  run->add_flag("--detach", typed.detach, "Go on in the background: sluice ps, logs, stop");
   return run;
 }
 
@@ -104,6 +111,8 @@ Result<RunOptions> read_run(const CLI::App& app, const Typed& typed) {
   options.report = typed.report;
   options.quiet = typed.quiet;
   options.dry_run = typed.dry_run;
+  options.json = typed.json;
+  options.detach = typed.detach;
   for (const auto& error :
        {read_each(typed.tmpfs, parse_tmpfs, options.tmpfs),
         read_each(typed.binds, parse_bind, options.binds),
@@ -180,6 +189,9 @@ struct Grammar {
     add_policy_test(*policy, action.run);
     add_policy_trust(*policy, action.run);
     add_doctor(app, action.run);
+    add_ps(app, action.run);
+    add_stop(app, action.run);
+    add_logs(app, action.run);
   }
 
   CLI::App app;

@@ -43,6 +43,8 @@ struct RunOptions {
   std::optional<std::chrono::milliseconds> timeout;
   bool quiet = false;
   bool dry_run = false;
+  bool json = false;    // the dry run's plan
+  bool detach = false;  // go on in the background
   std::vector<std::string> command;
 };
 

@@ -10,6 +10,7 @@
 #include "launcher/paths.h"
 #include "launcher/refusals.h"
 #include "launcher/sandbox/environment.h"
+#include "launcher/sandbox/steps.h"
 
 namespace sluice::launcher {
 namespace {
@@ -117,24 +118,21 @@ std::string describe(const Mount& mount) {
                      mount.access == Access::read_write ? "read-write" : "read-only");
 }
 
-std::vector<std::string> describe_steps(const Plan& plan) {
-  std::vector<std::string> steps{"make namespaces: user, mount, pid, ipc, uts, net, cgroup",
-                                 "mount the host's root read-only, without setuid and devices",
-                                 "mount new /proc, /sys and /dev"};
-  for (const Mount& mount : plan.mounts) steps.push_back(describe(mount));
-  for (const OwnFile& file : plan.files) steps.push_back("replace " + file.path);
+// What the root is made of, in order.
+std::vector<std::string> describe_root(const Plan& plan) {
+  std::vector<std::string> parts;
+  for (const Mount& mount : plan.mounts) parts.push_back(describe(mount));
+  for (const OwnFile& file : plan.files) parts.push_back("replace " + file.path);
   for (const std::string& mask : plan.masks) {
-    steps.push_back("hide " + text::printable(mask) + " where it exists");
+    parts.push_back("hide " + text::printable(mask) + " where it exists");
   }
-  steps.insert(
-      steps.end(),
-      {"make the network whose only way out is the proxy", "make /proc/sys read-only",
-       "register with the proxy", "enter a nested user namespace without capabilities",
-       "set limits, no_new_privs, Landlock where the kernel has it, and the system call filter"});
+  return parts;
+}
+
+std::string describe_command(const Plan& plan) {
   std::string run = "run";
   for (const std::string& word : plan.command) run += " " + text::printable(word);
-  steps.push_back(run);
-  return steps;
+  return run;
 }
 
 }  // namespace
@@ -165,9 +163,12 @@ std::string describe(const Plan& plan) {
   std::string text = fmt::format("agent {} as {} ({}:{}), workspace {}\n", plan.agent, plan.user,
                                  plan.inside_uid, plan.inside_gid, text::printable(plan.workspace));
   std::size_t number = 0;
-  for (const std::string& step : describe_steps(plan)) {
-    text += fmt::format("{:>3}. {}\n", ++number, step);
+  for (const StepInfo& step : all_steps) {
+    text += fmt::format("{:>3}. {}: {}\n", ++number, step.name, step.does);
+    if (step.step != Step::root) continue;
+    for (const std::string& part : describe_root(plan)) text += fmt::format("     - {}\n", part);
   }
+  text += fmt::format("{:>3}. {}\n", ++number, describe_command(plan));
   return text;
 }
 

@@ -12,6 +12,7 @@
 #include "launcher/plan.h"
 #include "launcher/proxy_keeper.h"
 #include "launcher/sandbox/seccomp.h"
+#include "launcher/sessions/run_status.h"
 
 namespace sluice::launcher {
 
@@ -24,6 +25,9 @@ struct SupervisorOrder {
   std::optional<uid_t> host_id;  // for a root caller
   std::optional<std::chrono::milliseconds> timeout;
   Quiet quiet = Quiet::no;
+  RunStatus status;  // for those who ask at the door; its state is kept here
+  int door = -1;     // a RunSocket's
+  int started = -1;  // of a detached run: see DetachedRun
 };
 
 // Runs until nothing of the run is left. Answers what sluice exits with: 125 when sluice failed,

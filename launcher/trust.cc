@@ -17,6 +17,7 @@
 #include "base/text.h"
 #include "launcher/line_diff.h"
 #include "launcher/paths.h"
+#include "launcher/state_folder.h"
 
 namespace sluice::launcher {
 namespace {
@@ -31,33 +32,6 @@ struct CloseDirectory {
 
 std::string trust_command(std::string_view path) {
   return fmt::format("sluice policy trust {}", shell_word(path));
-}
-
-// Every missing directory of `path`; XDG wants them for their owner alone.
-Result<void> make_directories(const std::string& path) {
-  for (std::size_t slash = path.find('/', 1);; slash = path.find('/', slash + 1)) {
-    const std::string part = path.substr(0, slash);
-    if (::mkdir(part.c_str(), 0700) != 0 && errno != EEXIST) {
-      return fail_errno(Errc::unavailable, fmt::format("cannot make {}", in_quotes(part)),
-                        "make it, or set XDG_STATE_HOME");
-    }
-    if (slash == std::string::npos) return {};
-  }
-}
-
-Result<void> check_directory(int fd, const std::string& name) {
-  struct stat status {};
-  if (::fstat(fd, &status) != 0) return fail_errno(Errc::unavailable, in_quotes(name));
-  const char* const hint = "move it away: it is made anew, and nothing is trusted then";
-  if (status.st_uid != ::geteuid()) {
-    return fail(Errc::not_permitted, fmt::format("{} belongs to another user", in_quotes(name)),
-                hint);
-  }
-  if ((status.st_mode & (S_IWGRP | S_IWOTH)) != 0) {
-    return fail(Errc::not_permitted, fmt::format("{} can be written by others", in_quotes(name)),
-                hint);
-  }
-  return {};
 }
 
 std::string encode(const TrustRecord& record) {
@@ -143,50 +117,25 @@ Failure changed(const TrustRecord& reviewed, const std::string& text) {
 
 }  // namespace
 
-std::string state_directory(const Machine& machine) {
-  const std::string named = machine.variable("XDG_STATE_HOME");
-  return named.starts_with('/') ? absolute(named) : machine.home + "/.local/state";
-}
-
-Result<Fd> TrustStore::open(Create create) const {
-  if (create) {
-    if (auto made = make_directories(state_); !made) return Failure(made.error());
-  }
-  Fd at(::open(state_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  int failure = errno;
-  std::string path = state_;
-  for (const char* const name : {"sluice", "trust"}) {
-    if (!at) break;
-    path += fmt::format("/{}", name);
-    if (create && ::mkdirat(at.get(), name, 0700) != 0 && errno != EEXIST) {
-      return fail_errno(Errc::unavailable, fmt::format("cannot make {}", in_quotes(path)));
-    }
-    Fd next(::openat(at.get(), name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-    failure = errno;
-    at = std::move(next);
-    if (!at) break;
-    if (auto fine = check_directory(at.get(), path); !fine) return Failure(fine.error());
-  }
-  if (at || (!create && failure == ENOENT)) return at;
-  return Failure(errno_error(Errc::unavailable, fmt::format("cannot open {}", in_quotes(path)),
-                             failure, "it must be a directory of your own"));
+Result<Fd> TrustStore::open(MakeFolder make) const {
+  return open_state_folder(state_, "trust", make);
 }
 
 Result<std::optional<TrustRecord>> TrustStore::find(const std::string& path) const {
-  const auto store = open(Create::no);
+  const auto store = open(MakeFolder::no);
   if (!store) return Failure(store.error());
   if (!*store) return std::optional<TrustRecord>();
   return read_record(store->get(), sha256_hex(path));
 }
 
 Result<void> TrustStore::put(const TrustRecord& record) const {
-  const auto store = open(Create::yes);
+  const auto store = open(MakeFolder::yes);
   if (!store) return Failure(store.error());
   return write_record(store->get(), record);
 }
 
 Result<bool> TrustStore::forget(const std::string& path) const {
-  const auto store = open(Create::no);
+  const auto store = open(MakeFolder::no);
   if (!store) return Failure(store.error());
   if (!*store) return false;
   if (::unlinkat(store->get(), sha256_hex(path).c_str(), 0) == 0) return true;
@@ -195,7 +144,7 @@ Result<bool> TrustStore::forget(const std::string& path) const {
 }
 
 Result<std::vector<TrustRecord>> TrustStore::list() const {
-  auto store = open(Create::no);
+  auto store = open(MakeFolder::no);
   if (!store) return Failure(store.error());
   std::vector<TrustRecord> records;
   if (!*store) return records;

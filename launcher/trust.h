@@ -11,6 +11,7 @@
 #include "base/fd.h"
 #include "base/strong.h"
 #include "launcher/machine.h"
+#include "launcher/state_folder.h"
 
 namespace sluice::launcher {
 
@@ -24,12 +25,8 @@ struct TrustRecord {
   std::string text;    // as it was reviewed
 };
 
-// $XDG_STATE_HOME, ~/.local/state without it.
-std::string state_directory(const Machine& machine);
-
-// One file for each path, named after the path's SHA-256, in STATE/sluice/trust. Both directories
-// are made with mode 0700, and refused when they are symbolic links, belong to somebody else or can
-// be written by others.
+// One file for each path, named after the path's SHA-256, in STATE/sluice/trust, a folder as
+// open_state_folder() makes it.
 class TrustStore {
  public:
   explicit TrustStore(std::string state_directory) : state_(std::move(state_directory)) {}
@@ -46,9 +43,8 @@ class TrustStore {
   Result<std::vector<TrustRecord>> list() const;
 
  private:
-  using Create = YesNo<struct CreateTag>;
   // Without a descriptor where there is no store yet.
-  Result<Fd> open(Create create) const;
+  Result<Fd> open(MakeFolder make) const;
 
   std::string state_;
 };
