@@ -4,6 +4,7 @@
 #include <array>
 
 #include "launcher/paths.h"
+#include "launcher/state_folder.h"
 
 namespace sluice::launcher {
 namespace {
@@ -103,6 +104,7 @@ std::vector<std::string> find_masks(const RunRequest& request, const Machine& ma
   }
   for (const std::string& socket : machine.sockets) finder.hide(socket);
   finder.hide(machine.runtime_directory);
+  finder.hide(state_directory(machine) + "/sluice");
   for (const std::string& mask : request.masks) {
     finder.hide_inside(mask);
     finder.hide(mask);

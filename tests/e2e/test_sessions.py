@@ -216,6 +216,23 @@ class Detached(Sessions):
         self.assertIn("ended with status 137", self.log("coder-1", "-f").err)
         self.assert_gone(before)
 
+    def test_a_detached_run_whose_command_is_ended_while_it_starts_ends_as_well(self):
+        """Nobody was told that it runs."""
+        before = set(world.processes())
+        fifo = f"{self.workspace}/fifo"
+        os.mkfifo(fifo)
+        self.own(fifo)
+        self.environment |= {
+            "SLUICE_TEST_STEP": "descriptors", "SLUICE_TEST_MANNER": "wait", "SLUICE_TEST_WAIT_ON": fifo,
+        }  # fmt: skip
+        command = self.command(*self.line("coder-1", "sleep", "300", options=["--detach"]))
+        command[command.index(f"{world.BIN}/sluice")] = f"{world.BIN}/failing_sluice"
+        process = self.start(command)
+        with open(fifo, "w"):  # opened by both: the step has been reached
+            process.kill()
+            process.communicate(timeout=20)
+        self.assert_gone(before)
+
     def test_kill_9_of_either_of_its_processes_leaves_none(self):
         for which in ("the supervisor", "the keeper of the log"):
             with self.subTest(which):

@@ -24,6 +24,23 @@ class Step(Case):
         self.assertEqual(run.status, 0, run)
         return [step["name"] for step in json.loads(run.out)["steps"]]
 
+    def test_a_dry_run_is_one_json_object_and_starts_nothing(self):
+        options = ["--dry-run", "--json", "--env", "TOKEN=secret", "--tmpfs", "/opt:8KiB"]
+        run = self.sluice(*self.run_line("touch", self.started, options=options))
+        self.assertEqual(run.status, 0, run)
+        plan = json.loads(run.out)
+        self.assertEqual((plan["agent"], plan["workspace"]), ("coder-1", self.workspace))
+        self.assertEqual(plan["command"], ["touch", self.started])
+        self.assertEqual(plan["policy"]["path"], self.policy_file)
+        mounts = {mount["path"]: mount for mount in plan["mounts"]}
+        self.assertEqual(mounts[self.workspace]["access"], "read-write")
+        self.assertEqual((mounts["/opt"]["kind"], mounts["/opt"]["bytes"]), ("tmpfs", 8192))
+        self.assertIn("TOKEN", plan["environment"])
+        self.assertNotIn("secret", run.out)
+        self.assertTrue(all(step["does"] for step in plan["steps"]))
+        self.assert_nothing_began(run)
+        self.assertEqual(self.sluice(*self.run_line("true", options=["--json"])).status, 125)
+
     def start_failing(self, step, manner, stdin=subprocess.DEVNULL):
         command = self.command(*self.run_line("touch", self.started))
         at = command.index(f"{world.BIN}/sluice")

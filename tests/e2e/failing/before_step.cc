@@ -1,4 +1,5 @@
 // Fails a step of the sandbox by name: linked in place of the launcher's own, which does nothing.
+#include <fcntl.h>
 #include <fmt/core.h>
 #include <signal.h>
 #include <unistd.h>
@@ -6,6 +7,7 @@
 #include <cstdlib>
 #include <string>
 
+#include "base/fd.h"
 #include "base/io.h"
 #include "launcher/sandbox/steps.h"
 
@@ -19,7 +21,8 @@ std::string variable(const char* name) {
 
 // Read when the program starts: a step overwrites the environment.
 const std::string step_at_fault = variable("SLUICE_TEST_STEP");
-const std::string manner = variable("SLUICE_TEST_MANNER");  // fail, die or wait
+const std::string manner = variable("SLUICE_TEST_MANNER");    // fail, die or wait
+const std::string wait_on = variable("SLUICE_TEST_WAIT_ON");  // a FIFO; "": standard input
 
 }  // namespace
 
@@ -30,8 +33,9 @@ Result<void> before_step(const StepInfo& step) {
   // Pid 1 is immune to its own signals (pid_namespaces(7)).
   if (manner == "die") ::_exit(1);
   (void)write_all(STDERR_FILENO, "stderr", fmt::format("waiting at {}\n", step.name));
+  const Fd fifo(wait_on.empty() ? -1 : ::open(wait_on.c_str(), O_RDONLY | O_CLOEXEC));
   char ignored = 0;
-  (void)!::read(STDIN_FILENO, &ignored, 1);
+  (void)!::read(fifo ? fifo.get() : STDIN_FILENO, &ignored, 1);
   return {};
 }
 
