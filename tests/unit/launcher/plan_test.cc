@@ -154,6 +154,8 @@ TEST(ThePlan, HidesSecretsWhereABindWouldShowThem) {
                    {"/home/ana", "/home/ana", Access::read_only}};
   EXPECT_THAT(plan_of(request).masks,
               ::testing::IsSupersetOf({"/home/ana/.ssh", "/mnt/homes/ana/.ssh", "/home/ana/.aws",
+                                       "/home/ana/.local/state/sluice",
+                                       "/mnt/homes/ana/.local/state/sluice",
                                        "/mnt/homes/ana/.config/sluice"}));
 }
 
