@@ -12,6 +12,7 @@
 #include "launcher/plan_json.h"
 #include "launcher/request.h"
 #include "launcher/sandbox/landlock.h"
+#include "launcher/sandbox/privileges.h"
 #include "launcher/sandbox/seccomp.h"
 #include "launcher/sessions/detach.h"
 #include "launcher/sessions/run_socket.h"
@@ -278,6 +279,8 @@ int run(const RunOptions& options) {
   const auto filter = compile_filter();
   if (!filter) return complain({filter.error()});
   if (!options.detach) return hold_and_supervise(options, *prepared, *filter, -1);
+  // A lock or a pipe of the person's shell would be held for as long as the run lasts.
+  if (auto closed = close_all_but({}); !closed) return complain({closed.error()});
   return detach(
       {state_directory(prepared->machine), status_of(options, *prepared)},
       [&](int started) { return hold_and_supervise(options, *prepared, *filter, started); });

@@ -42,12 +42,15 @@ Result<void> say(int connection, std::string_view question) {
   return fail_errno(Errc::unavailable, "send");
 }
 
-// The process that listens, to see its end; without a descriptor where it has ended already.
+// The process that listens, to see its end; without a descriptor where it has ended already, so
+// that its number may be another's.
 Fd process_behind(int connection) {
   ucred peer{};
   socklen_t size = sizeof(peer);
   if (::getsockopt(connection, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) return {};
-  return Fd(static_cast<int>(::syscall(SYS_pidfd_open, peer.pid, 0)));
+  Fd process(static_cast<int>(::syscall(SYS_pidfd_open, peer.pid, 0)));
+  pollfd wait{connection, POLLIN, 0};
+  return ::poll(&wait, 1, 0) == 0 ? std::move(process) : Fd();
 }
 
 bool becomes_readable(int fd) {

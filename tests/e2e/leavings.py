@@ -26,10 +26,10 @@ def _mounts():
 
 def _held_ids():
     """The slots of host ids that somebody holds locked."""
-    try:
-        slots = {os.stat(f"/run/sluice/uids/{name}").st_ino for name in os.listdir("/run/sluice/uids")}
-    except FileNotFoundError:
+    folder = "/run/sluice/uids"
+    if not os.path.isdir(folder):
         return set()
+    slots = {os.stat(f"{folder}/{name}").st_ino for name in os.listdir(folder)}
     with open("/proc/locks") as file:
         locked = {int(inode) for inode in re.findall(r"FLOCK .*:(\d+) 0 EOF", file.read())}
     return slots & locked
@@ -60,7 +60,7 @@ class Leavings:
         }
 
     def left(self, but=(), seconds=10):
-        """What is there now and was not before, as soon as that is nothing; else after `seconds`."""
+        """What is there now and was not before: at once when that is nothing, else at the end."""
         end = time.monotonic() + seconds
         while True:
             now = self._state()

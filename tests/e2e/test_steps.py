@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import signal
 import subprocess
 
 import world
@@ -15,8 +17,8 @@ class Step(Case):
     def setUp(self):
         super().setUp()
         self.started = f"{self.workspace}/started"
-        runtime = "/run/sluice/agents" if self.home == "/root" else self.environment["XDG_RUNTIME_DIR"]
-        self.leavings = Leavings(runtime)
+        own = self.environment.get("XDG_RUNTIME_DIR")
+        self.leavings = Leavings(f"{own}/sluice" if own else "/run/sluice/agents")
 
     def steps(self):
         """The names that `sluice run --dry-run --json` enumerates."""
@@ -58,6 +60,12 @@ class Step(Case):
         self.assertEqual(run.status, 0, run)
         self.assertTrue(os.path.exists(self.started))
 
+    def test_the_program_that_is_shipped_has_no_hook(self):
+        self.environment |= {"SLUICE_TEST_STEP": "root", "SLUICE_TEST_MANNER": "fail"}
+        self.run_agent("true")
+        with open(f"{world.BIN}/sluice", "rb") as file:
+            self.assertNotIn(b"SLUICE_TEST_STEP", file.read())
+
     def test_a_step_that_fails_is_125_with_its_name_and_the_agent_never_starts(self):
         steps = self.steps()
         self.assertGreater(len(steps), 15)
@@ -76,6 +84,25 @@ class Step(Case):
                 self.assertEqual(run.status, 125, run)
                 self.assertRegex(run.err, "error: .*(ended|died)")
                 self.assert_nothing_began(run)
+
+    def test_a_sandbox_whose_init_is_killed_before_the_agent_runs_is_125(self):
+        process = self.start_failing("filter", "wait", subprocess.PIPE)
+        self.assertEqual(process.stderr.readline(), b"waiting at filter\n")
+        os.kill(self.pid_of_init(), signal.SIGKILL)
+        process.wait(timeout=20)
+        run = self.finish(process)
+        self.assertEqual(run.status, 125, run)
+        self.assertIn("the sandbox ended while it was being made", run.err)
+        self.assert_nothing_began(run)
+
+    def pid_of_init(self):
+        """The process that is pid 1 of a namespace below W's."""
+        for pid in world.processes():
+            with open(f"/proc/{pid}/status") as file:
+                ids = re.search(r"NSpid:(.*)", file.read())[1].split()
+            if len(ids) > 1 and ids[-1] == "1":
+                return pid
+        self.fail(f"no sandbox: {world.processes()}")
 
     def test_kill_9_of_sluice_at_each_step_leaves_nothing_and_the_agent_never_starts(self):
         steps = self.steps()
