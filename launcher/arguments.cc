@@ -10,6 +10,9 @@
 
 #include "base/text.h"
 #include "launcher/commands/doctor.h"
+#include "launcher/commands/logs.h"
+#include "launcher/commands/ps.h"
+#include "launcher/commands/stop.h"
 
 namespace sluice::launcher {
 namespace {
@@ -31,6 +34,8 @@ struct Typed {
   bool require_landlock = false;
   bool quiet = false;
   bool dry_run = false;
+  bool json = false;
+  bool detach = false;
 };
 
 // An option that is there once and takes one value.
@@ -73,6 +78,8 @@ CLI::App* add_run(CLI::App& app, Typed& typed) {
                 "Stop where the kernel has no Landlock, instead of saying so");
   run->add_flag("--quiet", typed.quiet, "No notices and no line at the end");
   run->add_flag("--dry-run", typed.dry_run, "Print the steps and stop");
+  run->add_flag("--json", typed.json, "The dry run as one JSON object")->needs("--dry-run");
+  run->add_flag("--detach", typed.detach, "Go on in the background: sluice ps, logs, stop");
   return run;
 }
 
@@ -122,6 +129,8 @@ Result<RunOptions> read_run(const CLI::App& app, const Typed& typed) {
   options.require_landlock = typed.require_landlock;
   options.quiet = typed.quiet;
   options.dry_run = typed.dry_run;
+  options.json = typed.json;
+  options.detach = typed.detach;
   for (const auto& error :
        {read_each(typed.tmpfs, parse_tmpfs, options.tmpfs),
         read_each(typed.binds, parse_bind, options.binds),
@@ -198,6 +207,9 @@ struct Grammar {
     add_policy_test(*policy, action.run);
     add_policy_trust(*policy, action.run);
     add_doctor(app, action.run);
+    add_ps(app, action.run);
+    add_stop(app, action.run);
+    add_logs(app, action.run);
   }
 
   CLI::App app;

@@ -118,7 +118,7 @@ std::vector<std::string> socket_paths(std::string_view proc_net_unix) {
   return paths;
 }
 
-Result<Machine> survey_machine() {
+Result<Machine> survey_person() {
   Machine machine;
   machine.uid = ::getuid();
   machine.gid = ::getgid();
@@ -134,6 +134,13 @@ Result<Machine> survey_machine() {
   machine.known_home = known != nullptr ? real_home(known->pw_dir) : std::string();
   machine.home = survey_home(machine);
   machine.runtime_directory = survey_runtime_directory(machine);
+  return machine;
+}
+
+Result<Machine> survey_machine() {
+  auto person = survey_person();
+  if (!person) return person;
+  Machine machine = std::move(*person);
   const auto program = real_path("/proc/self/exe");
   if (!program) return Failure(program.error());
   machine.program_directory = parent(*program);

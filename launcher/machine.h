@@ -33,6 +33,10 @@ struct Machine {
 // A setuid sluice is refused: the person's environment would steer a stranger's privileges.
 Result<Machine> survey_machine();
 
+// The same without the programs, sockets and mounts, which cost the more the more runs on a
+// machine.
+Result<Machine> survey_person();
+
 // The paths of a /proc/net/unix: last column, where it begins with '/'. Spaces belong to the path.
 std::vector<std::string> socket_paths(std::string_view proc_net_unix);
 

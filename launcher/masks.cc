@@ -4,6 +4,7 @@
 #include <array>
 
 #include "launcher/paths.h"
+#include "launcher/state_folder.h"
 
 namespace sluice::launcher {
 namespace {
@@ -107,6 +108,7 @@ std::vector<std::string> find_masks(const RunRequest& request, const Machine& ma
     // An agent's own limits are written there, whether or not it may.
     if (mount.type.starts_with("cgroup")) finder.hide(mount.point);
   }
+  finder.hide(state_directory(machine) + "/sluice");
   for (const std::string& mask : request.masks) {
     finder.hide_inside(mask);
     finder.hide(mask);

@@ -47,6 +47,8 @@ struct RunOptions {
   Limits limits;
   bool quiet = false;
   bool dry_run = false;
+  bool json = false;    // the dry run's plan
+  bool detach = false;  // go on in the background
   std::vector<std::string> command;
 };
 

@@ -10,6 +10,7 @@
 #include "launcher/paths.h"
 #include "launcher/refusals.h"
 #include "launcher/sandbox/environment.h"
+#include "launcher/sandbox/steps.h"
 
 namespace sluice::launcher {
 namespace {
@@ -123,28 +124,24 @@ std::string describe(const Mount& bind, const Shield& shield) {
   return fmt::format("keep {} read-only: {}", path, shield.reason);
 }
 
-std::vector<std::string> describe_steps(const Plan& plan) {
-  std::vector<std::string> steps = plan.means.steps;
-  steps.insert(steps.end(), {"make namespaces: user, mount, pid, ipc, uts, net, cgroup",
-                             "mount the host's root read-only, without setuid and devices",
-                             "mount new /proc, /sys and /dev"});
+// What the root is made of, in order.
+std::vector<std::string> describe_root(const Plan& plan) {
+  std::vector<std::string> parts;
   for (const Mount& mount : plan.mounts) {
-    steps.push_back(describe(mount));
-    for (const Shield& shield : mount.shields) steps.push_back(describe(mount, shield));
+    parts.push_back(describe(mount));
+    for (const Shield& shield : mount.shields) parts.push_back(describe(mount, shield));
   }
-  for (const OwnFile& file : plan.files) steps.push_back("replace " + file.path);
+  for (const OwnFile& file : plan.files) parts.push_back("replace " + file.path);
   for (const std::string& mask : plan.masks) {
-    steps.push_back("hide " + text::printable(mask) + " where it exists");
+    parts.push_back("hide " + text::printable(mask) + " where it exists");
   }
-  steps.insert(
-      steps.end(),
-      {"make the network whose only way out is the proxy", "make /proc/sys read-only",
-       "register with the proxy", "enter a nested user namespace without capabilities",
-       "set limits, no_new_privs, Landlock where the kernel has it, and the system call filter"});
+  return parts;
+}
+
+std::string describe_command(const Plan& plan) {
   std::string run = "run";
   for (const std::string& word : plan.command) run += " " + text::printable(word);
-  steps.push_back(run);
-  return steps;
+  return run;
 }
 
 }  // namespace
@@ -176,9 +173,14 @@ std::string describe(const Plan& plan) {
   std::string text = fmt::format("agent {} as {} ({}:{}), workspace {}\n", plan.agent, plan.user,
                                  plan.inside_uid, plan.inside_gid, text::printable(plan.workspace));
   std::size_t number = 0;
-  for (const std::string& step : describe_steps(plan)) {
-    text += fmt::format("{:>3}. {}\n", ++number, step);
+  for (const StepInfo& step : all_steps) {
+    text += fmt::format("{:>3}. {}: {}\n", ++number, step.name, step.does);
+    std::vector<std::string> parts;
+    if (step.step == Step::root) parts = describe_root(plan);
+    if (step.step == Step::control_groups) parts = plan.means.steps;
+    for (const std::string& part : parts) text += fmt::format("     - {}\n", part);
   }
+  text += fmt::format("{:>3}. {}\n", ++number, describe_command(plan));
   return text;
 }
 

@@ -17,6 +17,7 @@
 #include "launcher/denials.h"
 #include "launcher/sandbox/bind_source.h"
 #include "launcher/sandbox/enter.h"
+#include "launcher/sessions/door.h"
 #include "launcher/terminal_relay.h"
 #include "netns/datagram_count.h"
 #include "netns/summary.h"
@@ -62,6 +63,9 @@ class Supervisor {
   void on_ended(int status);
   void on_proxy(std::vector<ProxyKeeper::Event> events);
   void on_registered(const netns::Registered& registered);
+  void on_started();
+  void on_door();
+  void on_stop(Stop how);
   void count_datagrams();
   void fail_run(int status, const Error& error);
   void kill_sandbox();
@@ -72,6 +76,7 @@ class Supervisor {
   SupervisorOrder order_;
   ProxyKeeper proxy_;
   Fd signals_;
+  std::optional<Door> door_;
   Sandbox sandbox_;
   pid_t init_ = -1;
   std::vector<pid_t> strangers_;  // reaped without being init_; a handful, one for each restart
@@ -108,6 +113,9 @@ Result<void> Supervisor::start() {
   auto signals = watch_signals();
   if (!signals) return Failure(signals.error());
   signals_ = std::move(*signals);
+  auto door = Door::open(order_.door);
+  if (!door) return Failure(door.error());
+  door_.emplace(std::move(*door));
   SandboxStart start{order_.plan, order_.filter, order_.host_id, {}, {}};
   if (order_.group) start.groups = order_.group->entrances();
   for (const Mount& mount : order_.plan.mounts) {
@@ -156,7 +164,8 @@ std::vector<pollfd> Supervisor::waits() const {
   std::vector<pollfd> waits{{signals_.get(), POLLIN, 0},
                             {sandbox_.control.get(), POLLIN, 0},
                             {proxy_.handover_fd(), POLLIN, 0},
-                            {proxy_.log_fd(), POLLIN, 0}};
+                            {proxy_.log_fd(), POLLIN, 0},
+                            {door_->fd(), POLLIN, 0}};
   if (!terminal_) return waits;
   for (const pollfd& wait : terminal_->waits()) waits.push_back(wait);
   return waits;
@@ -175,13 +184,14 @@ int Supervisor::poll_timeout() const {
 
 void Supervisor::handle(const std::vector<pollfd>& ready) {
   // The agent's last words before the message that it has ended.
-  if (terminal_) terminal_->handle({ready.begin() + 4, ready.end()});
+  if (terminal_) terminal_->handle({ready.begin() + 5, ready.end()});
   if (ready[0].revents != 0) {
     for (const int number : read_signals(signals_.get())) on_signal(number);
   }
   if (ready[3].revents != 0) on_proxy(proxy_.on_log());
   if (ready[2].revents != 0) on_proxy(proxy_.on_handover(Clock::now()));
   if (ready[1].revents != 0) on_control();
+  if (ready[4].revents != 0) on_door();
 }
 
 void Supervisor::on_time() {
@@ -269,7 +279,7 @@ void Supervisor::on_control() {
   auto message = receive_control(sandbox_.control.get());
   if (message && *message) return on_message(**message);
   if (message) return;
-  const bool is_running = phase_ == Phase::running;
+  const bool is_running = phase_ == Phase::running && was_running_;
   kill_sandbox();
   if (is_running) {
     say("the sandbox was killed");
@@ -293,9 +303,7 @@ void Supervisor::on_message(ControlMessage& message) {
           message.number,
           {Errc::not_permitted, std::move(message.sentence), std::move(message.hint), {}});
     case Kind::started:
-      was_running_ = true;
-      if (order_.timeout) run_until_ = Clock::now() + *order_.timeout;
-      return;
+      return on_started();
     case Kind::ended:
       return on_ended(message.number);
     case Kind::go:
@@ -342,6 +350,27 @@ void Supervisor::on_registered(const netns::Registered& registered) {
   if (auto sent = send_control(sandbox_.control.get(), go); !sent) {
     fail_run(failed_status, sent.error());
   }
+}
+
+void Supervisor::on_started() {
+  was_running_ = true;
+  if (order_.timeout) run_until_ = Clock::now() + *order_.timeout;
+  if (order_.started >= 0 && ::write(order_.started, "s", 1) != 1) on_stop(Stop::now);
+}
+
+void Supervisor::on_door() {
+  using State = RunStatus::State;
+  order_.status.state = phase_ == Phase::ending || phase_ == Phase::done ? State::ending
+                        : was_running_                                   ? State::running
+                                                                         : State::starting;
+  if (const auto stop = door_->serve(order_.status)) on_stop(*stop);
+}
+
+void Supervisor::on_stop(Stop how) {
+  if (how == Stop::gently) return on_signal(SIGTERM);
+  kill_sandbox();
+  if (phase_ == Phase::running) return on_ended(128 + SIGKILL);
+  if (phase_ != Phase::ending) on_signal(SIGKILL);
 }
 
 void Supervisor::count_datagrams() {

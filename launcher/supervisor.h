@@ -13,6 +13,7 @@
 #include "launcher/plan.h"
 #include "launcher/proxy_keeper.h"
 #include "launcher/sandbox/seccomp.h"
+#include "launcher/sessions/run_status.h"
 
 namespace sluice::launcher {
 
@@ -27,6 +28,9 @@ struct SupervisorOrder {
   std::string sandbox;                 // as the policy wanted it when the plan was made
   std::optional<std::chrono::milliseconds> timeout;
   Quiet quiet = Quiet::no;
+  RunStatus status;  // for those who ask at the door; its state is kept here
+  int door = -1;     // a RunSocket's
+  int started = -1;  // of a detached run: see DetachedRun
 };
 
 // Runs until nothing of the run is left. Answers what sluice exits with: 125 when sluice failed,

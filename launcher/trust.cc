@@ -15,6 +15,8 @@
 #include "base/sha256.h"
 #include "base/text.h"
 #include "launcher/line_diff.h"
+#include "launcher/paths.h"
+#include "launcher/state_folder.h"
 
 namespace sluice::launcher {
 namespace {
@@ -114,26 +116,25 @@ Failure changed(const TrustRecord& reviewed, const std::string& text) {
 
 }  // namespace
 
-Result<Fd> TrustStore::open(Create create) const {
-  return open_state_store({state_, "trust", "it is made anew, and nothing is trusted then"},
-                          create);
+Result<Fd> TrustStore::open(MakeFolder make) const {
+  return open_state_folder(state_, "trust", make);
 }
 
 Result<std::optional<TrustRecord>> TrustStore::find(const std::string& path) const {
-  const auto store = open(Create::no);
+  const auto store = open(MakeFolder::no);
   if (!store) return Failure(store.error());
   if (!*store) return std::optional<TrustRecord>();
   return read_record(store->get(), sha256_hex(path));
 }
 
 Result<void> TrustStore::put(const TrustRecord& record) const {
-  const auto store = open(Create::yes);
+  const auto store = open(MakeFolder::yes);
   if (!store) return Failure(store.error());
   return write_record(store->get(), record);
 }
 
 Result<bool> TrustStore::forget(const std::string& path) const {
-  const auto store = open(Create::no);
+  const auto store = open(MakeFolder::no);
   if (!store) return Failure(store.error());
   if (!*store) return false;
   if (::unlinkat(store->get(), sha256_hex(path).c_str(), 0) == 0) return true;
@@ -142,7 +143,7 @@ Result<bool> TrustStore::forget(const std::string& path) const {
 }
 
 Result<std::vector<TrustRecord>> TrustStore::list() const {
-  auto store = open(Create::no);
+  auto store = open(MakeFolder::no);
   if (!store) return Failure(store.error());
   std::vector<TrustRecord> records;
   if (!*store) return records;

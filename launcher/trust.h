@@ -11,7 +11,7 @@
 #include "base/fd.h"
 #include "base/strong.h"
 #include "launcher/machine.h"
-#include "launcher/state_store.h"
+#include "launcher/state_folder.h"
 
 namespace sluice::launcher {
 
@@ -25,9 +25,8 @@ struct TrustRecord {
   std::string text;    // as it was reviewed
 };
 
-// One file for each path, named after the path's SHA-256, in STATE/sluice/trust. Both directories
-// are made with mode 0700, and refused when they are symbolic links, belong to somebody else or can
-// be written by others.
+// One file for each path, named after the path's SHA-256, in STATE/sluice/trust, a folder as
+// open_state_folder() makes it.
 class TrustStore {
  public:
   explicit TrustStore(std::string state_directory) : state_(std::move(state_directory)) {}
@@ -45,7 +44,7 @@ class TrustStore {
 
  private:
   // Without a descriptor where there is no store yet.
-  Result<Fd> open(Create create) const;
+  Result<Fd> open(MakeFolder make) const;
 
   std::string state_;
 };

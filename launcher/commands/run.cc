@@ -6,17 +6,20 @@
 #include <unistd.h>
 
 #include "base/text.h"
-#include "launcher/admin_socket.h"
 #include "launcher/cgroup/scope.h"
 #include "launcher/choice.h"
 #include "launcher/host_id.h"
 #include "launcher/plan.h"
+#include "launcher/plan_json.h"
 #include "launcher/policy_sandbox.h"
 #include "launcher/protection/protection.h"
 #include "launcher/request.h"
 #include "launcher/sandbox/landlock.h"
+#include "launcher/sandbox/privileges.h"
 #include "launcher/sandbox/seccomp.h"
-#include "launcher/state_store.h"
+#include "launcher/sessions/detach.h"
+#include "launcher/sessions/run_socket.h"
+#include "launcher/state_folder.h"
 #include "launcher/supervisor.h"
 #include "launcher/trust.h"
 #include "netns/named/lease.h"
@@ -214,7 +217,8 @@ Result<void> refuse_directories() {
 struct Held {
   std::optional<HostId> agent_id;
   std::optional<HostId> proxy_id;
-  std::optional<AdminSocket> admin;
+  std::optional<RunSocket> control;
+  std::optional<RunSocket> admin;
   std::optional<cgroup::Group> group;
   Fd audit;
 };
@@ -229,13 +233,17 @@ Result<Held> hold(const RunOptions& options, const Prepared& prepared) {
     if (!agent) return Failure(agent.error());
     held.agent_id = std::move(*agent);
   }
+  const std::string& directory = prepared.machine.runtime_directory;
+  auto control = RunSocket::listen(directory, prepared.plan.agent, control_suffix);
+  if (!control) return Failure(control.error());
+  held.control.emplace(std::move(*control));
   if (prepared.shared) return held;
   if (prepared.machine.is_root()) {
     auto proxy = HostId::claim(host_ids);
     if (!proxy) return Failure(proxy.error());
     held.proxy_id = std::move(*proxy);
   }
-  auto admin = AdminSocket::listen(prepared.machine.runtime_directory, prepared.plan.agent);
+  auto admin = RunSocket::listen(directory, prepared.plan.agent, admin_suffix);
   if (!admin) return Failure(admin.error());
   held.admin.emplace(std::move(*admin));
   if (!options.audit) return held;
@@ -276,40 +284,77 @@ int complain(const Errors& errors) {
   return failed_status;
 }
 
-}  // namespace
+int print_plan(const RunOptions& options, const Prepared& prepared) {
+  if (options.json) {
+    const PolicyChoice& policy = prepared.policy;
+    fmt::print("{}", to_json(prepared.plan,
+                             {prepared.shared, policy.path, options.allow, options.report}));
+  } else {
+    fmt::print("{}{}", describe_policy(prepared.policy), describe(prepared.plan));
+  }
+  return 0;
+}
 
-int run(const RunOptions& options) {
-  auto prepared = prepare(options);
-  if (!prepared) return complain(prepared.error());
-  if (!options.quiet) {
-    for (const std::string& notice : prepared->notices) tell(notice);
-  }
-  if (options.dry_run) {
-    fmt::print("{}{}", describe_policy(prepared->policy), describe(prepared->plan));
-    return 0;
-  }
-  if (auto fine = refuse_directories(); !fine) return complain({fine.error()});
-  auto filter = compile_filter();
-  if (!filter) return complain({filter.error()});
-  auto held = hold(options, *prepared);
+RunStatus status_of(const RunOptions& options, const Prepared& prepared) {
+  RunStatus status;
+  status.agent = prepared.plan.agent;
+  status.since = now_ms();
+  status.workspace = prepared.plan.workspace;
+  status.policy = prepared.policy.path;
+  status.shared = prepared.shared.value_or("");
+  status.is_detached = options.detach;
+  set_command(status, prepared.plan.command);
+  return status;
+}
+
+// `started`: see SupervisorOrder.
+int hold_and_supervise(const RunOptions& options, Prepared& prepared, const FilterProgram& filter,
+                       int started) {
+  auto held = hold(options, prepared);
   if (!held) return complain({held.error()});
-  Protection& protection = prepared->protection;
-  auto stands = protection.stand_in(prepared->plan);
+  Protection& protection = prepared.protection;
+  auto stands = protection.stand_in(prepared.plan);
   if (!stands) return complain({stands.error()});
   SupervisorOrder order;
-  order.proxy = proxy_of(*prepared, *held);
-  order.plan = std::move(prepared->plan);
-  order.filter = std::move(*filter);
+  order.proxy = proxy_of(prepared, *held);
+  order.plan = prepared.plan;
+  order.filter = filter;
   if (held->agent_id) order.host_id = held->agent_id->value();
   order.group.emplace(std::move(*held->group));
-  order.sandbox = std::move(prepared->sandbox);
-  order.timeout = prepared->options.timeout;
+  order.sandbox = prepared.sandbox;
+  order.timeout = prepared.options.timeout;
   order.quiet = Quiet(options.quiet);
+  order.status = status_of(options, prepared);
+  order.status.pid = ::getpid();
+  order.door = held->control->fd();
+  order.started = started;
   const int status = supervise(std::move(order));
   if (!options.quiet) {
     for (const std::string& change : protection.changes()) tell(change);
   }
   return status;
+}
+
+}  // namespace
+
+int run(const RunOptions& options) {
+  if (options.detach) {
+    // A lock or a pipe of the person's shell would be held for as long as the run lasts.
+    if (auto closed = close_all_but({}); !closed) return complain({closed.error()});
+  }
+  auto prepared = prepare(options);
+  if (!prepared) return complain(prepared.error());
+  if (!options.quiet) {
+    for (const std::string& notice : prepared->notices) tell(notice);
+  }
+  if (options.dry_run) return print_plan(options, *prepared);
+  if (auto fine = refuse_directories(); !fine) return complain({fine.error()});
+  const auto filter = compile_filter();
+  if (!filter) return complain({filter.error()});
+  if (!options.detach) return hold_and_supervise(options, *prepared, *filter, -1);
+  return detach(
+      {state_directory(prepared->machine), status_of(options, *prepared)},
+      [&](int started) { return hold_and_supervise(options, *prepared, *filter, started); });
 }
 
 }  // namespace sluice::launcher

@@ -17,7 +17,7 @@
 
 #include "base/io.h"
 #include "launcher/protection/journal.h"
-#include "launcher/state_store.h"
+#include "launcher/state_folder.h"
 #include "launcher/trust.h"
 
 namespace sluice::launcher {
@@ -242,7 +242,7 @@ std::string encode_all(const std::vector<std::string>& sources) {
 
 Result<Placeholders> Placeholders::begin(const std::string& state_directory,
                                          const std::vector<std::string>& sources) {
-  auto store = open_state_store({state_directory, store_name, "it is made anew"}, Create::yes);
+  auto store = open_state_folder(state_directory, store_name, MakeFolder::yes);
   if (!store) return Failure(store.error());
   const auto lock = lock_store(store->get());
   if (!lock) return Failure(lock.error());

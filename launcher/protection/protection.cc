@@ -7,7 +7,7 @@
 #include <filesystem>
 
 #include "launcher/paths.h"
-#include "launcher/state_store.h"
+#include "launcher/state_folder.h"
 #include "launcher/trust.h"
 
 namespace sluice::launcher {

@@ -18,6 +18,7 @@
 #include "launcher/sandbox/landlock.h"
 #include "launcher/sandbox/namespaces.h"
 #include "launcher/sandbox/privileges.h"
+#include "launcher/sandbox/steps.h"
 
 namespace sluice::launcher {
 namespace {
@@ -25,10 +26,18 @@ namespace {
 constexpr int report_fd = 3;
 constexpr char exec_failed = 'x';  // then errno in decimal
 constexpr char step_failed = 's';  // then the sentence, a line feed and the hint
+constexpr char closed_in = 'c';    // alone: what ends the process from now on is the command
+
+// What becomes the agent, step by step.
+struct Becoming {
+  const AgentStart& start;
+  int report;  // where to tell of a failure
+};
 
 // A session of its own either way: nobody else's terminal is its controlling one. Only a terminal
 // that the person types into becomes it; descriptors that are no terminal stay pipes and files.
-Result<void> take_terminal(int terminal) {
+Result<void> take_terminal(Becoming& becoming) {
+  const int terminal = becoming.start.terminal;
   if (::setsid() < 0) return fail_errno(Errc::bug, "setsid");
   if (terminal < 0) return {};
   if (::isatty(STDIN_FILENO) == 1 && ::ioctl(terminal, TIOCSCTTY, 0) != 0) {
@@ -42,7 +51,7 @@ Result<void> take_terminal(int terminal) {
   return {};
 }
 
-Result<void> reset_signals() {
+Result<void> reset_signals(Becoming&) {
   sigset_t none;
   ::sigemptyset(&none);
   if (::sigprocmask(SIG_SETMASK, &none, nullptr) != 0) return fail_errno(Errc::bug, "sigprocmask");
@@ -53,15 +62,17 @@ Result<void> reset_signals() {
 }
 
 // Keeps the report pipe as descriptor 3, closed by exec, and closes all above.
-Result<void> close_descriptors(int report) {
-  if (report != report_fd && ::dup3(report, report_fd, O_CLOEXEC) < 0) {
+Result<void> close_descriptors(Becoming& becoming) {
+  if (becoming.report != report_fd && ::dup3(becoming.report, report_fd, O_CLOEXEC) < 0) {
     return fail_errno(Errc::bug, "dup3");
   }
+  becoming.report = report_fd;
   if (::close_range(report_fd + 1, ~0U, 0) != 0) return fail_errno(Errc::bug, "close_range");
   return {};
 }
 
-Result<void> enter_workspace(const Plan& plan) {
+Result<void> enter_workspace(Becoming& becoming) {
+  const Plan& plan = becoming.start.plan;
   ::umask(plan.umask);
   if (::chdir(plan.workspace.c_str()) == 0) return {};
   return fail_errno(Errc::not_permitted,
@@ -69,23 +80,39 @@ Result<void> enter_workspace(const Plan& plan) {
                     "the agent runs as you without your groups' and root's rights");
 }
 
+Result<void> nest_namespace(Becoming& becoming) {
+  const Plan& plan = becoming.start.plan;
+  return nest_user_namespace(plan.inside_uid, plan.inside_gid);
+}
+
+Result<void> limit(Becoming& becoming) {
+  return limit_resources(becoming.start.plan.means.process);
+}
+
+Result<void> drop_all_capabilities(Becoming&) { return drop_capabilities(); }
+
+Result<void> forbid_privileges(Becoming&) { return forbid_new_privileges(); }
+
+Result<void> restrict_writes(Becoming& becoming) {
+  return restrict_files(writable_places(becoming.start.plan.mounts)).map([](Landlocked) {});
+}
+
+Result<void> filter_calls(Becoming& becoming) { return load_filter(becoming.start.filter); }
+
 // The order matters: the nested namespace needs user namespaces, the bounding set needs
 // capabilities, Landlock needs no_new_privs, the filter comes last because it refuses what the
 // steps before it do.
-Result<void> give_up(const AgentStart& start) {
-  if (auto done = nest_user_namespace(start.plan.inside_uid, start.plan.inside_gid); !done) {
-    return done;
-  }
-  if (auto done = limit_resources(start.plan.means.process); !done) return done;
-  if (auto done = drop_capabilities(); !done) return done;
-  if (auto done = enter_workspace(start.plan); !done) return done;
-  if (auto done = reset_signals(); !done) return done;
-  if (auto done = forbid_new_privileges(); !done) return done;
-  if (auto done = restrict_files(writable_places(start.plan.mounts)); !done) {
-    return Failure(done.error());
-  }
-  return load_filter(start.filter);
-}
+constexpr StepTaken<Becoming> give_up[] = {{Step::session, take_terminal},
+                                           {Step::agents_descriptors, close_descriptors},
+                                           {Step::nested_namespace, nest_namespace},
+                                           {Step::limits, limit},
+                                           {Step::capabilities, drop_all_capabilities},
+                                           {Step::workspace, enter_workspace},
+                                           {Step::signals, reset_signals},
+                                           {Step::no_new_privileges, forbid_privileges},
+                                           {Step::landlock, restrict_writes},
+                                           {Step::filter, filter_calls}};
+static_assert(takes_every_step(give_up, Taker::agent));
 
 std::vector<char*> pointers(const std::vector<std::string>& words) {
   std::vector<char*> list;
@@ -111,18 +138,25 @@ std::string_view search_path(const Plan& plan) {
 }
 
 [[noreturn]] void become_agent(const AgentStart& start, int report) {
-  if (auto done = take_terminal(start.terminal); !done) say(report, done.error());
-  if (auto done = close_descriptors(report); !done) say(report, done.error());
-  if (auto done = give_up(start); !done) say(report_fd, done.error());
+  Becoming becoming{start, report};
+  if (auto done = take_steps(give_up, becoming); !done) say(becoming.report, done.error());
   // execvpe(3) searches the PATH of the calling process.
   ::setenv("PATH", std::string(search_path(start.plan)).c_str(), 1);
   const auto command = pointers(start.plan.command);
   const auto environment = pointers(start.plan.environment);
+  if (!write_all(report_fd, "the report", {&closed_in, 1})) ::_exit(125);
   ::execvpe(command[0], command.data(), environment.data());
   say(report_fd, fmt::format("{}{}", exec_failed, errno));
 }
 
 AgentFailure explain_step(std::string_view report) {
+  if (report.empty()) {
+    return {125,
+            {Errc::unavailable,
+             "the agent's process died before it had given up everything",
+             "is the machine out of memory?",
+             {}}};
+  }
   if (report.starts_with(step_failed)) report.remove_prefix(1);
   const std::size_t line = std::min(report.find('\n'), report.size());
   const std::string_view hint = report.substr(std::min(line + 1, report.size()));
@@ -130,6 +164,7 @@ AgentFailure explain_step(std::string_view report) {
 }
 
 AgentFailure explain(const Plan& plan, std::string_view report) {
+  if (report.starts_with(closed_in)) report.remove_prefix(1);
   if (!report.starts_with(exec_failed)) return explain_step(report);
   const int error_number = std::atoi(std::string(report.substr(1)).c_str());
   const std::string name = text::printable(plan.command.front());
@@ -160,7 +195,7 @@ tl::expected<pid_t, AgentFailure> start_agent(const AgentStart& start) {
   if (pid == 0) become_agent(start, write_end.get());
   write_end.reset();
   const auto report = read_fd(read_end.get(), "the agent's report", 65536);
-  if (report && report->empty()) return pid;
+  if (report && *report == std::string_view(&closed_in, 1)) return pid;
   ::waitpid(pid, nullptr, 0);
   return tl::unexpected(report ? explain(start.plan, *report) : AgentFailure{125, report.error()});
 }

@@ -1,6 +1,5 @@
 #include "launcher/sandbox/enter.h"
 
-#include <fmt/core.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -15,6 +14,7 @@
 #include "launcher/sandbox/namespaces.h"
 #include "launcher/sandbox/new_root.h"
 #include "launcher/sandbox/privileges.h"
+#include "launcher/sandbox/steps.h"
 #include "launcher/sandbox/terminal.h"
 #include "netns/handover.h"
 #include "netns/network.h"
@@ -31,11 +31,6 @@ struct Enclosure {
   std::vector<netns::RoleSocket> sockets;
   Fd refused_udp;
   Terminal terminal;
-};
-
-struct Step {
-  const char* name;
-  Result<void> (*take)(Enclosure&);
 };
 
 // Before the cgroup namespace, so that its root is the agent's own group.
@@ -62,6 +57,8 @@ Result<void> leave_host(Enclosure& enclosure) {
                                 .outside_uid = ::geteuid(),
                                 .outside_gid = ::getegid()});
 }
+
+Result<void> leave_keyring(Enclosure&) { return join_new_keyring(); }
 
 Result<void> hide_command_line(Enclosure&) { return forget_command_line(); }
 
@@ -134,36 +131,29 @@ Result<void> await_go(Enclosure& enclosure) {
 }
 
 // In the process that the supervisor forked.
-constexpr Step outside[] = {{"control group", join_control_groups},
-                            {"descriptors", close_descriptors},
-                            {"command line", hide_command_line},
-                            {"host id", become_agents_host_id},
-                            {"namespaces", leave_host}};
+constexpr StepTaken<Enclosure> outside[] = {
+    {Step::control_groups, join_control_groups}, {Step::descriptors, close_descriptors},
+    {Step::command_line, hide_command_line},     {Step::keyring, leave_keyring},
+    {Step::host_id, become_agents_host_id},      {Step::namespaces, leave_host}};
+static_assert(takes_every_step(outside, Taker::forked));
 
 // In pid 1 of the new pid namespace.
-constexpr Step inside[] = {{"supervisor", hang_on_supervisor},
-                           {"root", build_root},
-                           {"host name", name_host},
-                           {"network", build_network},
-                           {"kernel files", seal_kernel_files},
-                           {"terminal", take_own_terminal},
-                           {"handover", hand_over_sockets},
-                           {"go", await_go}};
+constexpr StepTaken<Enclosure> inside[] = {{Step::supervisor, hang_on_supervisor},
+                                           {Step::root, build_root},
+                                           {Step::host_name, name_host},
+                                           {Step::network, build_network},
+                                           {Step::kernel_files, seal_kernel_files},
+                                           {Step::terminal, take_own_terminal},
+                                           {Step::handover, hand_over_sockets},
+                                           {Step::go, await_go}};
+static_assert(takes_every_step(inside, Taker::init));
 
 template <std::size_t n>
-void take_all(const Step (&steps)[n], Enclosure& enclosure) {
-  for (const Step& step : steps) {
-    const auto done = step.take(enclosure);
-    if (done) continue;
-    const Error& error = done.error();
-    (void)send_control(enclosure.control.get(),
-                       failure_message(125, Error{error.code,
-                                                  fmt::format("the sandbox failed at '{}': {}",
-                                                              step.name, error.what),
-                                                  error.hint,
-                                                  {}}));
-    ::_exit(125);
-  }
+void take_all(const StepTaken<Enclosure> (&steps)[n], Enclosure& enclosure) {
+  const auto done = take_steps(steps, enclosure);
+  if (done) return;
+  (void)send_control(enclosure.control.get(), failure_message(125, done.error()));
+  ::_exit(125);
 }
 
 [[noreturn]] void be_init(Enclosure& enclosure) {

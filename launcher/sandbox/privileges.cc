@@ -2,8 +2,10 @@
 
 #include <fmt/core.h>
 #include <grp.h>
+#include <linux/keyctl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -33,6 +35,16 @@ Result<void> become_host_id(uid_t id) {
   if (::setresgid(id, id, id) != 0) return fail_errno(Errc::not_permitted, what, hint);
   if (::setresuid(id, id, id) != 0) return fail_errno(Errc::not_permitted, what, hint);
   return {};
+}
+
+Result<void> join_new_keyring() {
+  if (::syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, nullptr) >= 0) return {};
+  if (errno == ENOSYS) return {};  // a kernel without keys
+  return fail_errno(Errc::not_permitted, "cannot leave the session keyring",
+                    errno == EDQUOT
+                        ? "too many keys of this user: sysctl -w kernel.keys.maxkeys=2000"
+                        : "in a container: start it with --security-opt "
+                          "seccomp=unconfined");
 }
 
 Result<void> die_with_parent() {

@@ -14,6 +14,10 @@ namespace sluice::launcher {
 // and no way back. PR_SET_PDEATHSIG is cleared by it.
 Result<void> become_host_id(uid_t id);
 
+// keyctl(2), KEYCTL_JOIN_SESSION_KEYRING: the caller's keys are possessed through the session
+// keyring that every child inherits.
+Result<void> join_new_keyring();
+
 // Kills the calling process when its parent *thread* ends; to be called after every change of ids.
 Result<void> die_with_parent();
 

@@ -196,8 +196,9 @@ def _init(base, arguments, ordinary):
         "SLUICE_E2E_WORLD": "rootless" if ordinary else "root",
         "PYTHONDONTWRITEBYTECODE": "1",
     }
-    if "SLUICE_WALKTHROUGH" in os.environ:
-        environment["SLUICE_WALKTHROUGH"] = os.environ["SLUICE_WALKTHROUGH"]
+    for asked in ("SLUICE_WALKTHROUGH", "SLUICE_LIVES"):
+        if asked in os.environ:
+            environment[asked] = os.environ[asked]
     runner = os.fork()
     if runner == 0:
         os.chdir("/")

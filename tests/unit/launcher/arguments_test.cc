@@ -33,6 +33,7 @@ TEST(RunArguments, AreAUsageErrorWhenNotUnderstood) {
       {"run", "--pids", "-1", "--", "ls"},
       {"run", "--root", "host", "--", "ls"},
       {"run", "--report=maybe", "--", "ls"},
+      {"run", "--json", "--", "ls"},
       {"run", "--allow", "--", "ls"},
       {"run", "--allow", "a.example", "b.example", "--", "ls"},
       {"run", "--policy", "a", "--policy", "b", "--", "ls"},
@@ -101,7 +102,8 @@ TEST(AWordThatIsNoCommand, IsNamedWithTheNearestOne) {
   EXPECT_EQ(told({"policy", "chek", "p"}),
             "sluice: error: there is no command 'chek'\nhint: did you mean 'check'?\n");
   EXPECT_EQ(told({"a\x1b"}),
-            "sluice: error: there is no command 'a\\x1b'\nhint: known here: run, policy, doctor\n");
+            "sluice: error: there is no command 'a\\x1b'\n"
+            "hint: known here: run, policy, doctor, ps, stop, logs\n");
   EXPECT_EQ(std::get<Farewell>(parse_arguments({"rn", "--", "true"})).status, 2);
 }
 

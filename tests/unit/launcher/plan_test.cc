@@ -1,8 +1,13 @@
 #include "launcher/plan.h"
 
+#include <fmt/core.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <nlohmann/json.hpp>
+
+#include "launcher/plan_json.h"
+#include "launcher/sandbox/steps.h"
 #include "sample.h"
 
 namespace sluice::launcher {
@@ -40,36 +45,55 @@ TEST(ThePlan, MountsParentsBeforeChildren) {
                                      "/tmp", "/var/tmp"));
 }
 
-TEST(ThePlan, TellsItsStepsInOrder) {
-  EXPECT_EQ(describe(plan_of(sample_request())),
-            "agent coder-1 as ana (1234:1234), workspace /home/ana/project\n"
-            "  1. make namespaces: user, mount, pid, ipc, uts, net, cgroup\n"
-            "  2. mount the host's root read-only, without setuid and devices\n"
-            "  3. mount new /proc, /sys and /dev\n"
-            "  4. mount an empty tmpfs of at most 268435456 bytes on /dev/shm\n"
-            "  5. hide /home behind an empty read-only tmpfs\n"
-            "  6. mount an empty tmpfs of at most 268435456 bytes on /home/ana\n"
-            "  7. mount /home/ana/project on /home/ana/project, read-write\n"
-            "  8. hide /root behind an empty read-only tmpfs\n"
-            "  9. mount an empty tmpfs of at most 16777216 bytes on /run\n"
-            " 10. mount an empty tmpfs of at most 268435456 bytes on /tmp\n"
-            " 11. mount an empty tmpfs of at most 268435456 bytes on /var/tmp\n"
-            " 12. replace /etc/hosts\n"
-            " 13. replace /etc/hostname\n"
-            " 14. replace /etc/resolv.conf\n"
-            " 15. replace /etc/nsswitch.conf\n"
-            " 16. replace /etc/passwd\n"
-            " 17. replace /etc/group\n"
-            " 18. hide /etc/sluice where it exists\n"
-            " 19. hide /var/lib/sluice where it exists\n"
-            " 20. hide /var/log/sluice where it exists\n"
-            " 21. make the network whose only way out is the proxy\n"
-            " 22. make /proc/sys read-only\n"
-            " 23. register with the proxy\n"
-            " 24. enter a nested user namespace without capabilities\n"
-            " 25. set limits, no_new_privs, Landlock where the kernel has it, and the system call "
-            "filter\n"
-            " 26. run true\n");
+TEST(ThePlan, TellsEveryStepInOrderAndWhatTheRootIsMadeOf) {
+  const std::string text = describe(plan_of(sample_request()));
+  std::string expected = "agent coder-1 as ana (1234:1234), workspace /home/ana/project\n";
+  std::size_t number = 0;
+  for (const StepInfo& step : all_steps) {
+    expected += fmt::format("{:>3}. {}: {}\n", ++number, step.name, step.does);
+    if (step.step != Step::root) continue;
+    expected +=
+        "     - mount an empty tmpfs of at most 268435456 bytes on /dev/shm\n"
+        "     - hide /home behind an empty read-only tmpfs\n"
+        "     - mount an empty tmpfs of at most 268435456 bytes on /home/ana\n"
+        "     - mount /home/ana/project on /home/ana/project, read-write\n"
+        "     - hide /root behind an empty read-only tmpfs\n"
+        "     - mount an empty tmpfs of at most 16777216 bytes on /run\n"
+        "     - mount an empty tmpfs of at most 268435456 bytes on /tmp\n"
+        "     - mount an empty tmpfs of at most 268435456 bytes on /var/tmp\n"
+        "     - replace /etc/hosts\n"
+        "     - replace /etc/hostname\n"
+        "     - replace /etc/resolv.conf\n"
+        "     - replace /etc/nsswitch.conf\n"
+        "     - replace /etc/passwd\n"
+        "     - replace /etc/group\n"
+        "     - hide /etc/sluice where it exists\n"
+        "     - hide /var/lib/sluice where it exists\n"
+        "     - hide /var/log/sluice where it exists\n";
+  }
+  EXPECT_EQ(text, expected + fmt::format("{:>3}. run true\n", ++number));
+}
+
+TEST(ThePlan, IsOneJsonObjectWithoutTheValuesOfVariables) {
+  RunRequest request = sample_request();
+  request.environment = {{"TOKEN", "secret"}};
+  request.binds = {{"/srv/a\xff", "/srv/a", Access::read_only}};
+  const std::string text = to_json(plan_of(request), {{}, "/p.yaml", {"a.example"}, true});
+  EXPECT_EQ(text.find("secret"), std::string::npos);
+  const auto json = nlohmann::json::parse(text);
+  EXPECT_EQ(json["agent"], "coder-1");
+  EXPECT_EQ(json["uid"], 1234);
+  EXPECT_EQ(json["command"], nlohmann::json::array({"true"}));
+  EXPECT_EQ(json["policy"]["allow"][0], "a.example");
+  EXPECT_THAT(json["environment"], Contains("TOKEN"));
+  EXPECT_EQ(json["steps"].size(), all_steps.size());
+  EXPECT_EQ(json["steps"][0]["name"], "descriptors");
+  const nlohmann::json bind = {{"kind", "bind"},
+                               {"path", "/srv/a"},
+                               {"source", "/srv/a\uFFFD"},
+                               {"access", "read-only"},
+                               {"required", true}};
+  EXPECT_THAT(json["mounts"], Contains(bind));
 }
 
 TEST(ThePlan, LetsAnAskedTmpfsReplaceADefaultOneAndKeepsItsMode) {
@@ -130,6 +154,8 @@ TEST(ThePlan, HidesSecretsWhereABindWouldShowThem) {
                    {"/home/ana", "/home/ana", Access::read_only}};
   EXPECT_THAT(plan_of(request).masks,
               ::testing::IsSupersetOf({"/home/ana/.ssh", "/mnt/homes/ana/.ssh", "/home/ana/.aws",
+                                       "/home/ana/.local/state/sluice",
+                                       "/mnt/homes/ana/.local/state/sluice",
                                        "/mnt/homes/ana/.config/sluice"}));
 }
 

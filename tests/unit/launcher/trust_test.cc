@@ -132,7 +132,7 @@ TEST_F(Trust, IsKeptInDirectoriesOfThePersonAlone) {
     EXPECT_EQ(to_string(store().find(policy_).error()),
               "error: '" + directory +
                   "' can be written by others\n"
-                  "hint: move it away: it is made anew, and nothing is trusted then");
+                  "hint: move it away: it is made anew, and what was kept in it is forgotten");
     EXPECT_FALSE(store().put({policy_, sha256_hex("x"), "x"}));
     ASSERT_EQ(::chmod(directory.c_str(), 0700), 0);
   }

@@ -1,0 +1,61 @@
+#include "launcher/commands/stop.h"
+
+#include <fmt/core.h>
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <memory>
+
+#include "base/text.h"
+#include "launcher/machine.h"
+#include "launcher/sessions/run_socket.h"
+#include "launcher/sessions/visit.h"
+
+namespace sluice::launcher {
+namespace {
+
+Error not_running(const std::string& directory, const std::string& agent) {
+  std::vector<std::string> running;
+  if (const auto answers = ask_all(directory)) {
+    for (const RunStatus& run : answers->runs) running.push_back(text::printable(run.agent));
+  }
+  return {
+      Errc::bad_config,
+      fmt::format("you run no agent '{}'", text::printable(agent)),
+      running.empty() ? "nothing is running" : fmt::format("running: {}", fmt::join(running, ", ")),
+      {}};
+}
+
+int stop(const std::string& agent, Stop how) {
+  const auto machine = survey_person();
+  if (!machine) return refuse(machine.error());
+  const std::string& directory = machine->runtime_directory;
+  const auto agents = agents_in(directory);
+  const bool is_known = agents && std::find(agents->begin(), agents->end(), agent) != agents->end();
+  const auto stopped =
+      agents && !is_known
+          ? Result<bool>(false)
+          : agents.and_then([&](const auto&) { return stop_run(directory, agent, how); });
+  if (stopped && *stopped) return 0;
+  tell({stopped ? not_running(directory, agent) : stopped.error()});
+  return 1;
+}
+
+}  // namespace
+
+void add_stop(CLI::App& app, Action& chosen) {
+  struct Typed {
+    std::string agent;
+    bool now = false;
+  };
+  auto typed = std::make_shared<Typed>();
+  CLI::App* command =
+      app.add_subcommand("stop", "Ends an agent that you run, and waits until nothing is left");
+  command->add_option("agent", typed->agent, "Its name, as sluice ps shows it")->required();
+  command->add_flag("--now", typed->now, "Without asking it first (SIGTERM, five seconds)");
+  command->callback([&chosen, typed] {
+    chosen = [typed] { return stop(typed->agent, typed->now ? Stop::now : Stop::gently); };
+  });
+}
+
+}  // namespace sluice::launcher
