@@ -131,6 +131,8 @@ std::vector<std::string> describe_steps(const Plan& plan) {
       {"make the network whose only way out is the proxy", "make /proc/sys read-only",
        "register with the proxy", "enter a nested user namespace without capabilities",
        "set limits, no_new_privs, Landlock where the kernel has it, and the system call filter"});
+  steps.push_back("try to leave: nothing may be reached");
+  if (plan.proves) return steps;
   std::string run = "run";
   for (const std::string& word : plan.command) run += " " + text::printable(word);
   steps.push_back(run);

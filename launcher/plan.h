@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "launcher/machine.h"
 #include "launcher/options.h"
+#include "launcher/probes/outside.h"
 
 namespace sluice::launcher {
 
@@ -72,6 +73,8 @@ struct Plan {
   std::vector<std::string> masks;  // last: nothing is mounted over them
   std::vector<std::string> environment;
   std::vector<std::string> command;
+  Outside outside;      // what probes look for inside
+  bool proves = false;  // the battery of probes runs in the command's place
 };
 
 // Refuses: a writable bind (the workspace is one) that is or contains '/', the home directory or

@@ -208,6 +208,15 @@ std::string describe_policy(const PolicyChoice& policy) {
   return text;
 }
 
+void add_probes(Purpose purpose, Prepared& prepared) {
+  prepared.plan.proves = purpose == Purpose::proof;
+  if (prepared.plan.proves) {
+    prepared.plan.outside = look_outside(prepared.machine);
+  } else {
+    prepared.plan.outside.namespaces = own_namespaces();
+  }
+}
+
 int complain(const Errors& errors) {
   for (const Error& error : errors) {
     // A located error reads as compilers write it, so that editors can jump to it.
@@ -218,12 +227,13 @@ int complain(const Errors& errors) {
 
 }  // namespace
 
-int run(const RunOptions& options) {
+int run(const RunOptions& options, Purpose purpose) {
   auto prepared = prepare(options);
   if (!prepared) return complain(prepared.error());
   if (!options.quiet) {
     for (const std::string& notice : prepared->notices) tell(notice);
   }
+  add_probes(purpose, *prepared);
   if (options.dry_run) {
     fmt::print("{}{}", describe_policy(prepared->policy), describe(prepared->plan));
     return 0;
@@ -239,7 +249,7 @@ int run(const RunOptions& options) {
   order.filter = std::move(*filter);
   if (held->agent_id) order.host_id = held->agent_id->value();
   order.timeout = options.timeout;
-  order.quiet = Quiet(options.quiet);
+  order.quiet = Quiet(options.quiet || purpose == Purpose::proof);
   return supervise(std::move(order));
 }
 

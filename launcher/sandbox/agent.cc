@@ -11,10 +11,13 @@
 
 #include <array>
 #include <cerrno>
+#include <utility>
 
 #include "base/capabilities.h"
 #include "base/io.h"
 #include "base/text.h"
+#include "launcher/probes/proof.h"
+#include "launcher/probes/self_check.h"
 #include "launcher/sandbox/landlock.h"
 #include "launcher/sandbox/namespaces.h"
 #include "launcher/sandbox/privileges.h"
@@ -110,10 +113,19 @@ std::string_view search_path(const Plan& plan) {
   say(report, fmt::format("{}{}\n{}", step_failed, error.what, error.hint));
 }
 
+// As exec does: whoever started the agent learns that it runs.
+[[noreturn]] void prove(probes::Bounds bounds) {
+  ::close(std::exchange(bounds.report, -1));
+  ::_exit(probes::prove(bounds, STDOUT_FILENO) ? 0 : 125);
+}
+
 [[noreturn]] void become_agent(const AgentStart& start, int report) {
   if (auto done = take_terminal(start.terminal); !done) say(report, done.error());
   if (auto done = close_descriptors(report); !done) say(report, done.error());
   if (auto done = give_up(start); !done) say(report_fd, done.error());
+  const probes::Bounds bounds{start.plan, ::getpid(), 1, report_fd};
+  if (start.plan.proves) prove(bounds);
+  if (auto held = probes::check_before_exec(bounds); !held) say(report_fd, held.error());
   // execvpe(3) searches the PATH of the calling process.
   ::setenv("PATH", std::string(search_path(start.plan)).c_str(), 1);
   const auto command = pointers(start.plan.command);
