@@ -54,9 +54,11 @@ std::map<std::string, Answer> read_answers(std::string_view text) {
     const std::string_view line = text.substr(0, text.find('\n'));
     text.remove_prefix(std::min(line.size() + 1, text.size()));
     const Json json = Json::parse(line, nullptr, false);
-    if (!json.is_object() || !json.contains("probe") || !json["probe"].is_string()) continue;
-    answers[json["probe"].get<std::string>()] = {kind_of(json.value("outcome", "")),
-                                                 json.value("what", "")};
+    const auto word = [&json](const char* key) {
+      const auto found = json.is_object() ? json.find(key) : json.end();
+      return found != json.end() && found->is_string() ? found->get<std::string>() : std::string();
+    };
+    answers[word("probe")] = {kind_of(word("outcome")), word("what")};
   }
   return answers;
 }

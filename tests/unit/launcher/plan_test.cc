@@ -69,7 +69,8 @@ TEST(ThePlan, TellsItsStepsInOrder) {
             " 24. enter a nested user namespace without capabilities\n"
             " 25. set limits, no_new_privs, Landlock where the kernel has it, and the system call "
             "filter\n"
-            " 26. run true\n");
+            " 26. try to leave: nothing may be reached\n"
+            " 27. run true\n");
 }
 
 TEST(ThePlan, LetsAnAskedTmpfsReplaceADefaultOneAndKeepsItsMode) {
