@@ -64,6 +64,11 @@ std::vector<HostMount> parse_mountinfo(std::string_view table) {
     mount.device = next_word(line);
     mount.root = unescape(next_word(line));
     mount.point = unescape(next_word(line));
+    mount.options = next_word(line);
+    // Any number of tags come before the dash.
+    while (!line.empty() && next_word(line) != "-") {
+    }
+    mount.type = next_word(line);
     if (mount.root.starts_with('/') && mount.point.starts_with('/'))
       mounts.push_back(std::move(mount));
   }

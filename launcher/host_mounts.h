@@ -9,9 +9,11 @@ namespace sluice::launcher {
 
 // One line of /proc/self/mountinfo (proc_pid_mountinfo(5)).
 struct HostMount {
-  std::string device;  // "major:minor"
-  std::string root;    // what of the file system is mounted
-  std::string point;   // where
+  std::string device;        // "major:minor"
+  std::string root;          // what of the file system is mounted
+  std::string point;         // where
+  std::string options = {};  // this mount's own flags, between commas
+  std::string type = {};     // of the file system
 };
 
 // In the order of the table. Octal escapes are undone; lines that are none are skipped.

@@ -59,6 +59,9 @@ int prove(const RunOptions& options, AsJson as_json) {
   if (!aside) return complain(aside.error());
   const int status = run(options, Purpose::proof);
   const auto text = aside->end();
+  if (status != 0 && status != failed_status) {
+    complain({Errc::unavailable, "the probes were ended before they were through", "", {}});
+  }
   if (status != 0) return status;
   if (!text) return complain(text.error());
   const auto outcomes = probes::read_outcomes(*text);

@@ -1,28 +1,20 @@
-// The mounts that the calling process sees, with their flags.
+// The mounts that the calling process sees, and what their flags say.
 #pragma once
 
-#include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/error.h"
+#include "launcher/host_mounts.h"
 
 namespace sluice::launcher::probes {
 
-// One line of /proc/self/mountinfo (proc_pid_mountinfo(5)).
-struct MountLine {
-  std::string root;     // what of the file system is mounted
-  std::string point;    // where; escapes of spaces as they stand there
-  std::string options;  // of this mount, between commas
-  std::string type;     // of the file system
+Result<std::vector<HostMount>> read_mount_table();
 
-  bool has(std::string_view option) const;
-};
-
-std::vector<MountLine> parse_mount_table(std::string_view text);
-Result<std::vector<MountLine>> read_mount_table();
+// Whether a mount has this one of its own flags: "ro", "nosuid".
+bool has_option(const HostMount& mount, std::string_view option);
 
 // A single node such as /dev/null, mounted on a file.
-bool is_device_file(const MountLine& mount);
+bool is_device_file(const HostMount& mount);
 
 }  // namespace sluice::launcher::probes

@@ -10,8 +10,8 @@
 namespace sluice::launcher::probes {
 
 // Runs every probe in a process of its own, which ends with it or after 30 seconds, and writes a
-// JSON value a line to `to`. Answers whether all could be started and told.
-bool prove(const Bounds& bounds, int to);
+// JSON value a line to `to`.
+void prove(const Bounds& bounds, int to);
 
 struct Outcome {
   Area area = Area::network;

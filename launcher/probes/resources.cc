@@ -29,9 +29,9 @@ Answer descriptors_are_limited(const Bounds&) {
 Answer tmpfs_are_limited(const Bounds& bounds) {
   const auto table = read_mount_table();
   if (!table) return reached("no answer of /proc/self/mountinfo");
-  for (const MountLine& mount : *table) {
+  for (const HostMount& mount : *table) {
     struct statvfs sizes {};
-    if (mount.type != "tmpfs" || mount.has("ro")) continue;
+    if (mount.type != "tmpfs" || has_option(mount, "ro")) continue;
     if (::statvfs(mount.point.c_str(), &sizes) != 0) continue;  // in a place nobody can enter
     if (sizes.f_blocks == 0 || sizes.f_files == 0) {
       return reached(fmt::format("memory without an end in {}", mount.point));

@@ -19,7 +19,7 @@
 namespace sluice::launcher::probes {
 namespace {
 
-constexpr std::size_t most_entries = 20'000;
+constexpr std::size_t most_entries = 200'000;
 
 bool is_a_place_to_write(const Plan& plan, const std::string& path) {
   const Mount* deciding = nullptr;
@@ -55,13 +55,14 @@ Answer nothing_else_is_writable(const Bounds& bounds) {
 Answer every_mount_is_closed(const Bounds& bounds) {
   const auto table = read_mount_table();
   if (!table) return reached("no answer of /proc/self/mountinfo");
-  for (const MountLine& mount : *table) {
+  for (const HostMount& mount : *table) {
     if (is_device_file(mount)) continue;
-    if (!mount.has("nosuid")) return reached(mount.point + ", mounted with set-uid programs");
-    if (!mount.has("nodev") && mount.type != "devpts") {
+    if (!has_option(mount, "nosuid"))
+      return reached(mount.point + ", mounted with set-uid programs");
+    if (!has_option(mount, "nodev") && mount.type != "devpts") {
       return reached(mount.point + ", mounted with devices");
     }
-    if (mount.has("ro") || mount.point == "/proc") continue;
+    if (has_option(mount, "ro") || mount.point == "/proc") continue;
     if (!is_a_place_to_write(bounds.plan, mount.point)) {
       return reached(mount.point + ", mounted writable");
     }

@@ -74,7 +74,7 @@ class Prove(ProveCase):
         os.makedirs(f"{self.home}/tools")
         self.own(f"{self.home}/tools")
         outcomes = self.prove(
-            "--bind", f"{self.home}/tools", "--tmpfs", "/srv:1MiB", "--tmpfs", f"{self.home}/x",
+            "--bind", f"{self.home}/tools", "--tmpfs", "/srv:1MiB", "--tmpfs", f"{self.home}/a b",
             "--mask", f"{self.workspace}/secret", "--report", "--allow", "*.example.com",
         )  # fmt: skip
         self.assert_held(outcomes)
@@ -95,6 +95,18 @@ class Prove(ProveCase):
             with self.subTest(options):
                 run = self.sluice("prove", *options)
                 self.assertEqual((run.status, run.out), (125, ""), run)
+
+    def test_a_run_that_is_ended_says_so(self):
+        run = self.sluice("prove", *self.policy_options, "--agent", "coder-1", "--timeout", "1ms")
+        said = "sluice: error: the probes were ended before they were through\n"
+        self.assertEqual((run.status, run.out, run.err), (124, "", said), run)
+
+    def test_the_self_check_of_a_run_leaves_no_trace(self):
+        audit = f"{self.home}/audit.jsonl"
+        run = self.run_agent("true", options=("--audit", audit))
+        self.assertEqual(run.err, "sluice: coder-1: allowed 0, blocked 0\n")
+        with open(audit) as lines:
+            self.assertEqual(lines.read(), "")
 
     def test_a_dry_run_ends_with_the_probes(self):
         run = self.sluice("prove", "--dry-run", "--policy", self.policy_file, "--agent", "coder-1")
