@@ -28,6 +28,8 @@ constexpr auto in_proof = When::in_proof;
 
 constexpr std::size_t largest_table = 65536;
 
+constexpr const char* no_address = "no address was given to try";
+
 struct Address {
   sockaddr_storage storage{};
   socklen_t size = 0;
@@ -168,6 +170,7 @@ Answer tcp_to(const std::string& literal, std::uint16_t port, const Bounds& boun
 }
 
 Answer tcp_ends_at_the_proxy(const Bounds& bounds) {
+  if (bounds.plan.outside.addresses.empty()) return not_applicable(no_address);
   for (const std::string& literal : bounds.plan.outside.addresses) {
     for (const int port : {443, 80, 22}) {
       Answer answer = tcp_to(literal, static_cast<std::uint16_t>(port), bounds);
@@ -190,6 +193,7 @@ Answer udp_to(const std::string& literal, std::uint16_t port, const Bounds& boun
 }
 
 Answer udp_is_refused(const Bounds& bounds) {
+  if (bounds.plan.outside.addresses.empty()) return not_applicable(no_address);
   for (const std::string& literal : bounds.plan.outside.addresses) {
     for (const int port : {443, 123}) {
       Answer answer = udp_to(literal, static_cast<std::uint16_t>(port), bounds);

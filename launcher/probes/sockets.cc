@@ -42,6 +42,7 @@ bool answers(const std::string& name) {
 }
 
 Answer host_sockets_do_not_answer(const Bounds& bounds) {
+  if (bounds.plan.outside.sockets.empty()) return not_applicable("the machine lists none");
   for (const std::string& name : bounds.plan.outside.sockets) {
     if (answers(name)) return reached(name);
   }
@@ -54,9 +55,12 @@ bool somebody_reads(const std::string& path) {
 }
 
 Answer nothing_in_sight_answers(const Bounds& bounds) {
-  std::vector<std::string> places{"/run", "/tmp", "/var/tmp", "/var/run/", "/dev"};
+  std::vector<std::string> places;
   for (const Mount& mount : bounds.plan.mounts) {
     if (mount.kind == Mount::Kind::bind) places.push_back(mount.path);
+  }
+  for (const char* shared : {"/run", "/tmp", "/var/tmp", "/var/run/", "/dev"}) {
+    places.emplace_back(shared);
   }
   std::string found;
   for (const std::string& place : places) {

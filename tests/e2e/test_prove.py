@@ -1,5 +1,6 @@
 """`sluice prove`, the self-check before an agent's exec, and that either can fail."""
 
+import json
 import os
 import subprocess
 
@@ -53,6 +54,16 @@ class Prove(ProveCase):
         self.assert_nothing_left()
         self.assertEqual(self.outside.questions(), [])
 
+    def test_the_proxy_hears_of_connections_to_others_and_to_this_machine(self):
+        audit = f"{os.path.dirname(self.policy_file)}/audit.jsonl"
+        self.prove("--audit", audit)
+        with open(audit) as file:
+            lines = [json.loads(line) for line in file]
+        self.assertEqual({line["verdict"] for line in lines}, {"deny"}, lines)
+        asked = {line["host"] for line in lines}
+        for address in ("203.0.113.1", "8.8.8.8", "169.254.169.254", "25.10.0.1"):
+            self.assertIn(address, asked)
+
     def test_the_table_has_a_line_for_each_probe_below_its_area(self):
         run = self.sluice("prove", "--policy", self.policy_file, "--agent", "coder-1")
         self.assertEqual((run.status, run.err), (0, ""), run)
@@ -102,7 +113,7 @@ class Prove(ProveCase):
         self.assertEqual((run.status, run.out, run.err), (124, "", said), run)
 
     def test_the_self_check_of_a_run_leaves_no_trace(self):
-        audit = f"{self.home}/audit.jsonl"
+        audit = f"{os.path.dirname(self.policy_file)}/audit.jsonl"
         run = self.run_agent("true", options=("--audit", audit))
         self.assertEqual(run.err, "sluice: coder-1: allowed 0, blocked 0\n")
         with open(audit) as lines:

@@ -1,4 +1,4 @@
-#include <gtest/gtest.h>
+#include <gmock/gmock.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 
@@ -15,6 +15,10 @@
 
 namespace sluice::launcher::probes {
 namespace {
+
+using ::testing::Contains;
+using ::testing::Not;
+using ::testing::StartsWith;
 
 constexpr const char* impossible = "impossible here";
 
@@ -261,6 +265,19 @@ TEST(TheMountTable, TellsEachMountsOwnFlags) {
   EXPECT_FALSE(has_option(mount, "nodev"));
   EXPECT_FALSE(is_device_file(mount));
   EXPECT_TRUE(is_device_file({"0:6", "/null", "/dev/null", "rw", "devtmpfs"}));
+}
+
+TEST(WhatIsOutside, HasTheMachinesNamespacesSocketsAndAddresses) {
+  Scene scene;
+  ASSERT_TRUE(with_an_abstract_socket(scene));
+  Machine machine;
+  machine.sockets = {"/run/a.sock"};
+  const Outside outside = look_outside(machine);
+  EXPECT_THAT(outside.namespaces, Contains(StartsWith("net:[")));
+  EXPECT_THAT(outside.sockets, Contains("/run/a.sock"));
+  EXPECT_THAT(outside.sockets, Contains(scene.plan.outside.sockets.front()));
+  EXPECT_THAT(outside.addresses, Contains("169.254.169.254"));
+  EXPECT_THAT(outside.addresses, Not(Contains("127.0.0.1")));
 }
 
 TEST(AbstractNames, AreThoseWithAnAtSignAndNoPath) {
