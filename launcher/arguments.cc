@@ -53,10 +53,7 @@ void add_many(CLI::App& app, const std::string& names, std::vector<std::string>&
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
 }
 
-CLI::App* add_run(CLI::App& app, Typed& typed) {
-  CLI::App* run =
-      app.add_subcommand("run", "Runs a command in a sandbox whose only way out is a policy");
-  run->footer("Everything behind the first -- is the command: sluice run [OPTIONS] -- CMD...");
+void add_run_options(CLI::App* run, Typed& typed) {
   add_once(*run, "--policy", typed.policy, "FILE or directory that says what is allowed");
   add_once(*run, "--agent", typed.agent, "NAME by which the policy knows the agent");
   add_once(*run, "--workspace", typed.workspace, "DIR that is writable (default: the current one)");
@@ -78,9 +75,24 @@ CLI::App* add_run(CLI::App& app, Typed& typed) {
                 "Stop where the kernel has no Landlock, instead of saying so");
   run->add_flag("--quiet", typed.quiet, "No notices and no line at the end");
   run->add_flag("--dry-run", typed.dry_run, "Print the steps and stop");
+}
+
+CLI::App* add_run(CLI::App& app, Typed& typed) {
+  CLI::App* run =
+      app.add_subcommand("run", "Runs a command in a sandbox whose only way out is a policy");
+  run->footer("Everything behind the first -- is the command: sluice run [OPTIONS] -- CMD...");
+  add_run_options(run, typed);
   run->add_flag("--json", typed.json, "The dry run as one JSON object")->needs("--dry-run");
   run->add_flag("--detach", typed.detach, "Go on in the background: sluice ps, logs, stop");
   return run;
+}
+
+CLI::App* add_prove(CLI::App& app, Typed& typed, bool& json) {
+  CLI::App* prove = app.add_subcommand(
+      "prove", "Tries to leave a sandbox made with these options; names what it reached");
+  add_run_options(prove, typed);
+  prove->add_flag("--json", json, "One JSON value");
+  return prove;
 }
 
 // Reads each text with `parse` into `values`; the first that is malformed is the error.
@@ -194,6 +206,7 @@ struct Grammar {
     app.require_subcommand(1);
     app.footer(run_examples);
     run = add_run(app, typed);
+    prove = add_prove(app, typed, json);
     CLI::App* policy = app.add_subcommand("policy", "Reads policies without running anything");
     policy->require_subcommand(1);
     add_policy_check(*policy, action.run);
@@ -214,6 +227,8 @@ struct Grammar {
 
   CLI::App app;
   CLI::App* run = nullptr;
+  CLI::App* prove = nullptr;
+  bool json = false;
   Typed typed;
   PolicyAction action;
 };
@@ -223,7 +238,8 @@ struct Grammar {
 Command parse_arguments(const std::vector<std::string>& words) {
   const auto dashes = std::find(words.begin(), words.end(), "--");
   const bool is_run = !words.empty() && words.front() == "run";
-  const int status = is_run ? run_usage_status : usage_status;
+  const bool is_prove = !words.empty() && words.front() == "prove";
+  const int status = is_run || is_prove ? run_usage_status : usage_status;
   // CLI11 takes them from the back.
   std::vector<std::string> own(std::make_reverse_iterator(is_run ? dashes : words.end()),
                                std::make_reverse_iterator(words.begin()));
@@ -235,8 +251,9 @@ Command parse_arguments(const std::vector<std::string>& words) {
     return from_cli(grammar.app, error, status);
   }
   if (grammar.action.run) return std::move(grammar.action);
-  auto options = read_run(*grammar.run, grammar.typed);
+  auto options = read_run(is_prove ? *grammar.prove : *grammar.run, grammar.typed);
   if (!options) return usage(options.error(), status);
+  if (is_prove) return ProveOptions{std::move(*options), grammar.json};
   if (dashes != words.end()) options->command.assign(dashes + 1, words.end());
   if (options->command.empty() || options->command.front().empty())
     return usage(no_command(), status);

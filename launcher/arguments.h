@@ -21,10 +21,10 @@ struct Farewell {
   int status = 0;
 };
 
-using Command = std::variant<RunOptions, PolicyAction, Farewell>;
+using Command = std::variant<RunOptions, ProveOptions, PolicyAction, Farewell>;
 
 // `words` without the program's name. Everything behind the first "--" is the agent's command. A
-// usage error of `run` is 125 (nothing was run), of the others 2.
+// usage error of `run` and `prove` is 125 (nothing was run), of the others 2.
 Command parse_arguments(const std::vector<std::string>& words);
 
 }  // namespace sluice::launcher

@@ -64,7 +64,8 @@ std::vector<HostMount> parse_mountinfo(std::string_view table) {
     mount.device = next_word(line);
     mount.root = unescape(next_word(line));
     mount.point = unescape(next_word(line));
-    next_word(line);  // the mount's options
+    mount.flags = next_word(line);
+    // Any number of tags come before the dash.
     while (!line.empty() && next_word(line) != "-") {
     }
     mount.type = next_word(line);

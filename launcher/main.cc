@@ -6,6 +6,7 @@
 #include <exception>
 
 #include "launcher/arguments.h"
+#include "launcher/commands/prove.h"
 #include "launcher/commands/run.h"
 
 namespace {
@@ -14,6 +15,9 @@ using namespace sluice::launcher;
 
 struct Execute {
   int operator()(const RunOptions& options) const { return run(options); }
+  int operator()(const ProveOptions& options) const {
+    return prove(options.run, AsJson(options.json));
+  }
   int operator()(const PolicyAction& action) const { return action.run(); }
   int operator()(const Farewell& farewell) const {
     fmt::print("{}", farewell.out);

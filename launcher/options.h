@@ -52,6 +52,12 @@ struct RunOptions {
   std::vector<std::string> command;
 };
 
+// What `sluice prove` takes.
+struct ProveOptions {
+  RunOptions run;  // without a command
+  bool json = false;
+};
+
 inline constexpr std::uint64_t default_tmpfs_bytes = std::uint64_t{256} * 1024 * 1024;
 
 // Bytes: a decimal number with an optional B, K/KiB, M/MiB, G/GiB or T/TiB (powers of 1024); at

@@ -180,7 +180,7 @@ std::string describe(const Plan& plan) {
     if (step.step == Step::control_groups) parts = plan.means.steps;
     for (const std::string& part : parts) text += fmt::format("     - {}\n", part);
   }
-  text += fmt::format("{:>3}. {}\n", ++number, describe_command(plan));
+  if (!plan.proves) text += fmt::format("{:>3}. {}\n", ++number, describe_command(plan));
   return text;
 }
 

@@ -8,6 +8,7 @@
 #include "launcher/cgroup/means.h"
 #include "launcher/machine.h"
 #include "launcher/options.h"
+#include "launcher/probes/outside.h"
 
 namespace sluice::launcher {
 
@@ -84,6 +85,8 @@ struct Plan {
   std::vector<std::string> environment;
   cgroup::Means means;  // of limiting what it uses
   std::vector<std::string> command;
+  Outside outside;      // what probes look for inside
+  bool proves = false;  // the battery of probes runs in the command's place
 };
 
 // Refuses: a writable bind (the workspace is one) that is or contains '/', the home directory or

@@ -145,7 +145,7 @@ int Supervisor::run() {
 }
 
 void Supervisor::tell_end() const {
-  if (denials_ && denials_->left_out() > 0) {
+  if (denials_ && denials_->left_out() > 0 && !order_.plan.proves) {
     say(fmt::format("{} more denials were not shown", denials_->left_out()));
   }
   const std::string limit = order_.group ? order_.group->tell(status_) : std::string();
@@ -396,7 +396,8 @@ void Supervisor::on_proxy(std::vector<ProxyKeeper::Event> events) {
     if (const auto* said = std::get_if<ProxyKeeper::LogLine>(&event)) say_raw(said->text);
     if (const auto* notice = std::get_if<ProxyKeeper::Notice>(&event)) say(notice->text);
     if (const auto* denied = std::get_if<netns::Denied>(&event); denied != nullptr && denials_) {
-      if (const auto line = denials_->add(denied->sentence, Clock::now())) say(*line);
+      const auto line = denials_->add(denied->sentence, Clock::now());
+      if (line && !order_.plan.proves) say(*line);
     }
     if (auto* totals = std::get_if<netns::Totals>(&event); totals != nullptr) {
       totals_ = std::move(*totals);

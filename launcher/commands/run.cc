@@ -276,6 +276,15 @@ std::string describe_policy(const PolicyChoice& policy) {
   return text;
 }
 
+void add_probes(Purpose purpose, Prepared& prepared) {
+  prepared.plan.proves = purpose == Purpose::proof;
+  if (prepared.plan.proves) {
+    prepared.plan.outside = look_outside(prepared.machine);
+  } else {
+    prepared.plan.outside.namespaces = own_namespaces();
+  }
+}
+
 int complain(const Errors& errors) {
   for (const Error& error : errors) {
     // A located error reads as compilers write it, so that editors can jump to it.
@@ -323,13 +332,13 @@ int hold_and_supervise(const RunOptions& options, Prepared& prepared, const Filt
   order.group.emplace(std::move(*held->group));
   order.sandbox = prepared.sandbox;
   order.timeout = prepared.options.timeout;
-  order.quiet = Quiet(options.quiet);
+  order.quiet = Quiet(options.quiet || prepared.plan.proves);
   order.status = status_of(options, prepared);
   order.status.pid = ::getpid();
   order.door = held->control->fd();
   order.started = started;
   const int status = supervise(std::move(order));
-  if (!options.quiet) {
+  if (!options.quiet && !prepared.plan.proves) {
     for (const std::string& change : protection.changes()) tell(change);
   }
   return status;
@@ -337,7 +346,7 @@ int hold_and_supervise(const RunOptions& options, Prepared& prepared, const Filt
 
 }  // namespace
 
-int run(const RunOptions& options) {
+int run(const RunOptions& options, Purpose purpose) {
   if (options.detach) {
     // A lock or a pipe of the person's shell would be held for as long as the run lasts.
     if (auto closed = close_all_but({}); !closed) return complain({closed.error()});
@@ -347,6 +356,7 @@ int run(const RunOptions& options) {
   if (!options.quiet) {
     for (const std::string& notice : prepared->notices) tell(notice);
   }
+  add_probes(purpose, *prepared);
   if (options.dry_run) return print_plan(options, *prepared);
   if (auto fine = refuse_directories(); !fine) return complain({fine.error()});
   const auto filter = compile_filter();

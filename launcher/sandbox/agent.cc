@@ -11,10 +11,13 @@
 
 #include <array>
 #include <cerrno>
+#include <utility>
 
 #include "base/capabilities.h"
 #include "base/io.h"
 #include "base/text.h"
+#include "launcher/probes/proof.h"
+#include "launcher/probes/self_check.h"
 #include "launcher/sandbox/landlock.h"
 #include "launcher/sandbox/namespaces.h"
 #include "launcher/sandbox/privileges.h"
@@ -99,6 +102,16 @@ Result<void> restrict_writes(Becoming& becoming) {
 
 Result<void> filter_calls(Becoming& becoming) { return load_filter(becoming.start.filter); }
 
+probes::Bounds bounds_of(const Becoming& becoming) {
+  return {becoming.start.plan, ::getpid(), 1, becoming.report};
+}
+
+// A proof tries all this and more, and tells of it instead of stopping.
+Result<void> check_itself(Becoming& becoming) {
+  if (becoming.start.plan.proves) return {};
+  return probes::check_before_exec(bounds_of(becoming));
+}
+
 // The order matters: the nested namespace needs user namespaces, the bounding set needs
 // capabilities, Landlock needs no_new_privs, the filter comes last because it refuses what the
 // steps before it do.
@@ -111,7 +124,8 @@ constexpr StepTaken<Becoming> give_up[] = {{Step::session, take_terminal},
                                            {Step::signals, reset_signals},
                                            {Step::no_new_privileges, forbid_privileges},
                                            {Step::landlock, restrict_writes},
-                                           {Step::filter, filter_calls}};
+                                           {Step::filter, filter_calls},
+                                           {Step::self_check, check_itself}};
 static_assert(takes_every_step(give_up, Taker::agent));
 
 std::vector<char*> pointers(const std::vector<std::string>& words) {
@@ -137,9 +151,17 @@ std::string_view search_path(const Plan& plan) {
   say(report, fmt::format("{}{}\n{}", step_failed, error.what, error.hint));
 }
 
+// As exec does: whoever started the agent learns that it runs.
+[[noreturn]] void prove(probes::Bounds bounds) {
+  ::close(std::exchange(bounds.report, -1));
+  probes::prove(bounds, STDOUT_FILENO);
+  ::_exit(0);
+}
+
 [[noreturn]] void become_agent(const AgentStart& start, int report) {
   Becoming becoming{start, report};
   if (auto done = take_steps(give_up, becoming); !done) say(becoming.report, done.error());
+  if (start.plan.proves) prove(bounds_of(becoming));
   // execvpe(3) searches the PATH of the calling process.
   ::setenv("PATH", std::string(search_path(start.plan)).c_str(), 1);
   const auto command = pointers(start.plan.command);

@@ -36,6 +36,7 @@ enum class Step : std::uint8_t {
   no_new_privileges,
   landlock,
   filter,
+  self_check,
 };
 
 // The process that takes a step: the one the supervisor forked, pid 1 of the new pid namespace, or
@@ -81,6 +82,7 @@ inline constexpr auto all_steps = std::to_array<StepInfo>({
     {Step::landlock, Taker::agent, "landlock",
      "let Landlock, where the kernel has it, refuse writes beside the writable mounts"},
     {Step::filter, Taker::agent, "filter", "load the system call filter"},
+    {Step::self_check, Taker::agent, "self-check", "try to leave: nothing may be reached"},
 });
 
 constexpr const StepInfo& info_of(Step step) { return all_steps[static_cast<std::size_t>(step)]; }

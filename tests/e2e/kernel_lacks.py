@@ -25,9 +25,9 @@ LOAD, EQUAL, RETURN = 0x20, 0x15, 0x06  # BPF_LD|BPF_W|BPF_ABS, BPF_JMP|BPF_JEQ|
 NUMBER, ARCHITECTURE, FAMILY, PROTOCOL = 0, 4, 16, 32  # offsets in struct seccomp_data
 
 
-def refuse(conditions, error):
-    """A filter: `error` for socket(2) where each (offset, value) holds."""
-    checks = [(ARCHITECTURE, AUDIT_ARCH_X86_64), (NUMBER, SYS_SOCKET), *conditions]
+def refuse(conditions, error, call=SYS_SOCKET):
+    """A filter: `error` for that system call where each (offset, value) holds."""
+    checks = [(ARCHITECTURE, AUDIT_ARCH_X86_64), (NUMBER, call), *conditions]
     program = b""
     for index, (offset, value) in enumerate(checks):
         to_allow = 2 * (len(checks) - index - 1) + 1  # past what is left, and past the refusal

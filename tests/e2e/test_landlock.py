@@ -238,8 +238,8 @@ class WithoutLandlock(Case):
     def command(self, *arguments):
         lacking = (
             f"import os, sys; sys.path.insert(0, '{world.TESTS}'); import kernel_lacks as kernel; "
-            f"kernel.SYS_SOCKET = {SYS_LANDLOCK_CREATE_RULESET}; "
-            f"kernel.load(kernel.refuse([], {self.answer})); os.execv(sys.argv[1], sys.argv[1:])"
+            f"kernel.load(kernel.refuse([], {self.answer}, call={SYS_LANDLOCK_CREATE_RULESET})); "
+            "os.execv(sys.argv[1], sys.argv[1:])"
         )
         line = [world.PYTHON, "-B", "-c", lacking, f"{world.BIN}/sluice", *arguments]
         return line if is_root() else as_ordinary(*line)

@@ -53,6 +53,26 @@ TEST(RunArguments, AreAUsageErrorWhenNotUnderstood) {
   }
 }
 
+TEST(ProveArguments, AreThoseOfRunWithoutACommand) {
+  const Command command = parse_arguments({"prove", "--policy", "p.yaml", "--tmpfs", "/x:1MiB",
+                                           "--timeout", "5s", "--report", "--json"});
+  const auto* const prove = std::get_if<ProveOptions>(&command);
+  ASSERT_NE(prove, nullptr);
+  EXPECT_TRUE(prove->json);
+  EXPECT_EQ(prove->run.policy, "p.yaml");
+  EXPECT_EQ(prove->run.tmpfs.size(), 1U);
+  EXPECT_EQ(prove->run.timeout, std::chrono::seconds(5));
+  EXPECT_TRUE(prove->run.report);
+  EXPECT_TRUE(prove->run.command.empty());
+  for (const auto& words : std::vector<std::vector<std::string>>{
+           {"prove", "--", "ls"}, {"prove", "ls"}, {"prove", "--tmpfs", "x"}}) {
+    const Command refused = parse_arguments(words);
+    const auto* const farewell = std::get_if<Farewell>(&refused);
+    ASSERT_NE(farewell, nullptr) << words.back();
+    EXPECT_EQ(farewell->status, 125);
+  }
+}
+
 TEST(RunArguments, KeepEachAllowAsItWasTyped) {
   const Command command =
       parse_arguments({"run", "--allow", "a.example:443", "--allow=[2001:db8::1]", "--allow",
@@ -86,7 +106,7 @@ TEST(PolicyArguments, AreCheckAndExplain) {
                                              {"policy", "prove", "a", "b"},
                                              {"policy", "explain", "p", "a", "t", "u"},
                                              {},
-                                             {"prove"}}) {
+                                             {"proof"}}) {
     const Command command = parse_arguments(words);
     ASSERT_TRUE(std::holds_alternative<Farewell>(command));
     EXPECT_EQ(std::get<Farewell>(command).status, 2);
@@ -103,7 +123,7 @@ TEST(AWordThatIsNoCommand, IsNamedWithTheNearestOne) {
             "sluice: error: there is no command 'chek'\nhint: did you mean 'check'?\n");
   EXPECT_EQ(told({"a\x1b"}),
             "sluice: error: there is no command 'a\\x1b'\n"
-            "hint: known here: run, policy, doctor, ps, stop, logs\n");
+            "hint: known here: run, prove, policy, doctor, ps, stop, logs\n");
   EXPECT_EQ(std::get<Farewell>(parse_arguments({"rn", "--", "true"})).status, 2);
 }
 

@@ -14,7 +14,7 @@ constexpr std::string_view table =
     "23 21 254:0 /data/home /home rw - ext4 /dev/vda rw\n"
     "24 21 254:0 /data /mnt rw - ext4 /dev/vda rw\n"
     "25 21 254:0 /data/home/me/with\\040space /srv/part rw - ext4 /dev/vda rw\n"
-    "26 21 8:1 / /other rw - ext4 /dev/sda1 rw\n"
+    "26 21 8:1 / /other ro,nosuid shared:1 master:2 - xfs /dev/sda1 rw\n"
     "no mount\n";
 
 TEST(HostMounts, AreReadWithTheirEscapesUndone) {
@@ -23,6 +23,8 @@ TEST(HostMounts, AreReadWithTheirEscapesUndone) {
   EXPECT_EQ(mounts[4].device, "254:0");
   EXPECT_EQ(mounts[4].root, "/data/home/me/with space");
   EXPECT_EQ(mounts[4].point, "/srv/part");
+  EXPECT_EQ(mounts[5].options, "ro,nosuid");
+  EXPECT_EQ(mounts[5].type, "xfs");
 }
 
 TEST(HostMounts, ShowTheSameFileUnderOtherPaths) {

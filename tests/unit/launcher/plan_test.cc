@@ -87,7 +87,7 @@ TEST(ThePlan, IsOneJsonObjectWithoutTheValuesOfVariables) {
   EXPECT_EQ(json["policy"]["allow"][0], "a.example");
   EXPECT_THAT(json["environment"], Contains("TOKEN"));
   EXPECT_EQ(json["steps"].size(), all_steps.size());
-  EXPECT_EQ(json["steps"][0]["name"], "descriptors");
+  EXPECT_EQ(json["steps"][0]["name"], "control groups");
   const nlohmann::json bind = {{"kind", "bind"},
                                {"path", "/srv/a"},
                                {"source", "/srv/a\uFFFD"},
