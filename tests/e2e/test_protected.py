@@ -3,7 +3,6 @@ editors and shells; and what stands in for it where it does not exist yet is gon
 
 import json
 import os
-import re
 import signal
 import subprocess
 import textwrap
@@ -114,7 +113,9 @@ class Git(Protected):
             git checkout -q other; echo most >> file; git stash -q; git stash pop -q
             git commit -qam third; git checkout -q -; git merge -q other; git tag one
             git gc -q; git repack -adq; git reflog | wc -l; git log --oneline | wc -l
-            git config --global safe.directory '*'; git fetch -q ../$(basename $PWD)-other main; git rebase -q HEAD~1; git status --short file
+            git config --global safe.directory '*'
+            git fetch -q ../$(basename $PWD)-other main; git rebase -q HEAD~1
+            git status --short file
             git rev-parse --show-toplevel; git worktree add -q tree; git worktree list | wc -l
             """, options=["--bind", other])  # fmt: skip
         self.assertEqual(run.out.split()[1:], ["3", self.workspace, "2"], run)
@@ -132,10 +133,12 @@ class Git(Protected):
             git -c protocol.file.allow=always submodule --quiet add ./library lib/two
             git commit -qm submodules; git submodule --quiet deinit -f lib/two
             git worktree add -q tree; git clone -q --bare . bare.git
-            cp -r .git/worktrees/tree .git/worktrees/far; echo /srv/far/.git > .git/worktrees/far/gitdir
+            cp -r .git/worktrees/tree .git/worktrees/far
+            echo /srv/far/.git > .git/worktrees/far/gitdir
             """
         )
-        hooks = ("vendor/deep/nested/.git", ".git/modules/lib/one", ".git/modules/lib/two", "bare.git")
+        hooks = ("vendor/deep/nested/.git", "bare.git", ".git/modules/lib/one",
+                 ".git/modules/lib/two")  # fmt: skip
         jobs = {f"{git}/hooks": f"open('{git}/hooks/post-checkout', 'w')" for git in hooks}
         jobs |= {f"{git}/config": f"open('{git}/config', 'a')" for git in hooks}
         moved = ("vendor", "vendor/deep", "vendor/deep/nested", "vendor/deep/nested/.git", "lib",
@@ -152,9 +155,10 @@ class Git(Protected):
             "module's commondir": "open('.git/modules/lib/one/commondir', 'w')",
         }
         self.assert_all_refused(self.try_inside(jobs))
-        run = self.shell("cd tree; echo a >> file; git -c user.name=a -c user.email=a@b commit -qam x; "
+        run = self.shell("git config --global user.name a; git config --global user.email a@b; "
+                         "cd tree; echo a >> file; git commit -qam x; "
                          "cd ../lib/one; git checkout -qb y; cd ../../vendor/deep/nested; "
-                         "git -c user.name=a -c user.email=a@b commit -q --allow-empty -m z; "
+                         "git commit -q --allow-empty -m z; "
                          "git log --oneline | wc -l")  # fmt: skip
         self.assertEqual(run.out.strip(), "2", run)
 
@@ -165,7 +169,7 @@ class Git(Protected):
             mkdir -p tools/hooks scripts; echo '#!/bin/sh' > scripts/clean; chmod +x scripts/clean
             echo '[alias]' > shared.config
             git config core.hooksPath tools/hooks; git config include.path ../shared.config
-            git config filter.f.clean 'sh scripts/clean %f'; git config include.path ../shared.config
+            git config filter.f.clean 'sh scripts/clean %f'
             git config --add include.path later.config
             """
         )
@@ -209,15 +213,17 @@ class Git(Protected):
             "move": "os.rename('elsewhere', 'moved')",
         }))  # fmt: skip
 
-    def test_a_writable_bind_is_protected_as_the_workspace_is_and_a_read_only_one_needs_nothing(self):
+    def test_a_writable_bind_is_protected_as_the_workspace_is_and_a_read_only_one_is_not(self):
         for mode in ("rw", "ro"):
             other = f"{self.workspace}-{mode}"
             os.makedirs(other)
             self.own(other)
             self.person("git init -q", other)
-        options = ["--bind", f"{self.workspace}-rw:/tmp/two:rw", "--bind", f"{self.workspace}-ro:/opt"]
+        binds = (f"{self.workspace}-rw:/tmp/two:rw", f"{self.workspace}-ro:/opt")
+        options = [word for bind in binds for word in ("--bind", bind)]
         answers = self.try_inside({
-            "hook": "open('/tmp/two/.git/hooks/x', 'w')", "move": "os.rename('/tmp/two/.git', '/tmp/two/x')",
+            "hook": "open('/tmp/two/.git/hooks/x', 'w')",
+            "move": "os.rename('/tmp/two/.git', '/tmp/two/x')",
             "editor": "os.mkdir('/tmp/two/.vscode/x')"}, options=options)  # fmt: skip
         self.assert_all_refused(answers)
         self.assertEqual(os.listdir(f"{self.workspace}-rw"), [".git"])
@@ -234,6 +240,18 @@ class Git(Protected):
         run = self.shell("echo text > .git/hooks/mine; ! echo >> .git/config", options=options)
         self.assertTrue(os.path.exists(f"{hooks}/mine"))
         self.assertEqual(self.named(run), [f"'{hooks}': git runs what is in it"])
+        secrets = self.write(f"{self.workspace}/file-elsewhere", "text")
+        options = ["--bind", f"{secrets}:{self.workspace}/.envrc"]
+        self.assertEqual(self.shell("cat .envrc", options=options).out, "text")
+
+    def test_a_writable_bind_that_is_no_project_gets_no_stand_ins(self):
+        plain = f"{self.workspace}-plain"
+        os.makedirs(plain)
+        self.own(plain)
+        options = ["--bind", f"{plain}:/tmp/plain:rw"]
+        run = self.shell("ls -A /tmp/plain; mkdir /tmp/plain/.vscode", options=options)
+        self.assertEqual(run.out, "", run)
+        self.assertEqual(len(self.named(run)), 1, run)
 
 
     def test_a_workspace_in_a_repository_is_protected_from_what_its_configuration_names(self):
@@ -347,12 +365,11 @@ class StandIns(Protected):
         self.repository("inner")
         first = self.start_and_wait()
         inner = f"{self.workspace}/inner"
-        line = self.run_line("bash", "-c", "echo begun; read line; mkdir .git/hooks/x; "
-                             "echo x > .git/commondir; echo x > .vscode/x; true")  # fmt: skip
-        line = [line[0], "--agent", "other-1", "--workspace", inner,
-                *[word for word in line[1:] if word not in ("--agent", "coder-1")]]  # fmt: skip
-        line = [line[0], "--policy", self.write(f"{self.home}/any.yaml", "version: 1\nagents:\n  other-1: {}\n"),
-                *[word for word in line[1:] if word not in ("--policy", self.policy_file)]]  # fmt: skip
+        policy = self.write(f"{self.home}/any.yaml", "version: 1\nagents:\n  other-1: {}\n")
+        script = ("echo begun; read line; mkdir .git/hooks/x; echo x > .git/commondir; "
+                  "echo x > .vscode/x; true")  # fmt: skip
+        line = ("run", "--policy", policy, "--agent", "other-1", "--workspace", inner, "--",
+                "bash", "-c", script)  # fmt: skip
         second = self.start(self.command(*line), stdin=subprocess.PIPE)
         self.addCleanup(second.communicate)
         self.addCleanup(second.kill)
@@ -395,7 +412,8 @@ class Named(Protected):
 
     def test_a_run_that_makes_nothing_protected_says_nothing(self):
         self.repository()
-        self.assertEqual(self.named(self.shell("echo text > other; git add other; git stash -q")), [])
+        run = self.shell("echo text > other; git add other; git stash -q")
+        self.assertEqual(self.named(run), [])
 
     def test_new_repositories_are_named_plain_bare_and_by_a_git_file(self):
         run = self.shell(
@@ -418,7 +436,7 @@ class Named(Protected):
     def test_steps_of_a_rebase_names_in_nested_projects_and_what_has_no_stand_in_are_named(self):
         self.repository("nested")
         self.repository()
-        run = self.shell("mkdir .git/rebase-merge; echo 'exec evil' > .git/rebase-merge/git-rebase-todo; "
+        run = self.shell("cd .git; mkdir rebase-merge; > rebase-merge/git-rebase-todo; cd ..; "
                          "mkdir -p nested/.vscode folder/.claude node_modules/a/.vscode; "
                          "echo x > .vimrc; mkdir .husky")  # fmt: skip
         named = "\n".join(self.named(run))
@@ -459,7 +477,8 @@ class Named(Protected):
                     mkdir -p Zgit/hooks; echo evil > Zgit/hooks/x; git add file Zgit
                     python3 -c "
                     import hashlib
-                    b = open('.git/index', 'rb').read()[:-20].replace(b'Zgit/hooks/x', b'.git/hooks/x')
+                    b = open('.git/index', 'rb').read()[:-20]
+                    b = b.replace(b'Zgit/hooks/x', b'.git/hooks/x')
                     open('.git/index', 'wb').write(b + hashlib.sha1(b).digest())"
                     git ls-files
                     """
