@@ -139,6 +139,7 @@ Answer no_change_of_links(const Bounds&) {
 
 Answer no_place_beside_the_proxy(const Bounds&) {
   const Fd socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (!socket) return reached("no answer of socket(2)");
   const Address address = make_address("127.0.0.1", 3128);
   const int yes = 1;
   for (const int option : {SO_REUSEADDR, SO_REUSEPORT}) {

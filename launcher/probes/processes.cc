@@ -82,7 +82,7 @@ Answer init_cannot_be_read(const Bounds& bounds) {
   const auto init = static_cast<unsigned long>(bounds.init);
   char byte = 0;
   const iovec here{&byte, 1};
-  const iovec there{reinterpret_cast<void*>(nowhere), 1};
+  const iovec there{nullptr, 1};
   const auto from = reinterpret_cast<unsigned long>(&there);
   const auto to = reinterpret_cast<unsigned long>(&here);
   const int handle = static_cast<int>(::syscall(SYS_pidfd_open, bounds.init, 0));
