@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import subprocess
+import tempfile
 import textwrap
 import time
 import unittest
@@ -290,8 +291,7 @@ class Groups(ResourcesCase):
         own = groups_of(os.getpid())
         if "cpu" not in own:
             self.skipTest("cgroup v2 takes any value and keeps the smallest")
-        outer = f"{own['cpu']}/e2e-{os.getpid()}"
-        os.mkdir(outer)
+        outer = tempfile.mkdtemp(prefix="e2e-", dir=own["cpu"])
         self.addCleanup(os.rmdir, outer)
         with open(f"{outer}/cpu.cfs_quota_us", "w") as file:
             file.write("50000")
