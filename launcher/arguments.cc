@@ -29,7 +29,7 @@ constexpr const char* run_examples =
 // The options as they are typed; the small languages in them are read afterwards.
 struct Typed {
   std::string policy, agent, workspace, proxy, audit, timeout, memory, cpus, pids;
-  std::vector<std::string> tmpfs, binds, masks, environment, pass_environment, allow;
+  std::vector<std::string> tmpfs, seeds, binds, masks, environment, pass_environment, allow;
   bool report = false;
   bool require_landlock = false;
   bool quiet = false;
@@ -68,6 +68,7 @@ CLI::App* add_run(CLI::App& app, Typed& typed) {
   add_once(*run, "--cpus", typed.cpus, "N CPUs that all it runs may use: 2, 0.5");
   add_once(*run, "--pids", typed.pids, "N processes and threads at most (default: 4096)");
   add_many(*run, "--tmpfs", typed.tmpfs, "PATH[:SIZE] that is empty and writable");
+  add_many(*run, "--seed", typed.seeds, "PATH[:SIZE] of the host that is a writable copy");
   add_many(*run, "--bind", typed.binds, "SRC[:DST][:ro|rw] of the host that is visible");
   add_many(*run, "--mask", typed.masks, "PATH that is hidden");
   add_many(*run, "--env", typed.environment, "K=V for the agent's environment");
@@ -133,6 +134,7 @@ Result<RunOptions> read_run(const CLI::App& app, const Typed& typed) {
   options.detach = typed.detach;
   for (const auto& error :
        {read_each(typed.tmpfs, parse_tmpfs, options.tmpfs),
+        read_each(typed.seeds, parse_seed, options.seeds),
         read_each(typed.binds, parse_bind, options.binds),
         read_each(typed.masks, parse_mask, options.masks),
         read_each(typed.environment, parse_environment, options.environment),

@@ -19,6 +19,13 @@ struct Bind {
   Access access = Access::read_only;
 };
 
+// A directory that was looked at, its source without symbolic links.
+struct Seed {
+  std::string source;
+  std::string path;
+  std::uint64_t bytes = 0;
+};
+
 // What the agent must never be able to write: `touched` is every entry that leads to it.
 struct Guarded {
   std::string what;  // "the policy", "the audit file"
@@ -32,6 +39,7 @@ struct RunRequest {
   std::string workspace;
   std::vector<Bind> binds;
   std::vector<TmpfsOption> tmpfs;
+  std::vector<Seed> seeds;
   std::vector<std::string> masks;
   std::vector<Guarded> guarded;
   cgroup::Means means;
@@ -52,17 +60,24 @@ struct Mount {
   enum class Kind : std::uint8_t {
     bind,
     tmpfs,   // empty, writable, capped
+    seed,    // a tmpfs with a copy of what the source holds
     shadow,  // empty; read-only once the mount points below it are made
   };
   Kind kind = Kind::tmpfs;
   std::string path;
-  std::string source;                  // bind
+  std::string source;                  // bind, seed
   Access access = Access::read_write;  // bind
-  std::uint64_t bytes = 0;             // tmpfs
+  std::uint64_t bytes = 0;             // tmpfs, seed
   mode_t mode = 0755;                  // tmpfs, shadow
   bool required = true;                // else left out where the root has no such directory
   std::vector<Shield> shields{};       // writable bind; parents before children
+  // seed: paths below the source, relative to it, sorted.
+  std::vector<std::string> without{};  // not copied: hidden from agents
+  std::vector<std::string> mounted{};  // directories that stay empty: something is mounted there
 };
+
+// Binds and seeds: opened before anything is mounted over it.
+bool has_source(const Mount& mount) noexcept;
 
 // A file of our own in place of the root's; left out where the root has none.
 struct OwnFile {

@@ -7,6 +7,7 @@
 
 #include "base/text.h"
 #include "launcher/paths.h"
+#include "launcher/seeds.h"
 
 namespace sluice::launcher {
 namespace {
@@ -82,21 +83,20 @@ bool is_in_shared_memory(std::string_view what, std::string_view path) {
 
 // The kernel's own file systems of the host, and sluice's: not to be seen from inside, not even
 // read-only.
-Result<void> refuse_source(const Bind& bind, const Machine& machine) {
+Result<void> refuse_source(std::string_view what, const std::string& source,
+                           const Machine& machine) {
   constexpr std::array<std::string_view, 4> hosts{"/proc", "/sys", "/dev", "/run/sluice"};
   for (const std::string_view own : hosts) {
-    if (!is_at_or_below(bind.source, own) || is_at_or_below(bind.source, "/dev/shm")) continue;
-    return fail(
-        Errc::bad_config,
-        fmt::format("the bind {} would show the machine's own {}", quoted(bind.source), own),
-        "the sandbox has its own; leave the bind out");
+    if (!is_at_or_below(source, own) || is_at_or_below(source, "/dev/shm")) continue;
+    return fail(Errc::bad_config,
+                fmt::format("{} {} would show the machine's own {}", what, quoted(source), own),
+                "the sandbox has its own; leave it out");
   }
   for (const HostMount& mount : machine.mounts) {
-    if (!mount.type.starts_with("cgroup") || !is_at_or_below(bind.source, mount.point)) continue;
-    return fail(
-        Errc::bad_config,
-        fmt::format("the bind {} would show the machine's control groups", quoted(bind.source)),
-        "an agent's limits are written there; leave the bind out");
+    if (!mount.type.starts_with("cgroup") || !is_at_or_below(source, mount.point)) continue;
+    return fail(Errc::bad_config,
+                fmt::format("{} {} would show the machine's control groups", what, quoted(source)),
+                "an agent's limits are written there; leave it out");
   }
   return {};
 }
@@ -126,6 +126,7 @@ Result<void> refuse_twice(const RunRequest& request) {
   std::vector<std::string> paths;
   for (const Bind& bind : all_binds(request)) paths.push_back(bind.destination);
   for (const TmpfsOption& tmpfs : request.tmpfs) paths.push_back(tmpfs.path);
+  for (const Seed& seed : request.seeds) paths.push_back(seed.path);
   std::sort(paths.begin(), paths.end());
   const auto twice = std::adjacent_find(paths.begin(), paths.end());
   if (twice == paths.end()) return {};
@@ -147,16 +148,21 @@ Result<void> refuse_dangerous(const RunRequest& request, const Machine& machine)
       if (auto fine = refuse_wide_bind(request, bind, machine); !fine) return fine;
       if (auto fine = refuse_guarded(request, bind); !fine) return fine;
     }
-    if (auto fine = refuse_source(bind, machine); !fine) return fine;
+    if (auto fine = refuse_source("the bind", bind.source, machine); !fine) return fine;
     if (auto fine = refuse_destination("the bind", bind.destination); !fine) return fine;
   }
   for (const TmpfsOption& tmpfs : request.tmpfs) {
     if (auto fine = refuse_destination("the tmpfs", tmpfs.path); !fine) return fine;
   }
+  for (const Seed& seed : request.seeds) {
+    if (auto fine = refuse_source("the seed", seed.source, machine); !fine) return fine;
+    if (auto fine = refuse_destination("the seed", seed.path); !fine) return fine;
+  }
   for (const std::string& mask : request.masks) {
     if (auto fine = refuse_mask(request, mask); !fine) return fine;
   }
-  return refuse_twice(request);
+  if (auto fine = refuse_twice(request); !fine) return fine;
+  return refuse_seeds(request);
 }
 
 }  // namespace sluice::launcher

@@ -31,6 +31,17 @@ Result<Bind> resolve_bind(const BindOption& option) {
   return Bind{*real, option.destination, option.access};
 }
 
+Result<Seed> resolve_seed(const TmpfsOption& option) {
+  auto real = real_path(option.path);
+  if (!real) return Failure(real.error());
+  if (!is_directory(*real)) {
+    return fail(Errc::bad_config,
+                fmt::format("the seed '{}' is not a directory", text::printable(*real)),
+                "seed the directory that holds it, or show the file: --bind FILE");
+  }
+  return Seed{*real, option.path, option.bytes};
+}
+
 // `path` is one of the sandbox: below a bind it lies in the bind's source.
 bool is_there(const RunRequest& request, const std::string& path) {
   struct stat status {};
@@ -83,6 +94,11 @@ Result<RunRequest> make_request(const RequestInput& input) {
   if (!input.placeholder_directory.empty()) {
     request.guarded.push_back(
         {"the journal of placeholders", touched_paths(input.placeholder_directory), true});
+  }
+  for (const TmpfsOption& option : options.seeds) {
+    auto seed = resolve_seed(option);
+    if (!seed) return Failure(seed.error());
+    request.seeds.push_back(std::move(*seed));
   }
   request.tmpfs = options.tmpfs;
   request.masks = options.masks;

@@ -76,6 +76,12 @@ Result<void> build_root(Enclosure& enclosure) {
   auto root = enter_new_root(enclosure.start.plan, std::move(enclosure.start.binds));
   if (!root) return Failure(root.error());
   enclosure.root = std::move(*root);
+  for (std::string& notice : enclosure.root.notices) {
+    ControlMessage message;
+    message.kind = ControlMessage::Kind::notice;
+    message.sentence = std::move(notice);
+    if (auto sent = send_control(enclosure.control.get(), message); !sent) return sent;
+  }
   return {};
 }
 
