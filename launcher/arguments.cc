@@ -28,7 +28,7 @@ constexpr const char* run_examples =
 
 // The options as they are typed; the small languages in them are read afterwards.
 struct Typed {
-  std::string policy, agent, workspace, proxy, audit, timeout, memory, cpus, pids;
+  std::string policy, agent, workspace, proxy, audit, timeout, memory, cpus, pids, seccomp;
   std::vector<std::string> tmpfs, seeds, binds, masks, environment, pass_environment, allow;
   bool report = false;
   bool require_landlock = false;
@@ -71,6 +71,8 @@ CLI::App* add_run(CLI::App& app, Typed& typed) {
   add_many(*run, "--seed", typed.seeds, "PATH[:SIZE] of the host that is a writable copy");
   add_many(*run, "--bind", typed.binds, "SRC[:DST][:ro|rw] of the host that is visible");
   add_many(*run, "--mask", typed.masks, "PATH that is hidden");
+  add_once(*run, "--seccomp", typed.seccomp,
+           "FILE with system calls to refuse besides, as container engines write it");
   add_many(*run, "--env", typed.environment, "K=V for the agent's environment");
   add_many(*run, "--pass-env", typed.pass_environment, "K of your own environment to hand on");
   add_many(*run, "--allow", typed.allow, "HOST[:PORT] to allow besides, for this run");
@@ -125,6 +127,7 @@ Result<RunOptions> read_run(const CLI::App& app, const Typed& typed) {
   set_if_given(app, "--workspace", typed.workspace, options.workspace);
   set_if_given(app, "--proxy", typed.proxy, options.proxy);
   set_if_given(app, "--audit", typed.audit, options.audit);
+  set_if_given(app, "--seccomp", typed.seccomp, options.seccomp);
   options.allow = typed.allow;
   options.report = typed.report;
   options.require_landlock = typed.require_landlock;

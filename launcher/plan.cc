@@ -187,6 +187,7 @@ Result<Plan> make_plan(const RunRequest& request, const Machine& machine) {
   plan.files = own_files(plan);
   leave_out_of_seeds(request, machine, plan.mounts);
   plan.masks = find_masks(request, machine, plan.mounts);
+  plan.seccomp = request.seccomp;
   plan.environment = agent_environment({.home = plan.home,
                                         .user = plan.user,
                                         .inherited = machine.environment,
@@ -206,6 +207,8 @@ std::string describe(const Plan& plan) {
     std::vector<std::string> parts;
     if (step.step == Step::root) parts = describe_root(plan);
     if (step.step == Step::control_groups) parts = plan.means.steps;
+    if (step.step == Step::filter && !plan.seccomp.empty())
+      parts = {"and the profile " + text::printable(plan.seccomp)};
     for (const std::string& part : parts) text += fmt::format("     - {}\n", part);
   }
   text += fmt::format("{:>3}. {}\n", ++number, describe_command(plan));

@@ -67,6 +67,7 @@ struct Mount {
   std::string path;
   std::string source;                  // bind, seed
   Access access = Access::read_write;  // bind
+  std::string seccomp;  // the file of a profile; "" for none
   std::uint64_t bytes = 0;             // tmpfs, seed
   mode_t mode = 0755;                  // tmpfs, shadow
   bool required = true;                // else left out where the root has no such directory
@@ -110,3 +111,4 @@ Result<Plan> make_plan(const RunRequest& request, const Machine& machine);
 std::string describe(const Plan& plan);
 
 }  // namespace sluice::launcher
+  std::string seccomp;             // the file of a profile; "" for none

@@ -112,9 +112,11 @@ Result<RunRequest> make_request(const RequestInput& input) {
   request.masks.insert(request.masks.end(), options.policy_masks.begin(),
                        options.policy_masks.end());
   request.environment = options.environment;
+  if (options.seccomp) guard(request, "the seccomp profile", *options.seccomp);
   request.pass_environment = options.pass_environment;
   request.command = options.command;
   return request;
 }
 
 }  // namespace sluice::launcher
+  request.seccomp = options.seccomp.value_or("");

@@ -118,7 +118,7 @@ Result<void> Supervisor::start() {
   auto door = Door::open(order_.door);
   if (!door) return Failure(door.error());
   door_.emplace(std::move(*door));
-  SandboxStart start{order_.plan, order_.filter, order_.host_id, {}, {}};
+  SandboxStart start{order_.plan, order_.filters, order_.host_id, {}, {}};
   if (order_.group) start.groups = order_.group->entrances();
   for (const Mount& mount : order_.plan.mounts) {
     if (!order_.host_id || !has_source(mount)) continue;

@@ -97,7 +97,12 @@ Result<void> restrict_writes(Becoming& becoming) {
   return restrict_files(writable_places(becoming.start.plan.mounts)).map([](Landlocked) {});
 }
 
-Result<void> filter_calls(Becoming& becoming) { return load_filter(becoming.start.filter); }
+Result<void> filter_calls(Becoming& becoming) {
+  for (const FilterProgram& filter : becoming.start.filters) {
+    if (auto done = load_filter(filter); !done) return done;
+  }
+  return {};
+}
 
 // The order matters: the nested namespace needs user namespaces, the bounding set needs
 // capabilities, Landlock needs no_new_privs, the filter comes last because it refuses what the
@@ -139,11 +144,11 @@ std::string_view search_path(const Plan& plan) {
 
 [[noreturn]] void become_agent(const AgentStart& start, int report) {
   Becoming becoming{start, report};
-  if (auto done = take_steps(give_up, becoming); !done) say(becoming.report, done.error());
-  // execvpe(3) searches the PATH of the calling process.
+  // execvpe(3) searches the PATH of the calling process. Before the filters: one may refuse brk(2).
   ::setenv("PATH", std::string(search_path(start.plan)).c_str(), 1);
   const auto command = pointers(start.plan.command);
   const auto environment = pointers(start.plan.environment);
+  if (auto done = take_steps(give_up, becoming); !done) say(becoming.report, done.error());
   if (!write_all(report_fd, "the report", {&closed_in, 1})) ::_exit(125);
   ::execvpe(command[0], command.data(), environment.data());
   say(report_fd, fmt::format("{}{}", exec_failed, errno));

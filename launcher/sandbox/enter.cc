@@ -164,7 +164,7 @@ void take_all(const StepTaken<Enclosure> (&steps)[n], Enclosure& enclosure) {
 
 [[noreturn]] void be_init(Enclosure& enclosure) {
   take_all(inside, enclosure);
-  ::_exit(run_init({enclosure.start.plan, enclosure.start.filter, enclosure.terminal.slave.get()},
+  ::_exit(run_init({enclosure.start.plan, enclosure.start.filters, enclosure.terminal.slave.get()},
                    std::move(enclosure.control)));
 }
 

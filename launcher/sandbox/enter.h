@@ -16,7 +16,7 @@ namespace sluice::launcher {
 
 struct SandboxStart {
   const Plan& plan;
-  const FilterProgram& filter;
+  const std::vector<FilterProgram>& filters;
   std::optional<uid_t> host_id;  // for a root caller: whom the agent is on the host
   std::vector<Fd> binds;         // for a root caller: the plan's sources, opened and mapped
   std::vector<int> groups = {};  // entrances of the agent's control groups
