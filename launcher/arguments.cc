@@ -29,7 +29,7 @@ constexpr const char* run_examples =
 // The options as they are typed; the small languages in them are read afterwards.
 struct Typed {
   std::string policy, agent, workspace, proxy, audit, timeout, memory, cpus, pids, seccomp;
-  std::vector<std::string> tmpfs, seeds, binds, masks, environment, pass_environment, allow;
+  std::vector<std::string> tmpfs, seeds, binds, masks, known, environment, pass_environment, allow;
   bool report = false;
   bool require_landlock = false;
   bool quiet = false;
@@ -71,6 +71,8 @@ CLI::App* add_run(CLI::App& app, Typed& typed) {
   add_many(*run, "--seed", typed.seeds, "PATH[:SIZE] of the host that is a writable copy");
   add_many(*run, "--bind", typed.binds, "SRC[:DST][:ro|rw] of the host that is visible");
   add_many(*run, "--mask", typed.masks, "PATH that is hidden");
+  add_many(*run, "--i-know", typed.known,
+           "PATH of a writable bind or workspace that is dangerous, said again");
   add_once(*run, "--seccomp", typed.seccomp,
            "FILE with system calls to refuse besides, as container engines write it");
   add_many(*run, "--env", typed.environment, "K=V for the agent's environment");
@@ -129,6 +131,7 @@ Result<RunOptions> read_run(const CLI::App& app, const Typed& typed) {
   set_if_given(app, "--audit", typed.audit, options.audit);
   set_if_given(app, "--seccomp", typed.seccomp, options.seccomp);
   options.allow = typed.allow;
+  options.known = typed.known;
   options.report = typed.report;
   options.require_landlock = typed.require_landlock;
   options.quiet = typed.quiet;

@@ -75,6 +75,7 @@ std::vector<std::string> paths_to_hide(const RunRequest& request, const Machine&
   };
   add(default_secrets(machine));
   add({machine.runtime_directory, state_directory(machine) + "/sluice"});
+  add(request.env_files.paths);
   add(request.masks);
   return paths;
 }

@@ -40,6 +40,7 @@ struct RunOptions {
   std::vector<std::string> masks;
   std::vector<std::string> policy_masks;  // which need not exist
   bool require_landlock = false;
+  std::vector<std::string> known;  // --i-know
   std::optional<std::string> seccomp;
   std::vector<std::pair<std::string, std::string>> environment;
   std::vector<std::string> pass_environment;

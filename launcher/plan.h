@@ -11,12 +11,26 @@
 
 namespace sluice::launcher {
 
+// What the top levels of a writable directory hold, relative to it.
+struct Remarkable {
+  std::string socket;  // the first in the directory itself; "" for none
+  std::string device;  // likewise
+  std::vector<std::string> fifos;
+};
+
+struct EnvFiles {
+  std::vector<std::string> paths;
+  bool is_whole = true;  // else there may be more
+};
+
 // A bind whose source was looked at: a directory or a regular file, its path without symbolic
 // links.
 struct Bind {
   std::string source;
   std::string destination;
   Access access = Access::read_only;
+  Remarkable found{};   // of a writable one
+  std::string named{};  // the source as a person named it, absolute; "": as it is
 };
 
 // A directory that was looked at, its source without symbolic links.
@@ -37,12 +51,16 @@ struct Guarded {
 struct RunRequest {
   std::string agent;
   std::string workspace;
+  Remarkable found_in_workspace;
+  EnvFiles env_files;
   std::vector<Bind> binds;
+  std::vector<std::string> known;  // sources of writable binds whose danger a person has named
   std::vector<TmpfsOption> tmpfs;
   std::vector<Seed> seeds;
   std::vector<std::string> masks;
   std::vector<Guarded> guarded;
   cgroup::Means means;
+  std::string seccomp;  // the file of a profile; "" for none
   std::vector<std::pair<std::string, std::string>> environment;
   std::vector<std::string> pass_environment;
   std::vector<std::string> command;
@@ -67,7 +85,6 @@ struct Mount {
   std::string path;
   std::string source;                  // bind, seed
   Access access = Access::read_write;  // bind
-  std::string seccomp;  // the file of a profile; "" for none
   std::uint64_t bytes = 0;             // tmpfs, seed
   mode_t mode = 0755;                  // tmpfs, shadow
   bool required = true;                // else left out where the root has no such directory
@@ -97,13 +114,15 @@ struct Plan {
   std::vector<Mount> mounts;  // parents before children
   std::vector<OwnFile> files;
   std::vector<std::string> masks;  // last: nothing is mounted over them
+  std::string seccomp;             // the file of a profile; "" for none
   std::vector<std::string> environment;
   cgroup::Means means;  // of limiting what it uses
   std::vector<std::string> command;
 };
 
-// Refuses: a writable bind (the workspace is one) that is or contains '/', the home directory or
-// the running programs, or that holds something guarded; destinations that would replace what
+// Refuses: a writable bind (the workspace is one) that contains the running programs or holds
+// something guarded; unless it is known, one that is or contains '/', the home directory, something
+// hidden, sockets or devices; destinations that would replace what
 // encloses.
 Result<Plan> make_plan(const RunRequest& request, const Machine& machine);
 
@@ -111,4 +130,3 @@ Result<Plan> make_plan(const RunRequest& request, const Machine& machine);
 std::string describe(const Plan& plan);
 
 }  // namespace sluice::launcher
-  std::string seccomp;             // the file of a profile; "" for none

@@ -23,6 +23,7 @@
 #include "launcher/state_folder.h"
 #include "launcher/supervisor.h"
 #include "launcher/trust.h"
+#include "launcher/writable_audit.h"
 #include "netns/named/lease.h"
 
 namespace sluice::launcher {
@@ -164,6 +165,8 @@ tl::expected<void, Errors> add_plan(Prepared& prepared) {
   notice_unless_empty(request->means.notice, prepared);
   auto plan = make_plan(*request, prepared.machine);
   if (!plan) return tl::unexpected(only(plan.error()));
+  for (std::string& notice : writable_notices(*request, *plan))
+    prepared.notices.push_back(std::move(notice));
   prepared.plan = std::move(*plan);
   auto protection = Protection::find(prepared.plan, prepared.machine, IsForShow(options.dry_run));
   if (!protection) return tl::unexpected(only(protection.error()));

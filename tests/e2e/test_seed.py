@@ -242,6 +242,20 @@ class Seed(Case):
         run = self.shell(f"cd {self.source}; touch cache/x; ls . cache", options=options)
         self.assertEqual(run.out, ".:\ncache\nsmall\n\ncache:\nx\n", run)
 
+    def test_a_mount_point_inside_a_seed_is_not_moved_by_a_link_that_an_agent_left(self):
+        os.symlink("/etc", f"{self.source}/data")
+        self.assert_refused(self.source, "leads through a symbolic link",
+                            options=["--tmpfs", f"{self.source}/data:1MiB"])  # fmt: skip
+
+    def test_a_link_that_an_agent_left_does_not_turn_a_seed_or_bind_to_secrets(self):
+        secrets = f"{self.home}/.ssh"
+        os.makedirs(secrets, exist_ok=True)
+        self.own(secrets)
+        os.symlink(secrets, f"{self.source}/cache")
+        self.assert_refused(f"{self.source}/cache", f"leads to '{secrets}'")
+        run = self.run_agent("true", options=["--bind", f"{self.source}/cache:/srv"], status=125)
+        self.assertIn(f"leads to '{secrets}'", run.err, run)
+
     def test_a_dry_run_shows_the_seed_and_what_it_leaves_out(self):
         self.folder(f"{self.source}/private")
         options = ["--seed", f"{self.source}:8MiB", "--mask", f"{self.source}/private", "--dry-run"]
