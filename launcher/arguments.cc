@@ -28,8 +28,8 @@ constexpr const char* run_examples =
 
 // The options as they are typed; the small languages in them are read afterwards.
 struct Typed {
-  std::string policy, agent, workspace, proxy, audit, timeout, memory, cpus, pids;
-  std::vector<std::string> tmpfs, binds, masks, environment, pass_environment, allow;
+  std::string policy, agent, workspace, proxy, audit, timeout, memory, cpus, pids, seccomp;
+  std::vector<std::string> tmpfs, seeds, binds, masks, known, environment, pass_environment, allow;
   bool report = false;
   bool require_landlock = false;
   bool quiet = false;
@@ -65,8 +65,13 @@ void add_run_options(CLI::App* run, Typed& typed) {
   add_once(*run, "--cpus", typed.cpus, "N CPUs that all it runs may use: 2, 0.5");
   add_once(*run, "--pids", typed.pids, "N processes and threads at most (default: 4096)");
   add_many(*run, "--tmpfs", typed.tmpfs, "PATH[:SIZE] that is empty and writable");
+  add_many(*run, "--seed", typed.seeds, "PATH[:SIZE] of the host that is a writable copy");
   add_many(*run, "--bind", typed.binds, "SRC[:DST][:ro|rw] of the host that is visible");
   add_many(*run, "--mask", typed.masks, "PATH that is hidden");
+  add_many(*run, "--i-know", typed.known,
+           "PATH of a writable bind or workspace that is dangerous, said again");
+  add_once(*run, "--seccomp", typed.seccomp,
+           "FILE with system calls to refuse besides, as container engines write it");
   add_many(*run, "--env", typed.environment, "K=V for the agent's environment");
   add_many(*run, "--pass-env", typed.pass_environment, "K of your own environment to hand on");
   add_many(*run, "--allow", typed.allow, "HOST[:PORT] to allow besides, for this run");
@@ -136,7 +141,9 @@ Result<RunOptions> read_run(const CLI::App& app, const Typed& typed) {
   set_if_given(app, "--workspace", typed.workspace, options.workspace);
   set_if_given(app, "--proxy", typed.proxy, options.proxy);
   set_if_given(app, "--audit", typed.audit, options.audit);
+  set_if_given(app, "--seccomp", typed.seccomp, options.seccomp);
   options.allow = typed.allow;
+  options.known = typed.known;
   options.report = typed.report;
   options.require_landlock = typed.require_landlock;
   options.quiet = typed.quiet;
@@ -145,6 +152,7 @@ Result<RunOptions> read_run(const CLI::App& app, const Typed& typed) {
   options.detach = typed.detach;
   for (const auto& error :
        {read_each(typed.tmpfs, parse_tmpfs, options.tmpfs),
+        read_each(typed.seeds, parse_seed, options.seeds),
         read_each(typed.binds, parse_bind, options.binds),
         read_each(typed.masks, parse_mask, options.masks),
         read_each(typed.environment, parse_environment, options.environment),

@@ -20,6 +20,7 @@ struct ControlMessage {
     born,     // number: pid 1's pid as the supervisor sees it
     ready,    // fds, attached as: the listeners by netns::role_name(), "refused_udp" (a
               // netns::RefusedUdp), "denials" (/run/sluice/denials), "terminal" (a pty's master)
+    notice,   // sentence: for the person
     failed,   // number: exit status; sentence and hint say why
     started,  // the agent's command runs
     ended,    // number: the agent's exit status, 128+n after signal n

@@ -12,6 +12,7 @@
 
 #include "base/io.h"
 #include "launcher/paths.h"
+#include "launcher/secrets.h"
 
 namespace sluice::launcher {
 namespace {
@@ -133,6 +134,11 @@ Result<Machine> survey_person() {
   machine.user = known != nullptr ? known->pw_name : "user";
   machine.known_home = known != nullptr ? real_home(known->pw_dir) : std::string();
   machine.home = survey_home(machine);
+  machine.linked_secrets = linked_secrets_below(machine.home);
+  if (!machine.known_home.empty() && machine.known_home != machine.home) {
+    for (std::string& path : linked_secrets_below(machine.known_home))
+      machine.linked_secrets.push_back(std::move(path));
+  }
   machine.runtime_directory = survey_runtime_directory(machine);
   return machine;
 }

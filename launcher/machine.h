@@ -16,13 +16,14 @@ struct Machine {
   uid_t uid = 0;
   gid_t gid = 0;
   mode_t umask = 022;
-  std::string user;                  // from passwd(5); "user" where it knows none
-  std::string home;                  // $HOME, resolved; "/home/agent" where it names no directory
-  std::string known_home;            // passwd(5)'s, resolved, wherever $HOME points; "" for none
-  std::string program_directory;     // where the running sluice and its sluiced lie
-  std::string runtime_directory;     // where runs of this user keep their admin sockets
-  std::vector<std::string> sockets;  // bound Unix sockets that have a path, proc_net_unix
-  std::vector<HostMount> mounts;     // what is mounted where, for other names of what is hidden
+  std::string user;               // from passwd(5); "user" where it knows none
+  std::string home;               // $HOME, resolved; "/home/agent" where it names no directory
+  std::string known_home;         // passwd(5)'s, resolved, wherever $HOME points; "" for none
+  std::string program_directory;  // where the running sluice and its sluiced lie
+  std::string runtime_directory;  // where runs of this user keep their admin sockets
+  std::vector<std::string> linked_secrets;  // of both homes: where symbolic links lead
+  std::vector<std::string> sockets;         // bound Unix sockets that have a path, proc_net_unix
+  std::vector<HostMount> mounts;         // what is mounted where, for other names of what is hidden
   std::vector<std::string> environment;  // environ(7)
 
   bool is_root() const noexcept { return uid == 0; }

@@ -1,38 +1,13 @@
 #include "launcher/masks.h"
 
 #include <algorithm>
-#include <array>
 
 #include "launcher/paths.h"
+#include "launcher/secrets.h"
 #include "launcher/state_folder.h"
 
 namespace sluice::launcher {
 namespace {
-
-// Below the home directory: keys, tokens and histories that tools keep there.
-constexpr std::array<const char*, 20> secrets{".ssh",
-                                              ".gnupg",
-                                              ".aws",
-                                              ".azure",
-                                              ".kube",
-                                              ".docker",
-                                              ".netrc",
-                                              ".npmrc",
-                                              ".pypirc",
-                                              ".git-credentials",
-                                              ".password-store",
-                                              ".bash_history",
-                                              ".zsh_history",
-                                              ".cargo/credentials",
-                                              ".cargo/credentials.toml",
-                                              ".config/sluice",
-                                              ".config/gh",
-                                              ".config/gcloud",
-                                              ".config/containers",
-                                              ".local/share/keyrings"};
-
-constexpr std::array<const char*, 3> own_directories{"/etc/sluice", "/var/lib/sluice",
-                                                     "/var/log/sluice"};
 
 // The mount that decides what lies at `path`: the last one at or above it.
 const Mount* deciding_mount(const std::vector<Mount>& mounts, const std::string& path) {
@@ -92,27 +67,54 @@ class Finder {
   std::vector<std::string> masks_;
 };
 
+// Files and directories, without the sockets.
+std::vector<std::string> paths_to_hide(const RunRequest& request, const Machine& machine) {
+  std::vector<std::string> paths = own_directories();
+  const auto add = [&](const std::vector<std::string>& more) {
+    paths.insert(paths.end(), more.begin(), more.end());
+  };
+  add(default_secrets(machine));
+  add({machine.runtime_directory, state_directory(machine) + "/sluice"});
+  add(request.env_files.paths);
+  add(request.masks);
+  return paths;
+}
+
 }  // namespace
+
+std::vector<std::string> own_directories() {
+  return {"/etc/sluice", "/var/lib/sluice", "/var/log/sluice"};
+}
+
+std::vector<std::string> default_secrets(const Machine& machine) {
+  std::vector<std::string> paths = secrets_below(machine.home);
+  if (!machine.known_home.empty()) {
+    for (std::string& path : secrets_below(machine.known_home)) paths.push_back(std::move(path));
+  }
+  paths.insert(paths.end(), machine.linked_secrets.begin(), machine.linked_secrets.end());
+  return paths;
+}
+
+std::vector<std::string> hidden_paths(const RunRequest& request, const Machine& machine) {
+  std::vector<std::string> paths = paths_to_hide(request, machine);
+  const std::size_t named = paths.size();
+  for (std::size_t i = 0; i < named; ++i) {
+    for (std::string& other : other_paths(machine.mounts, paths[i]))
+      paths.push_back(std::move(other));
+  }
+  return paths;
+}
 
 std::vector<std::string> find_masks(const RunRequest& request, const Machine& machine,
                                     const std::vector<Mount>& mounts) {
   Finder finder(mounts, machine.mounts);
-  for (const char* directory : own_directories) finder.hide(directory);
-  for (const char* secret : secrets) {
-    finder.hide(machine.home + "/" + secret);
-    if (!machine.known_home.empty()) finder.hide(machine.known_home + "/" + secret);
-  }
+  for (const std::string& path : paths_to_hide(request, machine)) finder.hide(path);
   for (const std::string& socket : machine.sockets) finder.hide(socket);
-  finder.hide(machine.runtime_directory);
   for (const HostMount& mount : machine.mounts) {
     // An agent's own limits are written there, whether or not it may.
     if (mount.type.starts_with("cgroup")) finder.hide(mount.point);
   }
-  finder.hide(state_directory(machine) + "/sluice");
-  for (const std::string& mask : request.masks) {
-    finder.hide_inside(mask);
-    finder.hide(mask);
-  }
+  for (const std::string& mask : request.masks) finder.hide_inside(mask);
   return finder.take();
 }
 

@@ -33,6 +33,16 @@ std::vector<std::string_view> split_colons(std::string_view text) {
   }
 }
 
+Result<TmpfsOption> parse_sized_path(std::string_view text, std::string_view what) {
+  const std::size_t colon = text.rfind(':');
+  auto path = parse_inside_path(text.substr(0, colon), what);
+  if (!path) return Failure(path.error());
+  if (colon == std::string_view::npos) return TmpfsOption{*path, default_tmpfs_bytes};
+  const auto bytes = parse_size(text.substr(colon + 1));
+  if (!bytes) return Failure(bytes.error());
+  return TmpfsOption{*path, *bytes};
+}
+
 }  // namespace
 
 Result<std::uint64_t> parse_size(std::string_view text) {
@@ -54,14 +64,10 @@ Result<std::chrono::milliseconds> parse_duration(std::string_view text) {
 }
 
 Result<TmpfsOption> parse_tmpfs(std::string_view text) {
-  const std::size_t colon = text.rfind(':');
-  auto path = parse_inside_path(text.substr(0, colon), "the tmpfs");
-  if (!path) return Failure(path.error());
-  if (colon == std::string_view::npos) return TmpfsOption{*path, default_tmpfs_bytes};
-  const auto bytes = parse_size(text.substr(colon + 1));
-  if (!bytes) return Failure(bytes.error());
-  return TmpfsOption{*path, *bytes};
+  return parse_sized_path(text, "the tmpfs");
 }
+
+Result<TmpfsOption> parse_seed(std::string_view text) { return parse_sized_path(text, "the seed"); }
 
 Result<BindOption> parse_bind(std::string_view text) {
   std::vector<std::string_view> parts = split_colons(text);

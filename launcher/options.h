@@ -35,10 +35,13 @@ struct RunOptions {
   std::optional<std::string> proxy;  // "embedded" or a socket
   std::optional<std::string> audit;
   std::vector<TmpfsOption> tmpfs;
+  std::vector<TmpfsOption> seeds;
   std::vector<BindOption> binds;
   std::vector<std::string> masks;
   std::vector<std::string> policy_masks;  // which need not exist
   bool require_landlock = false;
+  std::vector<std::string> known;  // --i-know
+  std::optional<std::string> seccomp;
   std::vector<std::pair<std::string, std::string>> environment;
   std::vector<std::string> pass_environment;
   std::vector<std::string> allow;  // HOST[:PORT] each, for this run
@@ -69,6 +72,7 @@ Result<std::chrono::milliseconds> parse_duration(std::string_view text);
 
 // PATH[:SIZE]
 Result<TmpfsOption> parse_tmpfs(std::string_view text);
+Result<TmpfsOption> parse_seed(std::string_view text);
 
 // SRC[:DST][:ro|rw]; read-only unless `rw` is said.
 Result<BindOption> parse_bind(std::string_view text);

@@ -11,6 +11,7 @@
 #include "launcher/refusals.h"
 #include "launcher/sandbox/environment.h"
 #include "launcher/sandbox/steps.h"
+#include "launcher/seeds.h"
 
 namespace sluice::launcher {
 namespace {
@@ -37,6 +38,13 @@ Mount shadow(std::string path) {
   mount.kind = Mount::Kind::shadow;
   mount.path = std::move(path);
   mount.required = false;
+  return mount;
+}
+
+Mount seeded(const Seed& seed) {
+  Mount mount = tmpfs(seed.path, seed.bytes, 0700);
+  mount.kind = Mount::Kind::seed;
+  mount.source = seed.source;
   return mount;
 }
 
@@ -67,6 +75,7 @@ std::vector<Mount> all_mounts(const RunRequest& request, const Machine& machine)
   for (Mount& mount : default_mounts(machine)) put(mounts, std::move(mount));
   for (const TmpfsOption& option : request.tmpfs)
     put(mounts, tmpfs(option.path, option.bytes, 0755));
+  for (const Seed& seed : request.seeds) put(mounts, seeded(seed));
   for (const Bind& bind : all_binds(request)) {
     Mount mount;
     mount.kind = Mount::Kind::bind;
@@ -103,6 +112,18 @@ std::vector<OwnFile> own_files(const Plan& plan) {
           {"/etc/group", group}};
 }
 
+std::string describe_seed(const Mount& seed) {
+  std::string text =
+      fmt::format("copy {} into a writable tmpfs of at most {} bytes on {}",
+                  text::printable(seed.source), seed.bytes, text::printable(seed.path));
+  std::string_view before = ", without ";
+  for (const std::string& name : seed.without) {
+    text += fmt::format("{}{}/{}", before, text::printable(seed.source), text::printable(name));
+    before = ", ";
+  }
+  return text;
+}
+
 std::string describe(const Mount& mount) {
   switch (mount.kind) {
     case Mount::Kind::tmpfs:
@@ -110,6 +131,8 @@ std::string describe(const Mount& mount) {
                          text::printable(mount.path));
     case Mount::Kind::shadow:
       return fmt::format("hide {} behind an empty read-only tmpfs", text::printable(mount.path));
+    case Mount::Kind::seed:
+      return describe_seed(mount);
     case Mount::Kind::bind:
       break;
   }
@@ -146,6 +169,10 @@ std::string describe_command(const Plan& plan) {
 
 }  // namespace
 
+bool has_source(const Mount& mount) noexcept {
+  return mount.kind == Mount::Kind::bind || mount.kind == Mount::Kind::seed;
+}
+
 Result<Plan> make_plan(const RunRequest& request, const Machine& machine) {
   if (auto fine = refuse_dangerous(request, machine); !fine) return Failure(fine.error());
   Plan plan;
@@ -158,7 +185,9 @@ Result<Plan> make_plan(const RunRequest& request, const Machine& machine) {
   plan.umask = machine.umask;
   plan.mounts = all_mounts(request, machine);
   plan.files = own_files(plan);
+  leave_out_of_seeds(request, machine, plan.mounts);
   plan.masks = find_masks(request, machine, plan.mounts);
+  plan.seccomp = request.seccomp;
   plan.environment = agent_environment({.home = plan.home,
                                         .user = plan.user,
                                         .inherited = machine.environment,
@@ -178,6 +207,8 @@ std::string describe(const Plan& plan) {
     std::vector<std::string> parts;
     if (step.step == Step::root) parts = describe_root(plan);
     if (step.step == Step::control_groups) parts = plan.means.steps;
+    if (step.step == Step::filter && !plan.seccomp.empty())
+      parts = {"and the profile " + text::printable(plan.seccomp)};
     for (const std::string& part : parts) text += fmt::format("     - {}\n", part);
   }
   if (!plan.proves) text += fmt::format("{:>3}. {}\n", ++number, describe_command(plan));

@@ -12,12 +12,33 @@
 
 namespace sluice::launcher {
 
+// What the top levels of a writable directory hold, relative to it.
+struct Remarkable {
+  std::string socket;  // the first in the directory itself; "" for none
+  std::string device;  // likewise
+  std::vector<std::string> fifos;
+};
+
+struct EnvFiles {
+  std::vector<std::string> paths;
+  bool is_whole = true;  // else there may be more
+};
+
 // A bind whose source was looked at: a directory or a regular file, its path without symbolic
 // links.
 struct Bind {
   std::string source;
   std::string destination;
   Access access = Access::read_only;
+  Remarkable found{};   // of a writable one
+  std::string named{};  // the source as a person named it, absolute; "": as it is
+};
+
+// A directory that was looked at, its source without symbolic links.
+struct Seed {
+  std::string source;
+  std::string path;
+  std::uint64_t bytes = 0;
 };
 
 // What the agent must never be able to write: `touched` is every entry that leads to it.
@@ -31,11 +52,16 @@ struct Guarded {
 struct RunRequest {
   std::string agent;
   std::string workspace;
+  Remarkable found_in_workspace;
+  EnvFiles env_files;
   std::vector<Bind> binds;
+  std::vector<std::string> known;  // sources of writable binds whose danger a person has named
   std::vector<TmpfsOption> tmpfs;
+  std::vector<Seed> seeds;
   std::vector<std::string> masks;
   std::vector<Guarded> guarded;
   cgroup::Means means;
+  std::string seccomp;  // the file of a profile; "" for none
   std::vector<std::pair<std::string, std::string>> environment;
   std::vector<std::string> pass_environment;
   std::vector<std::string> command;
@@ -53,17 +79,24 @@ struct Mount {
   enum class Kind : std::uint8_t {
     bind,
     tmpfs,   // empty, writable, capped
+    seed,    // a tmpfs with a copy of what the source holds
     shadow,  // empty; read-only once the mount points below it are made
   };
   Kind kind = Kind::tmpfs;
   std::string path;
-  std::string source;                  // bind
+  std::string source;                  // bind, seed
   Access access = Access::read_write;  // bind
-  std::uint64_t bytes = 0;             // tmpfs
+  std::uint64_t bytes = 0;             // tmpfs, seed
   mode_t mode = 0755;                  // tmpfs, shadow
   bool required = true;                // else left out where the root has no such directory
   std::vector<Shield> shields{};       // writable bind; parents before children
+  // seed: paths below the source, relative to it, sorted.
+  std::vector<std::string> without{};  // not copied: hidden from agents
+  std::vector<std::string> mounted{};  // directories that stay empty: something is mounted there
 };
+
+// Binds and seeds: opened before anything is mounted over it.
+bool has_source(const Mount& mount) noexcept;
 
 // A file of our own in place of the root's; left out where the root has none.
 struct OwnFile {
@@ -82,6 +115,7 @@ struct Plan {
   std::vector<Mount> mounts;  // parents before children
   std::vector<OwnFile> files;
   std::vector<std::string> masks;  // last: nothing is mounted over them
+  std::string seccomp;             // the file of a profile; "" for none
   std::vector<std::string> environment;
   cgroup::Means means;  // of limiting what it uses
   std::vector<std::string> command;
@@ -89,8 +123,9 @@ struct Plan {
   bool proves = false;  // the battery of probes runs in the command's place
 };
 
-// Refuses: a writable bind (the workspace is one) that is or contains '/', the home directory or
-// the running programs, or that holds something guarded; destinations that would replace what
+// Refuses: a writable bind (the workspace is one) that contains the running programs or holds
+// something guarded; unless it is known, one that is or contains '/', the home directory, something
+// hidden, sockets or devices; destinations that would replace what
 // encloses.
 Result<Plan> make_plan(const RunRequest& request, const Machine& machine);
 

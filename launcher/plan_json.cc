@@ -24,6 +24,10 @@ Json to_json(const Mount& mount) {
               {"access", "read-write"},
               {"bytes", mount.bytes}};
       break;
+    case Mount::Kind::seed:
+      json = {{"kind", "seed"},         {"path", mount.path},   {"source", mount.source},
+              {"access", "read-write"}, {"bytes", mount.bytes}, {"without", mount.without}};
+      break;
     case Mount::Kind::shadow:
       json = {{"kind", "shadow"}, {"path", mount.path}, {"access", "read-only"}};
       break;

@@ -6,59 +6,22 @@
 #include <array>
 
 #include "base/text.h"
+#include "launcher/masks.h"
 #include "launcher/paths.h"
+#include "launcher/seeds.h"
+#include "launcher/wide_binds.h"
 
 namespace sluice::launcher {
 namespace {
 
-constexpr const char* narrower = "name a directory that holds only the project";
-
 std::string quoted(std::string_view path) { return fmt::format("'{}'", text::printable(path)); }
 
-std::string subject(const RunRequest& request, const Bind& bind) {
-  const bool is_workspace =
-      bind.source == request.workspace && bind.destination == request.workspace;
-  return fmt::format("the {} {}", is_workspace ? "workspace" : "writable bind",
-                     quoted(bind.source));
-}
-
-Result<void> refuse_wide_bind(const RunRequest& request, const Bind& bind, const Machine& machine) {
-  const std::string who = subject(request, bind);
-  if (bind.source == "/") {
-    return fail(Errc::bad_config, fmt::format("{} is the whole file system", who), narrower);
-  }
-  if (is_at_or_below(machine.home, bind.source)) {
-    return fail(Errc::bad_config,
-                fmt::format("{} is or contains the home directory {}", who, quoted(machine.home)),
-                narrower);
-  }
-  if (!machine.known_home.empty() && is_at_or_below(machine.known_home, bind.source)) {
-    return fail(
-        Errc::bad_config,
-        fmt::format("{} is or contains the home directory {}", who, quoted(machine.known_home)),
-        narrower);
-  }
-  // What lies there is run or obeyed by the machine itself; a directory above them holds them all.
-  constexpr std::array<std::string_view, 6> wholly{"/etc", "/boot", "/usr",
-                                                   "/lib", "/bin",  "/sbin"};
-  constexpr std::array<std::string_view, 3> above{"/var", "/opt", "/run"};
-  for (const std::string_view system : wholly) {
-    // Container images have their projects in /usr/src/app.
-    const bool project = bind.source.starts_with("/usr/src/");
-    if (project || !is_at_or_below(bind.source, system)) continue;
-    return fail(Errc::bad_config, fmt::format("{} belongs to the system", who), narrower);
-  }
-  for (const std::string_view system : above) {
-    if (bind.source != system) continue;
-    return fail(Errc::bad_config, fmt::format("{} belongs to the system", who), narrower);
-  }
-  if (is_at_or_below(machine.program_directory, bind.source)) {
-    return fail(Errc::bad_config,
-                fmt::format("{} contains the running sluice programs in {}", who,
-                            quoted(machine.program_directory)),
-                "install sluice elsewhere, or name a directory beside it");
-  }
-  return {};
+Result<void> refuse_programs(const RunRequest& request, const Bind& bind, const Machine& machine) {
+  if (!is_at_or_below(machine.program_directory, bind.source)) return {};
+  return fail(Errc::bad_config,
+              fmt::format("{} contains the running sluice programs in {}",
+                          name_of_writable(request, bind), quoted(machine.program_directory)),
+              "install sluice elsewhere, or name a directory beside it");
 }
 
 Result<void> refuse_guarded(const RunRequest& request, const Bind& bind) {
@@ -68,11 +31,17 @@ Result<void> refuse_guarded(const RunRequest& request, const Bind& bind) {
       if (!inside && !is_at_or_below(path, bind.source)) continue;
       return fail(Errc::bad_config,
                   fmt::format("{} {} lies where the agent can write: {}", guarded.what,
-                              quoted(path), subject(request, bind)),
+                              quoted(path), name_of_writable(request, bind)),
                   "keep it outside of the workspace and of every writable bind");
     }
   }
   return {};
+}
+
+// Whatever a person says: this is what encloses the agent.
+Result<void> refuse_enclosing(const RunRequest& request, const Bind& bind, const Machine& machine) {
+  if (auto fine = refuse_programs(request, bind, machine); !fine) return fine;
+  return refuse_guarded(request, bind);
 }
 
 // Its own size may be chosen, and what lies in it on the host may be shown.
@@ -82,23 +51,38 @@ bool is_in_shared_memory(std::string_view what, std::string_view path) {
 
 // The kernel's own file systems of the host, and sluice's: not to be seen from inside, not even
 // read-only.
-Result<void> refuse_source(const Bind& bind, const Machine& machine) {
+Result<void> refuse_source(std::string_view what, const std::string& source,
+                           const Machine& machine) {
   constexpr std::array<std::string_view, 4> hosts{"/proc", "/sys", "/dev", "/run/sluice"};
   for (const std::string_view own : hosts) {
-    if (!is_at_or_below(bind.source, own) || is_at_or_below(bind.source, "/dev/shm")) continue;
-    return fail(
-        Errc::bad_config,
-        fmt::format("the bind {} would show the machine's own {}", quoted(bind.source), own),
-        "the sandbox has its own; leave the bind out");
+    if (!is_at_or_below(source, own) || is_at_or_below(source, "/dev/shm")) continue;
+    return fail(Errc::bad_config,
+                fmt::format("{} {} would show the machine's own {}", what, quoted(source), own),
+                "the sandbox has its own; leave it out");
   }
   for (const HostMount& mount : machine.mounts) {
-    if (!mount.type.starts_with("cgroup") || !is_at_or_below(bind.source, mount.point)) continue;
-    return fail(
-        Errc::bad_config,
-        fmt::format("the bind {} would show the machine's control groups", quoted(bind.source)),
-        "an agent's limits are written there; leave the bind out");
+    if (!mount.type.starts_with("cgroup") || !is_at_or_below(source, mount.point)) continue;
+    return fail(Errc::bad_config,
+                fmt::format("{} {} would show the machine's control groups", what, quoted(source)),
+                "an agent's limits are written there; leave it out");
   }
   return {};
+}
+
+// An agent of an earlier run may have put a link where a person names a directory.
+Result<void> refuse_hidden_end(std::string_view what, const std::string& named,
+                               const std::string& source, const Machine& machine) {
+  if (named.empty() || named == source) return {};
+  const std::vector<std::string> hidden = default_secrets(machine);
+  const auto is_hidden = [&](const std::string& path) {
+    return std::any_of(hidden.begin(), hidden.end(),
+                       [&](const std::string& secret) { return is_at_or_below(path, secret); });
+  };
+  if (!is_hidden(source) || is_hidden(named)) return {};
+  return fail(Errc::bad_config,
+              fmt::format("{} {} leads to {}, which is hidden from agents", what, quoted(named),
+                          quoted(source)),
+              "who made that link? name the path itself if the agent may have it");
 }
 
 // Mounting over these would replace what encloses the agent or what tells it about its denials.
@@ -126,6 +110,7 @@ Result<void> refuse_twice(const RunRequest& request) {
   std::vector<std::string> paths;
   for (const Bind& bind : all_binds(request)) paths.push_back(bind.destination);
   for (const TmpfsOption& tmpfs : request.tmpfs) paths.push_back(tmpfs.path);
+  for (const Seed& seed : request.seeds) paths.push_back(seed.path);
   std::sort(paths.begin(), paths.end());
   const auto twice = std::adjacent_find(paths.begin(), paths.end());
   if (twice == paths.end()) return {};
@@ -136,27 +121,46 @@ Result<void> refuse_twice(const RunRequest& request) {
 }  // namespace
 
 std::vector<Bind> all_binds(const RunRequest& request) {
-  std::vector<Bind> binds{{request.workspace, request.workspace, Access::read_write}};
+  std::vector<Bind> binds{
+      {request.workspace, request.workspace, Access::read_write, request.found_in_workspace}};
   binds.insert(binds.end(), request.binds.begin(), request.binds.end());
   return binds;
+}
+
+std::string name_of_writable(const RunRequest& request, const Bind& bind) {
+  const bool is_workspace =
+      bind.source == request.workspace && bind.destination == request.workspace;
+  return fmt::format("the {} {}", is_workspace ? "workspace" : "writable bind",
+                     quoted(bind.source));
 }
 
 Result<void> refuse_dangerous(const RunRequest& request, const Machine& machine) {
   for (const Bind& bind : all_binds(request)) {
     if (bind.access == Access::read_write) {
-      if (auto fine = refuse_wide_bind(request, bind, machine); !fine) return fine;
-      if (auto fine = refuse_guarded(request, bind); !fine) return fine;
+      const auto never = refuse_enclosing(request, bind, machine);
+      const MayBeKnown may_be_known(never.has_value());
+      if (auto fine = refuse_wide_bind(request, bind, machine, may_be_known); !fine) return fine;
+      if (!never) return never;
     }
-    if (auto fine = refuse_source(bind, machine); !fine) return fine;
+    if (auto fine = refuse_source("the bind", bind.source, machine); !fine) return fine;
+    if (auto fine = refuse_hidden_end("the bind", bind.named, bind.source, machine); !fine)
+      return fine;
     if (auto fine = refuse_destination("the bind", bind.destination); !fine) return fine;
   }
   for (const TmpfsOption& tmpfs : request.tmpfs) {
     if (auto fine = refuse_destination("the tmpfs", tmpfs.path); !fine) return fine;
   }
+  for (const Seed& seed : request.seeds) {
+    if (auto fine = refuse_source("the seed", seed.source, machine); !fine) return fine;
+    if (auto fine = refuse_hidden_end("the seed", seed.path, seed.source, machine); !fine)
+      return fine;
+    if (auto fine = refuse_destination("the seed", seed.path); !fine) return fine;
+  }
   for (const std::string& mask : request.masks) {
     if (auto fine = refuse_mask(request, mask); !fine) return fine;
   }
-  return refuse_twice(request);
+  if (auto fine = refuse_twice(request); !fine) return fine;
+  return refuse_seeds(request);
 }
 
 }  // namespace sluice::launcher

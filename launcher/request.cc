@@ -7,6 +7,8 @@
 
 #include "base/text.h"
 #include "launcher/paths.h"
+#include "launcher/refusals.h"
+#include "launcher/writable_audit.h"
 
 namespace sluice::launcher {
 namespace {
@@ -28,7 +30,32 @@ Result<Bind> resolve_bind(const BindOption& option) {
         "sockets, FIFOs and devices would be a way out; bind files and directories");
   }
   // A source that was named without a destination appears where the person sees it.
-  return Bind{*real, option.destination, option.access};
+  const bool is_writable = option.access == Access::read_write;
+  return Bind{*real, option.destination, option.access,
+              is_writable ? remarkable_in(look_at_writable(*real)) : Remarkable{},
+              absolute(option.source)};
+}
+
+Result<std::string> resolve_known(const RunRequest& request, const std::string& path) {
+  auto real = real_path(path);
+  if (!real) return real;
+  for (const Bind& bind : all_binds(request)) {
+    if (bind.access == Access::read_write && bind.source == *real) return real;
+  }
+  return fail(Errc::bad_config,
+              fmt::format("--i-know '{}' is the path of no writable bind", text::printable(path)),
+              "say the path of a '--bind PATH:rw' or of the workspace again, or leave it out");
+}
+
+Result<Seed> resolve_seed(const TmpfsOption& option) {
+  auto real = real_path(option.path);
+  if (!real) return Failure(real.error());
+  if (!is_directory(*real)) {
+    return fail(Errc::bad_config,
+                fmt::format("the seed '{}' is not a directory", text::printable(*real)),
+                "seed the directory that holds it, or show the file: --bind FILE");
+  }
+  return Seed{*real, option.path, option.bytes};
 }
 
 // `path` is one of the sandbox: below a bind it lies in the bind's source.
@@ -71,8 +98,17 @@ Result<RunRequest> make_request(const RequestInput& input) {
     if (!bind) return Failure(bind.error());
     request.binds.push_back(std::move(*bind));
   }
+  const TopLevels in_workspace = look_at_writable(request.workspace);
+  request.found_in_workspace = remarkable_in(in_workspace);
+  request.env_files = find_env_files(request.workspace, in_workspace);
+  for (const std::string& path : options.known) {
+    auto known = resolve_known(request, path);
+    if (!known) return Failure(known.error());
+    request.known.push_back(std::move(*known));
+  }
   if (!input.policy_path.empty()) guard(request, "the policy", input.policy_path);
   if (options.audit) guard(request, "the audit file", *options.audit);
+  if (options.seccomp) guard(request, "the seccomp profile", *options.seccomp);
   // What an agent would put there is obeyed by the next run.
   for (const std::string& path : input.policy_search_path) {
     guard(request, "the place of the policy", path);
@@ -84,8 +120,14 @@ Result<RunRequest> make_request(const RequestInput& input) {
     request.guarded.push_back(
         {"the journal of placeholders", touched_paths(input.placeholder_directory), true});
   }
+  for (const TmpfsOption& option : options.seeds) {
+    auto seed = resolve_seed(option);
+    if (!seed) return Failure(seed.error());
+    request.seeds.push_back(std::move(*seed));
+  }
   request.tmpfs = options.tmpfs;
   request.masks = options.masks;
+  request.seccomp = options.seccomp.value_or("");
   for (const std::string& mask : request.masks) {
     // An agent could have moved it away in an earlier run: hiding nothing in silence would help it.
     if (is_there(request, mask)) continue;

@@ -17,6 +17,7 @@
 #include "launcher/denials.h"
 #include "launcher/sandbox/bind_source.h"
 #include "launcher/sandbox/enter.h"
+#include "launcher/seeds.h"
 #include "launcher/sessions/door.h"
 #include "launcher/terminal_relay.h"
 #include "netns/datagram_count.h"
@@ -28,6 +29,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr std::chrono::seconds building_time{30};
+constexpr std::chrono::minutes copying_time{5};  // besides, where there are seeds
 constexpr std::chrono::seconds registering_time{5};
 constexpr std::chrono::seconds ending_time{2};
 constexpr std::chrono::seconds grace{5};  // between SIGTERM and SIGKILL
@@ -116,10 +118,10 @@ Result<void> Supervisor::start() {
   auto door = Door::open(order_.door);
   if (!door) return Failure(door.error());
   door_.emplace(std::move(*door));
-  SandboxStart start{order_.plan, order_.filter, order_.host_id, {}, {}};
+  SandboxStart start{order_.plan, order_.filters, order_.host_id, {}, {}};
   if (order_.group) start.groups = order_.group->entrances();
   for (const Mount& mount : order_.plan.mounts) {
-    if (!order_.host_id || mount.kind != Mount::Kind::bind) continue;
+    if (!order_.host_id || !has_source(mount)) continue;
     auto bind = open_bind_as_root(mount, *order_.host_id);
     if (!bind) return Failure(bind.error());
     start.binds.push_back(std::move(*bind));
@@ -128,7 +130,8 @@ Result<void> Supervisor::start() {
   auto sandbox = start_sandbox(std::move(start));
   if (!sandbox) return Failure(sandbox.error());
   sandbox_ = std::move(*sandbox);
-  enter(Phase::building, building_time);
+  const bool copies = has_seed(order_.plan.mounts);
+  enter(Phase::building, copies ? building_time + copying_time : building_time);
   return {};
 }
 
@@ -298,6 +301,9 @@ void Supervisor::on_message(ControlMessage& message) {
       return;
     case Kind::ready:
       return on_ready(message);
+    case Kind::notice:
+      if (!order_.quiet) say(message.sentence);
+      return;
     case Kind::failed:
       return fail_run(
           message.number,

@@ -21,7 +21,7 @@ using Quiet = YesNo<struct QuietTag>;
 
 struct SupervisorOrder {
   Plan plan;
-  FilterProgram filter;
+  std::vector<FilterProgram> filters;
   ProxyChoice proxy;
   std::optional<uid_t> host_id;        // for a root caller
   std::optional<cgroup::Group> group;  // goes when nothing of the run is left

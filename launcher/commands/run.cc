@@ -16,12 +16,14 @@
 #include "launcher/request.h"
 #include "launcher/sandbox/landlock.h"
 #include "launcher/sandbox/privileges.h"
+#include "launcher/sandbox/profile_filter.h"
 #include "launcher/sandbox/seccomp.h"
 #include "launcher/sessions/detach.h"
 #include "launcher/sessions/run_socket.h"
 #include "launcher/state_folder.h"
 #include "launcher/supervisor.h"
 #include "launcher/trust.h"
+#include "launcher/writable_audit.h"
 #include "netns/named/lease.h"
 
 namespace sluice::launcher {
@@ -44,6 +46,7 @@ struct Prepared {
   std::string sandbox;   // what the policy says of it, as a sluiced tells it
   Plan plan;
   Protection protection;
+  std::vector<FilterProgram> filters;
   std::vector<std::string> notices;
 };
 
@@ -162,12 +165,27 @@ tl::expected<void, Errors> add_plan(Prepared& prepared) {
   notice_unless_empty(request->means.notice, prepared);
   auto plan = make_plan(*request, prepared.machine);
   if (!plan) return tl::unexpected(only(plan.error()));
+  for (std::string& notice : writable_notices(*request, *plan))
+    prepared.notices.push_back(std::move(notice));
   prepared.plan = std::move(*plan);
   auto protection = Protection::find(prepared.plan, prepared.machine, IsForShow(options.dry_run));
   if (!protection) return tl::unexpected(only(protection.error()));
   prepared.protection = std::move(*protection);
   for (std::string& notice : prepared.protection.notices())
     prepared.notices.push_back(std::move(notice));
+  return {};
+}
+
+// Both before anything starts, so that a profile is refused in time.
+tl::expected<void, Errors> add_filters(const RunOptions& options, Prepared& prepared) {
+  auto own = compile_filter();
+  if (!own) return tl::unexpected(only(own.error()));
+  prepared.filters.push_back(std::move(*own));
+  if (!options.seccomp) return {};
+  auto profile = read_profile(*options.seccomp);
+  if (!profile) return tl::unexpected(only(profile.error()));
+  notice_unless_empty(unknown_names_notice(profile->unknown), prepared);
+  prepared.filters.push_back(std::move(profile->program));
   return {};
 }
 
@@ -188,6 +206,7 @@ tl::expected<Prepared, Errors> prepare(const RunOptions& options) {
   prepared.workspace = std::move(*workspace);
   if (auto added = add_policy(options, prepared); !added) return tl::unexpected(added.error());
   if (auto added = add_plan(prepared); !added) return tl::unexpected(added.error());
+  if (auto added = add_filters(options, prepared); !added) return tl::unexpected(added.error());
   if (auto fine = check_landlock(prepared); !fine) return tl::unexpected(only(fine.error()));
   return prepared;
 }
@@ -317,8 +336,7 @@ RunStatus status_of(const RunOptions& options, const Prepared& prepared) {
 }
 
 // `started`: see SupervisorOrder.
-int hold_and_supervise(const RunOptions& options, Prepared& prepared, const FilterProgram& filter,
-                       int started) {
+int hold_and_supervise(const RunOptions& options, Prepared& prepared, int started) {
   auto held = hold(options, prepared);
   if (!held) return complain({held.error()});
   Protection& protection = prepared.protection;
@@ -327,7 +345,7 @@ int hold_and_supervise(const RunOptions& options, Prepared& prepared, const Filt
   SupervisorOrder order;
   order.proxy = proxy_of(prepared, *held);
   order.plan = prepared.plan;
-  order.filter = filter;
+  order.filters = std::move(prepared.filters);
   if (held->agent_id) order.host_id = held->agent_id->value();
   order.group.emplace(std::move(*held->group));
   order.sandbox = prepared.sandbox;
@@ -359,12 +377,9 @@ int run(const RunOptions& options, Purpose purpose) {
   add_probes(purpose, *prepared);
   if (options.dry_run) return print_plan(options, *prepared);
   if (auto fine = refuse_directories(); !fine) return complain({fine.error()});
-  const auto filter = compile_filter();
-  if (!filter) return complain({filter.error()});
-  if (!options.detach) return hold_and_supervise(options, *prepared, *filter, -1);
-  return detach(
-      {state_directory(prepared->machine), status_of(options, *prepared)},
-      [&](int started) { return hold_and_supervise(options, *prepared, *filter, started); });
+  if (!options.detach) return hold_and_supervise(options, *prepared, -1);
+  return detach({state_directory(prepared->machine), status_of(options, *prepared)},
+                [&](int started) { return hold_and_supervise(options, *prepared, started); });
 }
 
 }  // namespace sluice::launcher

@@ -11,6 +11,7 @@
 
 #include <array>
 #include <cerrno>
+#include <span>
 #include <utility>
 
 #include "base/capabilities.h"
@@ -100,7 +101,18 @@ Result<void> restrict_writes(Becoming& becoming) {
   return restrict_files(writable_places(becoming.start.plan.mounts)).map([](Landlocked) {});
 }
 
-Result<void> filter_calls(Becoming& becoming) { return load_filter(becoming.start.filter); }
+Result<void> filter_calls(Becoming& becoming) {
+  return load_filter(becoming.start.filters.front());
+}
+
+// What a person adds to it: only exec, and what it needs, is done behind this.
+Result<void> load_profile(Becoming& becoming) {
+  if (becoming.start.plan.proves) return {};
+  for (const FilterProgram& filter : std::span(becoming.start.filters).subspan(1)) {
+    if (auto done = load_filter(filter); !done) return done;
+  }
+  return {};
+}
 
 probes::Bounds bounds_of(const Becoming& becoming) {
   return {becoming.start.plan, ::getpid(), 1, becoming.report};
@@ -113,8 +125,8 @@ Result<void> check_itself(Becoming& becoming) {
 }
 
 // The order matters: the nested namespace needs user namespaces, the bounding set needs
-// capabilities, Landlock needs no_new_privs, the filter comes last because it refuses what the
-// steps before it do.
+// capabilities, Landlock needs no_new_privs, the filter refuses what the steps before it do, and a
+// person's profile may kill whoever tries what the self-check tries.
 constexpr StepTaken<Becoming> give_up[] = {{Step::session, take_terminal},
                                            {Step::agents_descriptors, close_descriptors},
                                            {Step::nested_namespace, nest_namespace},
@@ -125,7 +137,8 @@ constexpr StepTaken<Becoming> give_up[] = {{Step::session, take_terminal},
                                            {Step::no_new_privileges, forbid_privileges},
                                            {Step::landlock, restrict_writes},
                                            {Step::filter, filter_calls},
-                                           {Step::self_check, check_itself}};
+                                           {Step::self_check, check_itself},
+                                           {Step::profile, load_profile}};
 static_assert(takes_every_step(give_up, Taker::agent));
 
 std::vector<char*> pointers(const std::vector<std::string>& words) {
@@ -160,12 +173,12 @@ std::string_view search_path(const Plan& plan) {
 
 [[noreturn]] void become_agent(const AgentStart& start, int report) {
   Becoming becoming{start, report};
-  if (auto done = take_steps(give_up, becoming); !done) say(becoming.report, done.error());
-  if (start.plan.proves) prove(bounds_of(becoming));
-  // execvpe(3) searches the PATH of the calling process.
+  // execvpe(3) searches the PATH of the calling process. Before the filters: one may refuse brk(2).
   ::setenv("PATH", std::string(search_path(start.plan)).c_str(), 1);
   const auto command = pointers(start.plan.command);
   const auto environment = pointers(start.plan.environment);
+  if (auto done = take_steps(give_up, becoming); !done) say(becoming.report, done.error());
+  if (start.plan.proves) prove(bounds_of(becoming));
   if (!write_all(report_fd, "the report", {&closed_in, 1})) ::_exit(125);
   ::execvpe(command[0], command.data(), environment.data());
   say(report_fd, fmt::format("{}{}", exec_failed, errno));

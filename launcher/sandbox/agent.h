@@ -13,7 +13,7 @@ namespace sluice::launcher {
 
 struct AgentStart {
   const Plan& plan;
-  const FilterProgram& filter;
+  const std::vector<FilterProgram>& filters;  // loaded in this order
   int terminal = -1;  // slave of the sandbox's own pty; -1: descriptors 0-2 stay what they are
 };
 

@@ -123,8 +123,8 @@ Result<void> map_owner(int tree, const Mount& bind, uid_t host_id) {
 }  // namespace
 
 Result<Fd> open_bind(const Mount& bind) {
-  const auto source = open_source(bind.source);
-  if (!source) return Failure(source.error());
+  auto source = open_source(bind.source);
+  if (!source || bind.kind == Mount::Kind::seed) return source;
   auto tree = clone_tree_at(source->get(), "", Recursive::yes);
   if (!tree) return tree;
   auto set = set_attributes(tree->get(), attributes_of(bind), Recursive::yes);
@@ -133,8 +133,8 @@ Result<Fd> open_bind(const Mount& bind) {
 }
 
 Result<Fd> open_bind_as_root(const Mount& bind, uid_t host_id) {
-  const auto source = open_source(bind.source);
-  if (!source) return Failure(source.error());
+  auto source = open_source(bind.source);
+  if (!source || bind.kind == Mount::Kind::seed) return source;
   auto tree = clone_tree_at(source->get(), "", Recursive::no);
   if (!tree) return tree;
   auto set = set_attributes(tree->get(), attributes_of(bind), Recursive::no);

@@ -11,13 +11,14 @@
 namespace sluice::launcher {
 
 // In the sandbox's own namespaces, before its new root: the mount with all below it, nosuid and
-// nodev, read-only unless the bind is writable. A symbolic link anywhere in the source is refused:
-// it was resolved when the plan was checked, so one that is there now was put there since.
+// nodev, read-only unless the bind is writable; of a seed only its directory, O_PATH. A symbolic
+// link anywhere in the source is refused: it was resolved when the plan was checked, so one that is
+// there now was put there since.
 Result<Fd> open_bind(const Mount& bind);
 
 // By real root, before the agent's id is taken on. A writable bind is idmapped (mount_setattr(2)):
 // what belongs to the source directory's owner appears as, and is made by, `host_id`. Submounts are
-// not shown.
+// not shown. A seed's directory is found with root's rights and copied with the agent's.
 Result<Fd> open_bind_as_root(const Mount& bind, uid_t host_id);
 
 }  // namespace sluice::launcher

@@ -76,6 +76,12 @@ Result<void> build_root(Enclosure& enclosure) {
   auto root = enter_new_root(enclosure.start.plan, std::move(enclosure.start.binds));
   if (!root) return Failure(root.error());
   enclosure.root = std::move(*root);
+  for (std::string& notice : enclosure.root.notices) {
+    ControlMessage message;
+    message.kind = ControlMessage::Kind::notice;
+    message.sentence = std::move(notice);
+    if (auto sent = send_control(enclosure.control.get(), message); !sent) return sent;
+  }
   return {};
 }
 
@@ -158,7 +164,7 @@ void take_all(const StepTaken<Enclosure> (&steps)[n], Enclosure& enclosure) {
 
 [[noreturn]] void be_init(Enclosure& enclosure) {
   take_all(inside, enclosure);
-  ::_exit(run_init({enclosure.start.plan, enclosure.start.filter, enclosure.terminal.slave.get()},
+  ::_exit(run_init({enclosure.start.plan, enclosure.start.filters, enclosure.terminal.slave.get()},
                    std::move(enclosure.control)));
 }
 

@@ -16,9 +16,9 @@ namespace sluice::launcher {
 
 struct SandboxStart {
   const Plan& plan;
-  const FilterProgram& filter;
+  const std::vector<FilterProgram>& filters;
   std::optional<uid_t> host_id;  // for a root caller: whom the agent is on the host
-  std::vector<Fd> binds;         // for a root caller: the plan's binds, opened and mapped
+  std::vector<Fd> binds;         // for a root caller: the plan's sources, opened and mapped
   std::vector<int> groups = {};  // entrances of the agent's control groups
 };
 
@@ -26,8 +26,8 @@ struct Sandbox {
   Fd control;  // ControlMessage both ways; closing it ends the sandbox
 };
 
-// Forks. The sandbox says `born`, then `ready` or `failed`, waits for `go`, then says `started` or
-// `failed`, and `ended`. Its pid 1 becomes a child of the calling process.
+// Forks. The sandbox says `born`, any `notice`, then `ready` or `failed`, waits for `go`, then says
+// `started` or `failed`, and `ended`. Its pid 1 becomes a child of the calling process.
 Result<Sandbox> start_sandbox(SandboxStart start);
 
 }  // namespace sluice::launcher

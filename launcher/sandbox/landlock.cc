@@ -148,7 +148,7 @@ std::vector<WritablePlace> writable_places(const std::vector<Mount>& mounts) {
   places.push_back({"/dev/mqueue", Writes::all});
   for (const Mount& mount : mounts) {
     const bool is_writable =
-        mount.kind == Mount::Kind::tmpfs ||
+        mount.kind == Mount::Kind::tmpfs || mount.kind == Mount::Kind::seed ||
         (mount.kind == Mount::Kind::bind && mount.access == Access::read_write);
     if (is_writable) places.push_back({mount.path, Writes::all});
   }

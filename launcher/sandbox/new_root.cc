@@ -13,6 +13,7 @@
 #include "launcher/sandbox/masking.h"
 #include "launcher/sandbox/mount_points.h"
 #include "launcher/sandbox/own_files.h"
+#include "launcher/sandbox/seed_copy.h"
 #include "launcher/sandbox/shields.h"
 #include "launcher/sandbox/tree.h"
 
@@ -22,7 +23,7 @@ namespace {
 Result<std::vector<Fd>> open_binds(const Plan& plan) {
   std::vector<Fd> binds;
   for (const Mount& mount : plan.mounts) {
-    if (mount.kind != Mount::Kind::bind) continue;
+    if (!has_source(mount)) continue;
     auto bind = open_bind(mount);
     if (!bind) return Failure(bind.error());
     binds.push_back(std::move(*bind));
@@ -51,7 +52,20 @@ Shape shape_of(int tree) {
   return ::fstat(tree, &status) == 0 && !S_ISDIR(status.st_mode) ? Shape::file : Shape::directory;
 }
 
-Result<void> mount_one(const Mount& mount, MountPoints& points, Fd bind) {
+// What lies in the source may have been left by an agent of an earlier run, links included.
+Result<void> mount_seed(const Mount& seed, MountPoints& points, int source, int point,
+                        std::vector<std::string>& notices) {
+  const auto empty = new_tmpfs(seed.bytes, 0700);
+  if (!empty) return Failure(empty.error());
+  if (auto done = attach(empty->get(), point); !done) return done;
+  auto notice = copy_seed(seed, source, empty->get());
+  if (!notice) return Failure(notice.error());
+  if (!notice->empty()) notices.push_back(std::move(*notice));
+  return points.refuse_links_in(empty->get());
+}
+
+Result<void> mount_one(const Mount& mount, MountPoints& points, Fd bind,
+                       std::vector<std::string>& notices) {
   const Shape shape = bind ? shape_of(bind.get()) : Shape::directory;
   auto point = points.open(mount.path, shape, MakeMissing(mount.required));
   if (!point) return mount.required ? Failure(point.error()) : Result<void>{};
@@ -62,6 +76,8 @@ Result<void> mount_one(const Mount& mount, MountPoints& points, Fd bind) {
       if (auto done = attach(bind.get(), point->get()); !done) return done;
       if (auto done = points.refuse_links_in(bind.get()); !done) return done;
       return raise_shields(mount, bind.get(), points);
+    case Mount::Kind::seed:
+      return mount_seed(mount, points, bind.get(), point->get(), notices);
     case Mount::Kind::tmpfs:
       break;
   }
@@ -70,11 +86,12 @@ Result<void> mount_one(const Mount& mount, MountPoints& points, Fd bind) {
   return attach(empty->get(), point->get());
 }
 
-Result<void> mount_all(const Plan& plan, MountPoints& points, std::vector<Fd>& binds) {
+Result<void> mount_all(const Plan& plan, MountPoints& points, std::vector<Fd>& binds,
+                       std::vector<std::string>& notices) {
   std::size_t next_bind = 0;
   for (const Mount& mount : plan.mounts) {
-    Fd bind = mount.kind == Mount::Kind::bind ? std::move(binds.at(next_bind++)) : Fd{};
-    if (auto done = mount_one(mount, points, std::move(bind)); !done) {
+    Fd bind = has_source(mount) ? std::move(binds.at(next_bind++)) : Fd{};
+    if (auto done = mount_one(mount, points, std::move(bind), notices); !done) {
       return fail(
           done.error().code,
           fmt::format("cannot mount '{}': {}", text::printable(mount.path), done.error().what),
@@ -103,7 +120,8 @@ Result<NewRoot> enter_new_root(const Plan& plan, std::vector<Fd> binds) {
   if (auto done = kernel_files->attach(); !done) return Failure(done.error());
   if (auto done = devices->attach(); !done) return Failure(done.error());
   MountPoints points;
-  if (auto done = mount_all(plan, points, binds); !done) return Failure(done.error());
+  std::vector<std::string> notices;
+  if (auto done = mount_all(plan, points, binds, notices); !done) return Failure(done.error());
   auto denials = put_own_files(plan.files, points);
   if (!denials) return Failure(denials.error());
   for (const std::string& mask : plan.masks) {
@@ -111,7 +129,7 @@ Result<NewRoot> enter_new_root(const Plan& plan, std::vector<Fd> binds) {
   }
   if (auto done = points.seal(); !done) return Failure(done.error());
   if (auto done = devices->seal(); !done) return Failure(done.error());
-  return NewRoot{std::move(*kernel_files), std::move(*denials)};
+  return NewRoot{std::move(*kernel_files), std::move(*denials), std::move(notices)};
 }
 
 }  // namespace sluice::launcher

@@ -2,6 +2,7 @@
 // parts.
 #pragma once
 
+#include <string>
 #include <vector>
 
 #include "base/error.h"
@@ -14,9 +15,11 @@ namespace sluice::launcher {
 struct NewRoot {
   KernelFiles kernel_files;  // to be sealed once the network is there
   Fd denials;                // write end of /run/sluice/denials, which is read-only inside
+  std::vector<std::string> notices{};  // for the person
 };
 
-// In fresh mount, pid, ipc and net namespaces. `binds` are the plan's binds in order, opened by a
+// In fresh mount, pid, ipc and net namespaces. `binds` are the plan's mounts that have a source, in
+// order, opened by a
 // root caller; empty otherwise. Afterwards the working directory is '/'.
 Result<NewRoot> enter_new_root(const Plan& plan, std::vector<Fd> binds);
 

@@ -2,24 +2,15 @@
 
 #include <fcntl.h>
 #include <fmt/core.h>
-#include <linux/audit.h>
-#include <linux/seccomp.h>
 #include <sched.h>
 #include <seccomp.h>
 #include <sys/ioctl.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include <array>
 #include <cerrno>
-#include <cstddef>
 #include <memory>
-
-#include "base/fd.h"
-#include "base/io.h"
 
 namespace sluice::launcher {
 namespace {
@@ -151,47 +142,6 @@ void refuse_terminal_injection(Rules& rules) {
     rules.refuse("ioctl", {equals(1, request)});
 }
 
-std::uint32_t newest_known_call() {
-  std::uint32_t newest = 0;
-  for (int number = 0; number < 2048; ++number) {
-    const std::unique_ptr<char, decltype(&::free)> name(
-        ::seccomp_syscall_resolve_num_arch(SCMP_ARCH_NATIVE, number), &::free);
-    if (name) newest = static_cast<std::uint32_t>(number);
-  }
-  return newest;
-}
-
-// Runs before libseccomp's program: BPF_RET unless the architecture is ours and the number is
-// known. x32 numbers have bit 30 set and are above every known one.
-FilterProgram prologue() {
-  constexpr std::uint32_t no_such_call = SECCOMP_RET_ERRNO | ENOSYS;
-  return {BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, arch)),
-          BPF_JUMP(
-              BPF_JMP | BPF_JEQ | BPF_K,
-              ::seccomp_arch_native() == SCMP_ARCH_AARCH64 ? AUDIT_ARCH_AARCH64 : AUDIT_ARCH_X86_64,
-              1, 0),
-          BPF_STMT(BPF_RET | BPF_K, no_such_call),
-          BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
-          BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, newest_known_call(), 0, 1),
-          BPF_STMT(BPF_RET | BPF_K, no_such_call)};
-}
-
-Result<FilterProgram> export_program(scmp_filter_ctx context) {
-  const Fd file(::memfd_create("filter", MFD_CLOEXEC));
-  if (!file) return fail_errno(Errc::unavailable, "memfd_create");
-  if (const int result = ::seccomp_export_bpf(context, file.get()); result != 0) {
-    return Failure(errno_error(Errc::bug, "seccomp_export_bpf", -result));
-  }
-  if (::lseek(file.get(), 0, SEEK_SET) != 0) return fail_errno(Errc::bug, "lseek");
-  const auto bytes = read_fd(file.get(), "filter", BPF_MAXINSNS * sizeof(sock_filter));
-  if (!bytes) return Failure(bytes.error());
-  FilterProgram program = prologue();
-  const std::size_t head = program.size();
-  program.resize(head + bytes->size() / sizeof(sock_filter));
-  bytes->copy(reinterpret_cast<char*>(program.data() + head), bytes->size());
-  return program;
-}
-
 }  // namespace
 
 Result<FilterProgram> compile_filter() {
@@ -213,16 +163,7 @@ Result<FilterProgram> compile_filter() {
   refuse_device_nodes(rules);
   refuse_terminal_injection(rules);
   if (!rules.failure().empty()) return fail(Errc::bug, "seccomp " + rules.failure());
-  return export_program(context.get());
-}
-
-Result<void> load_filter(const FilterProgram& program) {
-  const sock_fprog filter{static_cast<unsigned short>(program.size()),
-                          const_cast<sock_filter*>(program.data())};
-  if (::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &filter) != 0) {
-    return fail_errno(Errc::not_permitted, "cannot load the system call filter");
-  }
-  return {};
+  return export_filter(context.get());
 }
 
 }  // namespace sluice::launcher

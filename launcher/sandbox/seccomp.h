@@ -1,15 +1,10 @@
 // Which system calls an agent is refused: a deny list, compiled once and loaded just before exec.
 #pragma once
 
-#include <linux/filter.h>
-
-#include <vector>
-
 #include "base/error.h"
+#include "launcher/sandbox/filter_program.h"
 
 namespace sluice::launcher {
-
-using FilterProgram = std::vector<sock_filter>;
 
 // Every int argument is compared by its low 32 bits, as the kernel reads it: socket(40 + 2^32) is
 // an AF_VSOCK socket. Numbers newer than libseccomp knows, the x32 numbers and foreign
@@ -18,8 +13,5 @@ using FilterProgram = std::vector<sock_filter>;
 // file (systemd's RestrictSUIDSGID), device nodes cannot be made, and limits be set only for pid 0,
 // the caller.
 Result<FilterProgram> compile_filter();
-
-// seccomp(2), SECCOMP_SET_MODE_FILTER, on the calling thread, which must have no_new_privs.
-Result<void> load_filter(const FilterProgram& program);
 
 }  // namespace sluice::launcher

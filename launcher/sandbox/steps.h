@@ -37,6 +37,7 @@ enum class Step : std::uint8_t {
   landlock,
   filter,
   self_check,
+  profile,
 };
 
 // The process that takes a step: the one the supervisor forked, pid 1 of the new pid namespace, or
@@ -83,6 +84,7 @@ inline constexpr auto all_steps = std::to_array<StepInfo>({
      "let Landlock, where the kernel has it, refuse writes beside the writable mounts"},
     {Step::filter, Taker::agent, "filter", "load the system call filter"},
     {Step::self_check, Taker::agent, "self-check", "try to leave: nothing may be reached"},
+    {Step::profile, Taker::agent, "profile", "load the filter of --seccomp"},
 });
 
 constexpr const StepInfo& info_of(Step step) { return all_steps[static_cast<std::size_t>(step)]; }

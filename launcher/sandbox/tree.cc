@@ -9,7 +9,6 @@
 namespace sluice::launcher {
 namespace {
 
-constexpr std::uint64_t bytes_per_inode = 4096;
 constexpr std::uint64_t fewest_inodes = 64;
 
 std::string cannot_mount(const char* type) { return fmt::format("cannot mount a new {}", type); }

@@ -31,6 +31,8 @@ struct FileSystem {
 };
 Result<Fd> new_file_system(const FileSystem& file_system);
 
+inline constexpr std::uint64_t bytes_per_inode = 4096;
+
 // An empty tmpfs, nosuid and nodev, with a cap on bytes and on inodes (one for each 4 KiB).
 Result<Fd> new_tmpfs(std::uint64_t bytes, mode_t mode);
 

@@ -28,12 +28,14 @@ TEST(Refusals, KeepControlGroupsOutWhereverTheyAreMounted) {
 
 TEST(Refusals, KeepAWritableBindAwayFromWhatEnclosesTheAgent) {
   const std::string narrower = "\nhint: name a directory that holds only the project";
+  const std::string again = narrower + "; if the agent may have it all, say so: --i-know ";
   const std::pair<const char*, std::string> cases[] = {
       {"/", "error: the workspace '/' is the whole file system" + narrower},
       {"/home/ana",
-       "error: the workspace '/home/ana' is or contains the home directory '/home/ana'" + narrower},
-      {"/home",
-       "error: the workspace '/home' is or contains the home directory '/home/ana'" + narrower},
+       "error: the workspace '/home/ana' is or contains the home directory '/home/ana'" + again +
+           "/home/ana"},
+      {"/home", "error: the workspace '/home' is or contains the home directory '/home/ana'" +
+                    again + "/home"},
       {"/opt/sluice",
        "error: the workspace '/opt/sluice' contains the running sluice programs in "
        "'/opt/sluice/bin'"
@@ -53,7 +55,107 @@ TEST(Refusals, HoldForWritableBindsAndNotForReadOnlyOnes) {
   request.binds = {{"/home/ana", "/mnt/home", Access::read_write}};
   EXPECT_EQ(refusal(request),
             "error: the writable bind '/home/ana' is or contains the home directory '/home/ana'\n"
-            "hint: name a directory that holds only the project");
+            "hint: name a directory that holds only the project; if the agent may have it all, say "
+            "so: --i-know /home/ana");
+}
+
+TEST(Refusals, EndWhereAPersonNamesTheDangerousPathAgain) {
+  RunRequest request = sample_request();
+  request.binds = {{"/home/ana", "/mnt/home", Access::read_write}};
+  request.known = {"/home", "/home/ana/project"};
+  EXPECT_NE(refusal(request), "");
+  request.known = {"/home/ana"};
+  EXPECT_EQ(refusal(request), "");
+  request.guarded = {{"the policy", {"/home/ana/.config/sluice/policy.yaml"}, false}};
+  EXPECT_EQ(
+      refusal(request).substr(0, 87),
+      "error: the policy '/home/ana/.config/sluice/policy.yaml' lies where the agent can write");
+  request.guarded = {};
+  for (const char* path : {"/", "/opt/sluice/bin", "/opt/sluice", "/etc", "/usr/lib", "/var"}) {
+    request.binds = {{path, "/mnt/x", Access::read_write}};
+    request.known = {path};
+    EXPECT_NE(refusal(request), "") << path;
+  }
+}
+
+TEST(Refusals, SuggestNothingThatWouldBeRefusedNext) {
+  RunRequest request = sample_request();
+  request.guarded = {{"the policy", {"/home/ana/.config/sluice/policy.yaml"}, false}};
+  for (const char* path : {"/home/ana", "/home/ana/.config"}) {
+    request.binds = {{path, "/mnt/x", Access::read_write}};
+    EXPECT_EQ(refusal(request).find("--i-know"), std::string::npos) << refusal(request);
+    EXPECT_NE(refusal(request), "");
+  }
+}
+
+TEST(Refusals, KeepHiddenPathsOutOfWritableBinds) {
+  Machine machine = sample_machine();
+  machine.linked_secrets = {"/data/keys/aws"};
+  machine.mounts = parse_mountinfo(
+      "1 0 8:1 / / rw - ext4 x rw\n"
+      "2 1 8:1 /disk/home /home rw - ext4 x rw\n");
+  const std::pair<const char*, std::string> cases[] = {
+      {"/home/ana/.config",
+       "error: the writable bind '/home/ana/.config' holds '/home/ana/.config/git/credentials', "
+       "which is "
+       "hidden from agents\nhint: a copy is safe: --seed /home/ana/.config; if the agent may have "
+       "it all, say so: --i-know /home/ana/.config"},
+      {"/data", "error: the writable bind '/data' holds '/data/keys/aws'"},
+      {"/disk/home/ana", "error: the writable bind '/disk/home/ana' holds '/disk/home/ana/.ssh'"},
+      {"/var/lib", "error: the writable bind '/var/lib' holds '/var/lib/sluice'"},
+      {"/home/ana/.config/gh", ""},
+      {"/home/ana/.ssh/keys", ""},
+      {"/home/ana/.configuration", ""},
+  };
+  for (const auto& [source, text] : cases) {
+    RunRequest request = sample_request();
+    request.binds = {{source, "/mnt/x", Access::read_write}};
+    const auto fine = refuse_dangerous(request, machine);
+    const std::string said = fine ? "" : to_string(fine.error());
+    EXPECT_EQ(said.substr(0, text.size()), text) << said;
+    EXPECT_EQ(said.empty(), text.empty()) << said;
+    request.binds[0].access = Access::read_only;
+    EXPECT_TRUE(refuse_dangerous(request, machine)) << source;
+    request.binds[0].access = Access::read_write;
+    request.known = {source};
+    EXPECT_TRUE(refuse_dangerous(request, machine)) << source;
+  }
+}
+
+TEST(Refusals, KeepLinksFromLeadingToWhatIsHidden) {
+  const std::string text =
+      " '/data/cache' leads to '/home/ana/.ssh', which is hidden from agents\n"
+      "hint: who made that link? name the path itself if the agent may have it";
+  RunRequest request = sample_request();
+  request.binds = {{"/home/ana/.ssh", "/mnt/x", Access::read_only, {}, "/data/cache"}};
+  EXPECT_EQ(refusal(request), "error: the bind" + text);
+  request.binds[0].named = "/home/ana/.ssh";
+  EXPECT_EQ(refusal(request), "");
+  request.binds = {};
+  request.seeds = {{"/home/ana/.ssh", "/data/cache", 4096}};
+  EXPECT_EQ(refusal(request), "error: the seed" + text);
+  request.seeds = {{"/data/real", "/data/cache", 4096}};
+  EXPECT_EQ(refusal(request), "");
+}
+
+TEST(Refusals, KeepSocketsAndDevicesOutOfWritableBinds) {
+  const Remarkable socket{"x.sock", "", {}};
+  const Remarkable device{"", "sda", {}};
+  RunRequest request = sample_request();
+  request.binds = {{"/srv/x", "/mnt/x", Access::read_write, socket}};
+  EXPECT_EQ(refusal(request),
+            "error: the writable bind '/srv/x' holds the socket 'x.sock'\nhint: name a directory "
+            "without it; if the agent may have it all, say so: --i-know /srv/x");
+  request.known = {"/srv/x"};
+  EXPECT_EQ(refusal(request), "");
+  request.known = {};
+  request.binds[0].found = device;
+  EXPECT_NE(refusal(request), "");
+  request.binds = {};
+  request.found_in_workspace = socket;
+  EXPECT_EQ(refusal(request), "");
+  request.found_in_workspace = device;
+  EXPECT_NE(refusal(request), "");
 }
 
 TEST(Refusals, KeepThePolicyAndTheAuditFileOutOfReach) {
