@@ -140,6 +140,7 @@ std::vector<std::string> describe_steps(const Plan& plan) {
       {"make the network whose only way out is the proxy", "make /proc/sys read-only",
        "register with the proxy", "enter a nested user namespace without capabilities",
        "set limits, no_new_privs, Landlock where the kernel has it, and the system call filter"});
+  if (plan.log_exec) steps.emplace_back("log every program that the agent starts");
   std::string run = "run";
   for (const std::string& word : plan.command) run += " " + text::printable(word);
   steps.push_back(run);
@@ -167,6 +168,7 @@ Result<Plan> make_plan(const RunRequest& request, const Machine& machine) {
                                         .assignments = request.environment,
                                         .passed = request.pass_environment});
   plan.command = request.command;
+  plan.log_exec = request.log_exec;
   return plan;
 }
 

@@ -36,6 +36,7 @@ struct RunRequest {
   std::vector<std::pair<std::string, std::string>> environment;
   std::vector<std::string> pass_environment;
   std::vector<std::string> command;
+  bool log_exec = true;
 };
 
 // What of a writable bind is mounted upon itself: what would run code outside later, read-only, and
@@ -81,6 +82,7 @@ struct Plan {
   std::vector<std::string> masks;  // last: nothing is mounted over them
   std::vector<std::string> environment;
   std::vector<std::string> command;
+  bool log_exec = true;  // every program that is started, ExecLog
 };
 
 // Refuses: a writable bind (the workspace is one) that is or contains '/', the home directory or

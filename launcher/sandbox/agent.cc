@@ -15,6 +15,7 @@
 #include "base/capabilities.h"
 #include "base/io.h"
 #include "base/text.h"
+#include "launcher/sandbox/exec_listener.h"
 #include "launcher/sandbox/landlock.h"
 #include "launcher/sandbox/namespaces.h"
 #include "launcher/sandbox/privileges.h"
@@ -23,6 +24,7 @@ namespace sluice::launcher {
 namespace {
 
 constexpr int report_fd = 3;
+constexpr int control_fd = 4;
 constexpr char exec_failed = 'x';  // then errno in decimal
 constexpr char step_failed = 's';  // then the sentence, a line feed and the hint
 
@@ -52,12 +54,16 @@ Result<void> reset_signals() {
   return {};
 }
 
-// Keeps the report pipe as descriptor 3, closed by exec, and closes all above.
-Result<void> close_descriptors(int report) {
+// Keeps the report pipe as descriptor 3 and `control` as 4, closed by exec, and closes all above.
+Result<void> close_descriptors(int report, int control) {
+  // Above both, so that neither number is taken while it is moved.
+  const int spare = ::fcntl(control, F_DUPFD_CLOEXEC, control_fd + 1);
+  if (spare < 0) return fail_errno(Errc::bug, "F_DUPFD_CLOEXEC");
   if (report != report_fd && ::dup3(report, report_fd, O_CLOEXEC) < 0) {
     return fail_errno(Errc::bug, "dup3");
   }
-  if (::close_range(report_fd + 1, ~0U, 0) != 0) return fail_errno(Errc::bug, "close_range");
+  if (::dup3(spare, control_fd, O_CLOEXEC) < 0) return fail_errno(Errc::bug, "dup3");
+  if (::close_range(control_fd + 1, ~0U, 0) != 0) return fail_errno(Errc::bug, "close_range");
   return {};
 }
 
@@ -84,7 +90,8 @@ Result<void> give_up(const AgentStart& start) {
   if (auto done = restrict_files(writable_places(start.plan.mounts)); !done) {
     return Failure(done.error());
   }
-  return load_filter(start.filter);
+  if (auto done = load_filter(start.filter); !done) return done;
+  return start.plan.log_exec ? hand_over_exec_listener(control_fd) : Result<void>();
 }
 
 std::vector<char*> pointers(const std::vector<std::string>& words) {
@@ -110,10 +117,11 @@ std::string_view search_path(const Plan& plan) {
   say(report, fmt::format("{}{}\n{}", step_failed, error.what, error.hint));
 }
 
-[[noreturn]] void become_agent(const AgentStart& start, int report) {
+[[noreturn]] void become_agent(const AgentStart& start, int report, int control) {
   if (auto done = take_terminal(start.terminal); !done) say(report, done.error());
-  if (auto done = close_descriptors(report); !done) say(report, done.error());
+  if (auto done = close_descriptors(report, control); !done) say(report, done.error());
   if (auto done = give_up(start); !done) say(report_fd, done.error());
+  ::close(control_fd);
   // execvpe(3) searches the PATH of the calling process.
   ::setenv("PATH", std::string(search_path(start.plan)).c_str(), 1);
   const auto command = pointers(start.plan.command);
@@ -146,7 +154,7 @@ AgentFailure explain(const Plan& plan, std::string_view report) {
 
 }  // namespace
 
-tl::expected<pid_t, AgentFailure> start_agent(const AgentStart& start) {
+tl::expected<pid_t, AgentFailure> start_agent(const AgentStart& start, int control) {
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC) != 0) {
     return tl::unexpected(AgentFailure{125, errno_error(Errc::unavailable, "pipe2", errno)});
@@ -157,7 +165,7 @@ tl::expected<pid_t, AgentFailure> start_agent(const AgentStart& start) {
   if (pid < 0) {
     return tl::unexpected(AgentFailure{125, errno_error(Errc::unavailable, "fork", errno)});
   }
-  if (pid == 0) become_agent(start, write_end.get());
+  if (pid == 0) become_agent(start, write_end.get(), control);
   write_end.reset();
   const auto report = read_fd(read_end.get(), "the agent's report", 65536);
   if (report && report->empty()) return pid;
