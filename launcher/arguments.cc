@@ -32,6 +32,7 @@ struct Typed {
   std::vector<std::string> tmpfs, seeds, binds, masks, known, environment, pass_environment, allow;
   bool report = false;
   bool require_landlock = false;
+  bool no_log_exec = false;
   bool quiet = false;
   bool dry_run = false;
   bool json = false;
@@ -78,6 +79,7 @@ void add_run_options(CLI::App* run, Typed& typed) {
   run->add_flag("--report", typed.report, "Let pass and count what the policy would block");
   run->add_flag("--require-landlock", typed.require_landlock,
                 "Stop where the kernel has no Landlock, instead of saying so");
+  run->add_flag("--no-log-exec", typed.no_log_exec, "No audit line for each program it starts");
   run->add_flag("--quiet", typed.quiet, "No notices and no line at the end");
   run->add_flag("--dry-run", typed.dry_run, "Print the steps and stop");
 }
@@ -146,6 +148,7 @@ Result<RunOptions> read_run(const CLI::App& app, const Typed& typed) {
   options.known = typed.known;
   options.report = typed.report;
   options.require_landlock = typed.require_landlock;
+  options.log_exec = !typed.no_log_exec;
   options.quiet = typed.quiet;
   options.dry_run = typed.dry_run;
   options.json = typed.json;

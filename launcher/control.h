@@ -17,13 +17,14 @@ namespace sluice::launcher {
 struct ControlMessage {
   enum class Kind : std::uint8_t {
     // from the sandbox
-    born,     // number: pid 1's pid as the supervisor sees it
-    ready,    // fds, attached as: the listeners by netns::role_name(), "refused_udp" (a
-              // netns::RefusedUdp), "denials" (/run/sluice/denials), "terminal" (a pty's master)
-    notice,   // sentence: for the person
-    failed,   // number: exit status; sentence and hint say why
-    started,  // the agent's command runs
-    ended,    // number: the agent's exit status, 128+n after signal n
+    born,      // number: pid 1's pid as the supervisor sees it
+    ready,     // fds, attached as: the listeners by netns::role_name(), "refused_udp" (a
+               // netns::RefusedUdp), "denials" (/run/sluice/denials), "terminal" (a pty's master)
+    notice,    // sentence: for the person
+    exec_log,  // fds: "listener", of the agent's programs; without one, number: errno, says why
+    failed,    // number: exit status; sentence and hint say why
+    started,   // the agent's command runs
+    ended,     // number: the agent's exit status, 128+n after signal n
     // from the supervisor
     go,      // the proxy knows the sockets: the agent may start
     signal,  // number: for the agent's process group

@@ -45,6 +45,7 @@ struct RunOptions {
   std::vector<std::pair<std::string, std::string>> environment;
   std::vector<std::string> pass_environment;
   std::vector<std::string> allow;  // HOST[:PORT] each, for this run
+  bool log_exec = true;            // a line of the audit log for each program that is started
   bool report = false;             // what the policy would block passes, and is counted
   std::optional<std::chrono::milliseconds> timeout;
   Limits limits;

@@ -195,6 +195,7 @@ Result<Plan> make_plan(const RunRequest& request, const Machine& machine) {
                                         .passed = request.pass_environment});
   plan.means = request.means;
   plan.command = request.command;
+  plan.log_exec = request.log_exec;
   return plan;
 }
 

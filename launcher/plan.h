@@ -65,6 +65,7 @@ struct RunRequest {
   std::vector<std::pair<std::string, std::string>> environment;
   std::vector<std::string> pass_environment;
   std::vector<std::string> command;
+  bool log_exec = true;
 };
 
 // What of a writable bind is mounted upon itself: what would run code outside later, read-only, and
@@ -119,8 +120,9 @@ struct Plan {
   std::vector<std::string> environment;
   cgroup::Means means;  // of limiting what it uses
   std::vector<std::string> command;
-  Outside outside;      // what probes look for inside
-  bool proves = false;  // the battery of probes runs in the command's place
+  Outside outside;       // what probes look for inside
+  bool proves = false;   // the battery of probes runs in the command's place
+  bool log_exec = true;  // every program that is started, ExecLog
 };
 
 // Refuses: a writable bind (the workspace is one) that contains the running programs or holds

@@ -140,6 +140,7 @@ Result<RunRequest> make_request(const RequestInput& input) {
   request.environment = options.environment;
   request.pass_environment = options.pass_environment;
   request.command = options.command;
+  request.log_exec = options.log_exec;
   return request;
 }
 

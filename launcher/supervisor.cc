@@ -15,6 +15,7 @@
 #include "base/text.h"
 #include "launcher/control.h"
 #include "launcher/denials.h"
+#include "launcher/exec_log/exec_log.h"
 #include "launcher/sandbox/bind_source.h"
 #include "launcher/sandbox/enter.h"
 #include "launcher/seeds.h"
@@ -69,6 +70,9 @@ class Supervisor {
   void on_door();
   void on_stop(Stop how);
   void count_datagrams();
+  void on_exec_log(ControlMessage& message);
+  void on_execs();
+  ExecLog::Report reporter();
   void fail_run(int status, const Error& error);
   void kill_sandbox();
   void signal_agent(int number);
@@ -94,6 +98,7 @@ class Supervisor {
   std::optional<netns::Totals> totals_;
   bool is_captured_ = true;
   netns::DatagramCount datagrams_;
+  ExecLog exec_log_;
 };
 
 Supervisor::~Supervisor() { kill_sandbox(); }
@@ -164,11 +169,9 @@ void Supervisor::tell_end() const {
 }
 
 std::vector<pollfd> Supervisor::waits() const {
-  std::vector<pollfd> waits{{signals_.get(), POLLIN, 0},
-                            {sandbox_.control.get(), POLLIN, 0},
-                            {proxy_.handover_fd(), POLLIN, 0},
-                            {proxy_.log_fd(), POLLIN, 0},
-                            {door_->fd(), POLLIN, 0}};
+  std::vector<pollfd> waits{{signals_.get(), POLLIN, 0},       {sandbox_.control.get(), POLLIN, 0},
+                            {proxy_.handover_fd(), POLLIN, 0}, {proxy_.log_fd(), POLLIN, 0},
+                            {door_->fd(), POLLIN, 0},          {exec_log_.fd(), POLLIN, 0}};
   if (!terminal_) return waits;
   for (const pollfd& wait : terminal_->waits()) waits.push_back(wait);
   return waits;
@@ -177,7 +180,7 @@ std::vector<pollfd> Supervisor::waits() const {
 int Supervisor::poll_timeout() const {
   std::optional<Clock::time_point> first;
   for (const auto& time :
-       {deadline_, run_until_, kill_at_, datagrams_.next(), proxy_.next_tick()}) {
+       {deadline_, run_until_, kill_at_, datagrams_.next(), exec_log_.next(), proxy_.next_tick()}) {
     if (time && (!first || *time < *first)) first = time;
   }
   if (!first) return -1;
@@ -187,7 +190,7 @@ int Supervisor::poll_timeout() const {
 
 void Supervisor::handle(const std::vector<pollfd>& ready) {
   // The agent's last words before the message that it has ended.
-  if (terminal_) terminal_->handle({ready.begin() + 5, ready.end()});
+  if (terminal_) terminal_->handle({ready.begin() + 6, ready.end()});
   if (ready[0].revents != 0) {
     for (const int number : read_signals(signals_.get())) on_signal(number);
   }
@@ -195,12 +198,14 @@ void Supervisor::handle(const std::vector<pollfd>& ready) {
   if (ready[2].revents != 0) on_proxy(proxy_.on_handover(Clock::now()));
   if (ready[1].revents != 0) on_control();
   if (ready[4].revents != 0) on_door();
+  if (ready[5].revents != 0) on_execs();
 }
 
 void Supervisor::on_time() {
   const auto now = Clock::now();
   on_proxy(proxy_.tick(now));
   if (datagrams_.next() && now >= *datagrams_.next()) count_datagrams();
+  exec_log_.tick(reporter(), now);
   if (run_until_ && now >= *run_until_) {
     run_until_.reset();
     timed_out_ = true;
@@ -248,6 +253,7 @@ void Supervisor::reap() {
     const pid_t pid = ::waitpid(-1, &status, WNOHANG);
     if (pid <= 0) return;
     proxy_.on_child(pid);
+    exec_log_.on_child(pid);
     // Ended before it was announced: its number may soon be another process's.
     if (pid != init_) strangers_.push_back(pid);
     if (pid == init_) init_ = -1;
@@ -304,6 +310,8 @@ void Supervisor::on_message(ControlMessage& message) {
     case Kind::notice:
       if (!order_.quiet) say(message.sentence);
       return;
+    case Kind::exec_log:
+      return on_exec_log(message);
     case Kind::failed:
       return fail_run(
           message.number,
@@ -379,9 +387,30 @@ void Supervisor::on_stop(Stop how) {
   if (phase_ != Phase::ending) on_signal(SIGKILL);
 }
 
+ExecLog::Report Supervisor::reporter() {
+  return [this](const netns::Event& event) { return proxy_.report(event); };
+}
+
+// It is a log and no wall: a kernel that refuses it is no reason to refuse the run.
+void Supervisor::on_exec_log(ControlMessage& message) {
+  Fd listener = detach(message, "listener");
+  if (!listener) {
+    const Error why = errno_error(Errc::not_permitted, "seccomp", message.number);
+    if (!order_.quiet) say(fmt::format("commands are not logged: {}", why.what));
+  } else if (auto started = exec_log_.start(std::move(listener)); !started) {
+    fail_run(failed_status, started.error());
+  }
+}
+
+// Without the watcher the agent could start nothing more, and nobody would know why.
+void Supervisor::on_execs() {
+  if (auto received = exec_log_.receive(reporter(), Clock::now()); !received) {
+    fail_run(failed_status, received.error());
+  }
+}
+
 void Supervisor::count_datagrams() {
-  const auto report = [this](const netns::Event& event) { return proxy_.report(event); };
-  if (auto told = datagrams_.tell(report, Clock::now()); !told) say(told.error().what);
+  if (auto told = datagrams_.tell(reporter(), Clock::now()); !told) say(told.error().what);
 }
 
 void Supervisor::on_ended(int status) {
@@ -391,6 +420,7 @@ void Supervisor::on_ended(int status) {
   kill_at_.reset();
   if (terminal_) terminal_->drain();
   kill_sandbox();
+  if (!exec_log_.finish(reporter())) say("some commands are missing in the log");
   count_datagrams();
   const bool counts = proxy_.is_registered() && proxy_.unregister();
   enter(counts ? Phase::ending : Phase::done, ending_time);

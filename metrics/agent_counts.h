@@ -37,6 +37,7 @@ class Event {
     return Event(bytes + number(direction));
   }
   static constexpr Event udp_refused() noexcept { return Event(udp_refusals); }
+  static constexpr Event exec() noexcept { return Event(execs); }
   // A gauge.
   static constexpr Event tunnel() noexcept { return Event(tunnels); }
 
@@ -57,7 +58,8 @@ class Event {
   static constexpr std::size_t dns_answers = dns_denials + reason_count;
   static constexpr std::size_t bytes = dns_answers + dns_outcome_count;
   static constexpr std::size_t udp_refusals = bytes + direction_count;
-  static constexpr std::size_t tunnels = udp_refusals + 1;
+  static constexpr std::size_t execs = udp_refusals + 1;
+  static constexpr std::size_t tunnels = execs + 1;
 
   std::size_t index_;
 

@@ -64,6 +64,10 @@ void AgentMetrics::udp_refused(std::uint64_t datagrams) noexcept {
   counts_->add(Event::udp_refused(), datagrams);
 }
 
+void AgentMetrics::started_programs(std::uint64_t programs) noexcept {
+  counts_->add(Event::exec(), programs);
+}
+
 void AgentMetrics::tunnel_opened() noexcept { counts_->add(Event::tunnel()); }
 
 void AgentMetrics::tunnel_closed(TunnelEnd end) noexcept {

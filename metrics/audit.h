@@ -35,6 +35,9 @@ struct AuditLine {
   std::chrono::milliseconds duration{0};  // key "ms"
   std::string sni;
   std::string error;
+  // JSON members, `,"name":value` each, in place of all but time, agent and via: of what is no
+  // decision.
+  std::string members;
 };
 
 // The line as it stands in the file, newline included.

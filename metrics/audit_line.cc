@@ -51,6 +51,12 @@ void add_number(std::string& out, std::string_view key, std::uint64_t value) {
 void append_json(std::string& out, const AuditLine& line) {
   open_line(out, line.time);
   add_text(out, R"(,"agent":)", line.agent);
+  if (!line.members.empty()) {
+    add_text(out, R"(,"via":)", via_name(line.via));
+    out += line.members;
+    out += "}\n";
+    return;
+  }
   add_text(out, R"(,"session":)", line.session);
   add_text(out, R"(,"via":)", via_name(line.via));
   add_text(out, R"(,"host":)", line.host);

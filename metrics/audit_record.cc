@@ -11,7 +11,8 @@ namespace {
 
 constexpr std::array texts = {&AuditLine::agent,   &AuditLine::session, &AuditLine::host,
                               &AuditLine::rule,    &AuditLine::method,  &AuditLine::path,
-                              &AuditLine::address, &AuditLine::sni,     &AuditLine::error};
+                              &AuditLine::address, &AuditLine::sni,     &AuditLine::error,
+                              &AuditLine::members};
 
 // What a record begins with; the bytes of the texts follow.
 struct Head {

@@ -78,6 +78,7 @@ class AgentPages {
     udp_.begin(Page::Type::counter,
                {"sluice_udp_refused_total",
                 "Datagrams other than DNS questions that the agent's network refused."});
+    execs_.begin(Page::Type::counter, {"sluice_execs_total", "Programs that the agent started."});
   }
 
   void add(const std::string& agent, const EventSums& sums) {
@@ -94,11 +95,12 @@ class AgentPages {
                  {{"agent", agent}, {"outcome", dns_outcome_names[i]}});
     }
     udp_.value(sums[Event::udp_refused()], {{"agent", agent}});
+    execs_.value(sums[Event::exec()], {{"agent", agent}});
   }
 
   std::string text() && {
     std::string text = std::move(decisions_).text();
-    for (Page* part : {&tunnels_, &bytes_, &dns_, &udp_}) text += std::move(*part).text();
+    for (Page* part : {&tunnels_, &bytes_, &dns_, &udp_, &execs_}) text += std::move(*part).text();
     return text;
   }
 
@@ -108,6 +110,7 @@ class AgentPages {
   Page bytes_;
   Page dns_;
   Page udp_;
+  Page execs_;
 };
 
 struct PolicyNumbers {

@@ -60,6 +60,8 @@ class AgentMetrics {
   void moved(Direction direction, std::uint64_t bytes) noexcept;
   // Datagrams other than questions, which the agent's namespace refused; in no other count.
   void udp_refused(std::uint64_t datagrams) noexcept;
+  // Programs that the agent started, whether they have an audit line or not.
+  void started_programs(std::uint64_t programs) noexcept;
   void tunnel_opened() noexcept;
   void tunnel_closed(TunnelEnd end) noexcept;
 

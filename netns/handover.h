@@ -18,6 +18,7 @@
 
 #include "base/error.h"
 #include "base/fd.h"
+#include "netns/seen_exec.h"
 
 namespace sluice::netns {
 
@@ -98,15 +99,19 @@ struct AskSandbox {
 // {"v":1,"op":"event","kind":"udp_refused","count":12}: what a supervisor saw; not answered.
 // {"v":1,"op":"event","kind":"way_out","text":"link 'eth0' (veth)"}: the promise no longer holds;
 // sluiced ends the registration's service and writes an audit line.
+// {"v":1,"op":"event","kind":"exec","execs":[{"program":…}],"count":2}: programs that the agent
+// started; sluiced writes an audit line for each. `count`: those that have no line, because there
+// were too many at once.
 // "agent" and "netns_cookie" as for Unregister. What is of nobody that this peer may speak for is
 // dropped.
 struct Event {
-  enum class Kind : std::uint8_t { udp_refused, way_out };
+  enum class Kind : std::uint8_t { udp_refused, way_out, exec };
   Kind kind = Kind::udp_refused;
-  std::uint64_t count = 0;  // since the last such event; of udp_refused
+  std::uint64_t count = 0;  // since the last such event; of udp_refused and exec
   std::string text;         // one line; of way_out, of which 256 bytes are kept
   std::string agent{};      // "": what this connection registered
   std::uint64_t netns_cookie = 0;
+  std::vector<SeenExec> execs{};  // of exec
 };
 
 // {"v":1,"op":"take_over","format":1}: a new sluiced asks for everything that the old one has; what

@@ -2,6 +2,7 @@
 #include <fmt/core.h>
 
 #include "base/text.h"
+#include "netns/exec_json.h"
 #include "netns/handover.h"
 #include "netns/message_json.h"
 
@@ -15,6 +16,7 @@ constexpr const char* explicit_lease = "explicit";
 constexpr const char* ports_capture = "ports";
 constexpr const char* udp_refused = "udp_refused";
 constexpr const char* way_out = "way_out";
+constexpr const char* exec = "exec";
 
 // Which lease an Unregister or an Event means.
 template <class Message>
@@ -61,6 +63,10 @@ struct ToJson {
     if (request.kind == Event::Kind::way_out) {
       json["kind"] = way_out;
       json["text"] = request.text;
+    } else if (request.kind == Event::Kind::exec) {
+      json["kind"] = exec;
+      json["execs"] = to_json(request.execs);
+      json["count"] = request.count;
     } else {
       json["kind"] = udp_refused;
       json["count"] = request.count;
@@ -182,10 +188,24 @@ Result<Request> read_question(const Json& json) {
       [](std::string&& agent) -> Request { return Question{std::move(agent)}; });
 }
 
+Result<Event> read_exec_event(const Json& json) {
+  auto event = read_lease_key<Event>(json, {"v", "op", "kind", "execs", "count"});
+  if (!event) return event;
+  event->kind = Event::Kind::exec;
+  auto execs = read_execs(json);
+  if (!execs) return Failure(execs.error());
+  event->execs = std::move(*execs);
+  const auto count = read_number(json, "count");
+  if (!count) return Failure(count.error());
+  event->count = *count;
+  return event;
+}
+
 Result<Request> read_event(const Json& json) {
   if (!json.contains("kind")) return refuse("key 'kind' is missing");
   const auto kind = read_string(json, "kind");
   if (!kind) return Failure(kind.error());
+  if (*kind == exec) return read_exec_event(json);
   if (*kind != udp_refused && *kind != way_out) return refuse("key 'kind' has an unknown event");
   const bool is_way_out = *kind == way_out;
   auto event = read_lease_key<Event>(json, {"v", "op", "kind", is_way_out ? "text" : "count"});

@@ -23,6 +23,8 @@ NOT_LIMITS = {
     "proxy/daemon/handover_requests.cc longest_farewell": "an end waits so long for the last lines of its account",
     "proxy/daemon/handover_requests.cc most_refused": "of datagrams that one report can add; no kernel refuses more meanwhile",
     "proxy/daemon/accept_within.h longest_accept": "then who handed the listener over is served no longer on it",
+    "proxy/daemon/agents.cc most_left_out": "programs that one report can say are left out",
+    "netns/seen_exec.h max_exec_words": "then a program's arguments are cut in its line",
     "proxy/daemon/agents.cc longest_sight": "bytes of a way out that are told; the rest is cut off",
     "proxy/daemon/config_peers.cc largest_id": "-1 is no user (chown(2))",
     "proxy/daemon/peer_access.cc most_entry_bytes": "the machine's user and group database",

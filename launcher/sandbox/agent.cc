@@ -19,6 +19,7 @@
 #include "base/text.h"
 #include "launcher/probes/proof.h"
 #include "launcher/probes/self_check.h"
+#include "launcher/sandbox/exec_listener.h"
 #include "launcher/sandbox/landlock.h"
 #include "launcher/sandbox/namespaces.h"
 #include "launcher/sandbox/privileges.h"
@@ -28,6 +29,7 @@ namespace sluice::launcher {
 namespace {
 
 constexpr int report_fd = 3;
+constexpr int control_fd = 4;
 constexpr char exec_failed = 'x';  // then errno in decimal
 constexpr char step_failed = 's';  // then the sentence, a line feed and the hint
 constexpr char closed_in = 'c';    // alone: what ends the process from now on is the command
@@ -35,7 +37,8 @@ constexpr char closed_in = 'c';    // alone: what ends the process from now on i
 // What becomes the agent, step by step.
 struct Becoming {
   const AgentStart& start;
-  int report;  // where to tell of a failure
+  int report;   // where to tell of a failure
+  int control;  // init's socket to the supervisor
 };
 
 // A session of its own either way: nobody else's terminal is its controlling one. Only a terminal
@@ -65,13 +68,19 @@ Result<void> reset_signals(Becoming&) {
   return {};
 }
 
-// Keeps the report pipe as descriptor 3, closed by exec, and closes all above.
+// Keeps the report pipe as descriptor 3 and init's control socket as 4, closed by exec, and closes
+// all above.
 Result<void> close_descriptors(Becoming& becoming) {
+  // Above both, so that neither number is taken while it is moved.
+  const int spare = ::fcntl(becoming.control, F_DUPFD_CLOEXEC, control_fd + 1);
+  if (spare < 0) return fail_errno(Errc::bug, "F_DUPFD_CLOEXEC");
   if (becoming.report != report_fd && ::dup3(becoming.report, report_fd, O_CLOEXEC) < 0) {
     return fail_errno(Errc::bug, "dup3");
   }
   becoming.report = report_fd;
-  if (::close_range(report_fd + 1, ~0U, 0) != 0) return fail_errno(Errc::bug, "close_range");
+  if (::dup3(spare, control_fd, O_CLOEXEC) < 0) return fail_errno(Errc::bug, "dup3");
+  becoming.control = control_fd;
+  if (::close_range(control_fd + 1, ~0U, 0) != 0) return fail_errno(Errc::bug, "close_range");
   return {};
 }
 
@@ -103,6 +112,15 @@ Result<void> restrict_writes(Becoming& becoming) {
 
 Result<void> filter_calls(Becoming& becoming) {
   return load_filter(becoming.start.filters.front());
+}
+
+// The supervisor answers for every program that is started from here on.
+Result<void> log_programs(Becoming& becoming) {
+  if (becoming.start.plan.log_exec) {
+    if (auto done = hand_over_exec_listener(becoming.control); !done) return done;
+  }
+  ::close(becoming.control);
+  return {};
 }
 
 // What a person adds to it: only exec, and what it needs, is done behind this.
@@ -137,6 +155,7 @@ constexpr StepTaken<Becoming> give_up[] = {{Step::session, take_terminal},
                                            {Step::no_new_privileges, forbid_privileges},
                                            {Step::landlock, restrict_writes},
                                            {Step::filter, filter_calls},
+                                           {Step::exec_log, log_programs},
                                            {Step::self_check, check_itself},
                                            {Step::profile, load_profile}};
 static_assert(takes_every_step(give_up, Taker::agent));
@@ -166,13 +185,14 @@ std::string_view search_path(const Plan& plan) {
 
 // As exec does: whoever started the agent learns that it runs.
 [[noreturn]] void prove(probes::Bounds bounds) {
+  if (!write_all(bounds.report, "the report", {&closed_in, 1})) ::_exit(125);
   ::close(std::exchange(bounds.report, -1));
   probes::prove(bounds, STDOUT_FILENO);
   ::_exit(0);
 }
 
-[[noreturn]] void become_agent(const AgentStart& start, int report) {
-  Becoming becoming{start, report};
+[[noreturn]] void become_agent(const AgentStart& start, int report, int control) {
+  Becoming becoming{start, report, control};
   // execvpe(3) searches the PATH of the calling process. Before the filters: one may refuse brk(2).
   ::setenv("PATH", std::string(search_path(start.plan)).c_str(), 1);
   const auto command = pointers(start.plan.command);
@@ -216,7 +236,7 @@ AgentFailure explain(const Plan& plan, std::string_view report) {
 
 }  // namespace
 
-tl::expected<pid_t, AgentFailure> start_agent(const AgentStart& start) {
+tl::expected<pid_t, AgentFailure> start_agent(const AgentStart& start, int control) {
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC) != 0) {
     return tl::unexpected(AgentFailure{125, errno_error(Errc::unavailable, "pipe2", errno)});
@@ -227,7 +247,7 @@ tl::expected<pid_t, AgentFailure> start_agent(const AgentStart& start) {
   if (pid < 0) {
     return tl::unexpected(AgentFailure{125, errno_error(Errc::unavailable, "fork", errno)});
   }
-  if (pid == 0) become_agent(start, write_end.get());
+  if (pid == 0) become_agent(start, write_end.get(), control);
   write_end.reset();
   const auto report = read_fd(read_end.get(), "the agent's report", 65536);
   if (report && *report == std::string_view(&closed_in, 1)) return pid;

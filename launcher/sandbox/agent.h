@@ -24,7 +24,9 @@ struct AgentFailure {
   Error error;
 };
 
-// Forks; answers the agent's pid once its command has replaced it.
-tl::expected<pid_t, AgentFailure> start_agent(const AgentStart& start);
+// Forks; answers the agent's pid once its command has replaced it. Where the plan logs programs,
+// the agent tells the supervisor over `control` of its listener first, and the supervisor must
+// answer it.
+tl::expected<pid_t, AgentFailure> start_agent(const AgentStart& start, int control);
 
 }  // namespace sluice::launcher

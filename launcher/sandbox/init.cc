@@ -88,7 +88,7 @@ int run_init(const AgentStart& start, Fd control) {
     (void)send_control(control.get(), failure_message(125, signals.error()));
     return 125;
   }
-  const auto agent = start_agent(start);
+  const auto agent = start_agent(start, control.get());
   if (!agent) {
     (void)send_control(control.get(), failure_message(agent.error().status, agent.error().error));
     return agent.error().status;

@@ -36,6 +36,7 @@ enum class Step : std::uint8_t {
   no_new_privileges,
   landlock,
   filter,
+  exec_log,
   self_check,
   profile,
 };
@@ -83,6 +84,8 @@ inline constexpr auto all_steps = std::to_array<StepInfo>({
     {Step::landlock, Taker::agent, "landlock",
      "let Landlock, where the kernel has it, refuse writes beside the writable mounts"},
     {Step::filter, Taker::agent, "filter", "load the system call filter"},
+    {Step::exec_log, Taker::agent, "commands log",
+     "unless --no-log-exec is given, tell the supervisor of every program that is started"},
     {Step::self_check, Taker::agent, "self-check", "try to leave: nothing may be reached"},
     {Step::profile, Taker::agent, "profile", "load the filter of --seccomp"},
 });

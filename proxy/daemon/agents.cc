@@ -6,12 +6,15 @@
 #include <boost/asio/post.hpp>
 
 #include "base/text.h"
+#include "proxy/daemon/exec_line.h"
 
 namespace sluice::proxy {
 namespace {
 
 // Bytes of what a peer says was seen.
 constexpr std::size_t longest_sight = 256;
+// As most_refused of handover_requests.cc, for programs that one report says are left out.
+constexpr std::uint64_t most_left_out = 1'000'000'000;
 
 Failure taken(const std::string& name, std::string hint) {
   return fail(Errc::unavailable, fmt::format("the agent name '{}' is taken", text::printable(name)),
@@ -132,6 +135,17 @@ void Agents::withdraw(Registration& registration, std::string_view what) {
                           .error = seen});
   }
   remove(registration);
+}
+
+void Agents::log_execs(const Registration& registration, const netns::Event& event) {
+  const Agent& agent = *registration.agent;
+  const std::uint64_t without_line = std::min(event.count, most_left_out);
+  agent.metrics->started_programs(event.execs.size() + without_line);
+  if (shared_.audit == nullptr) return;
+  if (without_line > 0) shared_.audit->write(execs_left_out_line(agent.name, without_line));
+  for (const netns::SeenExec& exec : event.execs) {
+    shared_.audit->write(exec_line(agent.name, exec));
+  }
 }
 
 Agents::Holding Agents::held_by(uid_t holder) const noexcept {

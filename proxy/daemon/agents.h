@@ -43,6 +43,9 @@ class Agents {
   // a peer's, of any length.
   void withdraw(Registration& registration, std::string_view what);
 
+  // Writes a line for each program that a supervisor saw its agent start, and counts them.
+  void log_execs(const Registration& registration, const netns::Event& event);
+
   // Stops accepting for all agents; sessions go on.
   void close_listeners();
 

@@ -186,6 +186,8 @@ void Peers::heed(const Peer& peer, const netns::Event& event) {
         fmt::format("user {} reported what it saw of an agent that it did not register", peer.uid));
   } else if (event.kind == netns::Event::Kind::udp_refused) {
     of->agent->metrics->udp_refused(std::min(event.count, most_refused));
+  } else if (event.kind == netns::Event::Kind::exec) {
+    agents_.log_execs(*of, event);
   } else {
     if (const auto lease = leases_.find(of->agent->name); lease != leases_.end()) {
       leases_.erase(lease);

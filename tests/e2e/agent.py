@@ -46,6 +46,13 @@ def as_ordinary(*command):
     return ["unshare", "--user", *ids, "--", *command]
 
 
+def decisions(path):
+    """The whole lines of an audit log but those of the commands log."""
+    with open(path) as file:
+        lines = [json.loads(line) for line in file if line.endswith("\n")]
+    return [line for line in lines if line["via"] != "exec"]
+
+
 @dataclasses.dataclass
 class Run:
     status: int

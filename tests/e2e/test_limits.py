@@ -1,12 +1,11 @@
 """limits: of the policy: what is used up is refused with its reason, counted to the byte, and survives a restart."""
 
-import json
 import os
 import signal
 import textwrap
 import time
 
-from agent import Case, curl
+from agent import Case, curl, decisions
 from shared import SharedCase
 
 KIB = 1024
@@ -38,8 +37,7 @@ class Limits(Case):
         self.write(self.policy_file, policy(limits))
         audit = f"{self.home}/limits-{os.path.basename(self.workspace)}.jsonl"
         run = self.shell(script, options=("--audit", audit), **keywords)
-        with open(audit) as file:
-            return run, [json.loads(line) for line in file]
+        return run, decisions(audit)
 
     def reasons(self, audit):
         return [line["reason"] for line in audit if line["via"] != "event"]

@@ -1,13 +1,12 @@
 """Real programs, as people use them, inside the sandbox; and what an operator sees meanwhile."""
 
-import json
 import os
 import socket
 import time
 import unittest
 
 import agent
-from agent import NO_PROXY_VARIABLES
+from agent import NO_PROXY_VARIABLES, decisions
 
 
 class Programs(agent.Case):
@@ -101,8 +100,7 @@ class Watching(agent.Case):
             "for i in 1 2 3; do curl -sS -o /dev/null http://other.test/; done",
             options=("--audit", audit),
         )
-        with open(audit) as file:
-            lines = [json.loads(line) for line in file]
+        lines = decisions(audit)
         os.unlink(audit)
         allowed = sum(line["verdict"] == "allow" for line in lines)
         denied = sum(line["verdict"] == "deny" for line in lines)

@@ -7,7 +7,7 @@ import socket
 import subprocess
 
 import world
-from agent import curl, is_root
+from agent import curl, decisions, is_root
 from shared import FOLDER, SharedCase
 
 # Opens the ssh host's port by its synthetic address, says so, answers each line by what the origin
@@ -51,9 +51,7 @@ class Reload(SharedCase):
         return json.loads(self.get("/api/v1/policy").partition("\r\n\r\n")[2])
 
     def audit_lines(self, host):
-        with open(self.audit) as file:
-            lines = [json.loads(line) for line in file]
-        return [line for line in lines if line["host"] == host and line["via"] != "dns"]
+        return [line for line in decisions(self.audit) if line["host"] == host and line["via"] != "dns"]
 
     def edit(self, text):
         """As an editor does: a new file, renamed over the old one."""

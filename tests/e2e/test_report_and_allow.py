@@ -1,10 +1,9 @@
 """What `sluice run --report` and `--allow` change of a policy, and what they never do."""
 
-import json
 import os
 
 import world
-from agent import Case, curl
+from agent import Case, curl, decisions
 
 POLICY = """
 version: 1
@@ -30,8 +29,7 @@ class ReportAndAllow(Case):
         """The run of `script`, and what its audit file says."""
         audit = f"{self.home}/audit-{os.path.basename(self.workspace)}.jsonl"
         run = self.shell(script, options=("--audit", audit, *options), status=status)
-        with open(audit) as file:
-            return run, [json.loads(line) for line in file]
+        return run, decisions(audit)
 
     def lines_of(self, audit, host):
         return [

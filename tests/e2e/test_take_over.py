@@ -9,7 +9,7 @@ import subprocess
 import time
 
 import world
-from agent import as_ordinary, curl, is_root
+from agent import as_ordinary, curl, decisions, is_root
 from shared import FOLDER, SOCKET, SharedCase
 
 LOOP = """
@@ -100,8 +100,7 @@ class TakeOver(SharedCase):
         allowed = int(re.search(r"coder-1: allowed (\d+)", run.err)[1])
 
         def account():
-            with open(self.audit) as file:
-                return [json.loads(line) for line in file if line.endswith("\n")]
+            return decisions(self.audit)
 
         # What every one of them counted is in the last line.
         self.wait_until(lambda: len(account()) >= allowed, "fewer audit lines than were counted")

@@ -8,7 +8,7 @@ import time
 
 import upstream
 import world
-from agent import curl
+from agent import curl, decisions
 from shared import SharedCase
 
 PROXY4 = "25.10.0.13"
@@ -67,8 +67,7 @@ class Behind(SharedCase):
         lines = []
 
         def look():
-            with open(self.audit) as file:
-                lines[:] = [json.loads(line) for line in file if line.endswith("\n")]
+            lines[:] = decisions(self.audit)
             return len(lines) >= least
 
         self.wait_until(look, "too few audit lines")

@@ -82,6 +82,7 @@ TEST(RunArguments, KeepEachAllowAsItWasTyped) {
   EXPECT_EQ(run->allow,
             (std::vector<std::string>{"a.example:443", "[2001:db8::1]", "[a.example,b.example]"}));
   EXPECT_TRUE(run->report);
+  EXPECT_TRUE(run->log_exec);
 }
 
 TEST(RunArguments, SayHowToNameTheCommand) {

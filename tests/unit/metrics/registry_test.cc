@@ -89,6 +89,7 @@ TEST(Registry, CountsConnectionsBytesTunnelsAndQuestions) {
   agent->dns(DnsOutcome::answered);
   agent->dns_refused(Reason::not_listed);
   agent->udp_refused(12);
+  agent->started_programs(7);
   registry.set_policy_rules(12);
   ++registry.audit()->lines;
   registry.audit()->dropped += 3;
@@ -108,6 +109,8 @@ TEST(Registry, CountsConnectionsBytesTunnelsAndQuestions) {
                {R"(sluice_dns_queries_total{agent="a",outcome="exhausted"})", 0},
                {R"(sluice_udp_refused_total{agent="a"})", 12},
                {R"(sluice_udp_refused_total{agent="other"})", 0},
+               {R"(sluice_execs_total{agent="a"})", 7},
+               {R"(sluice_execs_total{agent="other"})", 0},
                {"sluice_policy_rules", 12},
                {"sluice_audit_lines_total", 1},
                {"sluice_audit_dropped_total", 3},

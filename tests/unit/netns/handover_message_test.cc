@@ -31,6 +31,12 @@ Wanted answer(const std::string& message) {
   return std::get<Wanted>(*decoded);
 }
 
+std::string exec_with(const std::string& argv, const std::string& exit_status) {
+  return R"({"v":1,"op":"event","kind":"exec","count":0,"execs":[{"program":"","argv":)" + argv +
+         R"(,"argv_cut":false,"cwd":"","pid":1,"parent_pid":1,"parent":"","ms":1,"exit_status":)" +
+         exit_status + R"(,"error":""}]})";
+}
+
 std::string register_with(const std::string& agent, const std::string& sockets,
                           const std::string& names) {
   return R"({"v":1,"op":"register","agent":)" + agent + R"(,"sockets":)" + sockets +
@@ -64,6 +70,27 @@ TEST(HandoverMessage, CarriesALeaseOnlyWhereItIsExplicit) {
   EXPECT_EQ(encode(Request(Unregister{"coder-7", 4711})),
             R"({"agent":"coder-7","netns_cookie":4711,"op":"unregister","v":1})");
   EXPECT_EQ(request<Unregister>(encode(Request(Unregister{"coder-7", 4711}))).netns_cookie, 4711U);
+}
+
+TEST(HandoverMessage, CarriesProgramsWithWhateverBytesTheyAreCalled) {
+  Event event;
+  event.kind = Event::Kind::exec;
+  event.count = 3;
+  event.execs = {{"/bin/a\n", {"a", "", "\x1b[2J\"\\\xff"}, true, "/", 7, 6, "sh", 12, 3, ""},
+                 {"b", {}, false, "", 8, 7, "", {}, {}, "why"}};
+  const auto read = request<Event>(encode(Request(event)));
+  EXPECT_EQ(read.kind, Event::Kind::exec);
+  EXPECT_EQ(read.count, 3U);
+  ASSERT_EQ(read.execs.size(), 2U);
+  EXPECT_EQ(read.execs[0].program, "/bin/a\n");
+  EXPECT_THAT(read.execs[0].argv, ElementsAre("a", "", "\x1b[2J\"\\\xef\xbf\xbd"));
+  EXPECT_TRUE(read.execs[0].argv_cut);
+  EXPECT_EQ(read.execs[0].ms, 12U);
+  EXPECT_EQ(read.execs[0].exit_status, 3U);
+  EXPECT_EQ(read.execs[1].parent_pid, 7U);
+  EXPECT_FALSE(read.execs[1].ms);
+  EXPECT_FALSE(read.execs[1].exit_status);
+  EXPECT_EQ(read.execs[1].error, "why");
 }
 
 TEST(HandoverMessage, CarriesPortsEventsAndMoreSockets) {
@@ -180,7 +207,15 @@ TEST(HandoverMessage, RefusesAMalformedRequestAndSaysWhy) {
       {R"({"v":1,"op":"register","agent":"a","sockets":["proxy"],"names":[],"lease":"long"})",
        "key 'lease' must be \"explicit\", or not be there"},
       {R"({"v":1,"op":"event"})", "key 'kind' is missing"},
-      {R"({"v":1,"op":"event","kind":"exec"})", "key 'kind' has an unknown event"},
+      {R"({"v":1,"op":"event","kind":"probe"})", "key 'kind' has an unknown event"},
+      {R"({"v":1,"op":"event","kind":"exec"})", "key 'execs' is missing"},
+      {R"({"v":1,"op":"event","kind":"exec","execs":{},"count":0})", "key 'execs' must be a list"},
+      {R"({"v":1,"op":"event","kind":"exec","execs":[1],"count":0})", "not an object"},
+      {R"({"v":1,"op":"event","kind":"exec","execs":[{}],"count":0})", "key 'program' is missing"},
+      {exec_with(R"("a")", "1"), "key 'argv' must be a list of at most 256 words"},
+      {exec_with("[1]", "1"), "key 'argv' must be a list of strings"},
+      {exec_with("[]", "-1"), "key 'exit_status' must be a whole number"},
+      {exec_with("[]", R"("0")"), "key 'exit_status' must be a whole number"},
       {R"({"v":1,"op":"event","kind":"udp_refused","count":1,"agent":""})", "not an agent name"},
       {R"({"v":1,"op":"event","kind":"udp_refused","text":"a"})", "key 'count' is missing"},
       {R"({"v":1,"op":"event","kind":"udp_refused","count":-1})",

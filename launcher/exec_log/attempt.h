@@ -1,0 +1,20 @@
+// What a process that waits at execve(2) is about to run.
+#pragma once
+
+#include <optional>
+
+#include "launcher/exec_log/lookup.h"
+#include "launcher/exec_log/notifications.h"
+#include "netns/seen_exec.h"
+
+namespace sluice::launcher {
+
+// Bytes of a program's name and of a working directory that are told.
+inline constexpr std::size_t most_path_bytes = 1024;
+
+// Nothing when the call will fail: there is no such file, or its arguments lie nowhere. `root` is
+// made of the first process that is looked at. What is read may be another process's unless
+// Notifications::is_valid() afterwards.
+std::optional<netns::SeenExec> look_at(const Notification& notification, std::optional<Root>& root);
+
+}  // namespace sluice::launcher

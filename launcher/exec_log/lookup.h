@@ -1,0 +1,44 @@
+// Looks at a process of the agent's through /proc: where it is, who started it, and whether the
+// file that it wants to run is there.
+#pragma once
+
+#include <sys/types.h>
+
+#include <string>
+#include <string_view>
+
+#include "base/fd.h"
+
+namespace sluice::launcher {
+
+struct Kin {
+  pid_t process = 0;  // whose thread it is
+  pid_t parent = 0;
+  std::string parent_name;
+};
+
+// All zero and "" for a process that is gone.
+Kin kin_of(pid_t thread);
+
+// What a link of /proc/THREAD leads to, as its own root has it: "cwd", "fd/3". "" where it cannot
+// be read.
+std::string link_of(pid_t thread, const std::string& name);
+
+// The agent's root, which is the same for all of its processes: no filter lets them change it.
+class Root {
+ public:
+  explicit Root(pid_t thread);
+
+  // Whether execve(2) of this absolute path would find a file that somebody may execute. Links are
+  // followed inside the agent's root only. True for what cannot be looked at from outside, such as
+  // /proc/self/exe, and links that may lead there.
+  bool has_program(const std::string& path) const;
+
+ private:
+  Fd look(const std::string& path) const;
+  bool is_surely_missing(std::string path) const;
+
+  Fd root_;
+};
+
+}  // namespace sluice::launcher

@@ -1,0 +1,46 @@
+// A seccomp listener: which thread waits at execve(2), and letting it go on (seccomp_unotify(2)).
+#pragma once
+
+#include <sys/types.h>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "base/error.h"
+#include "base/fd.h"
+
+namespace sluice::launcher {
+
+struct Notification {
+  std::uint64_t id = 0;
+  pid_t thread = 0;  // as the calling process sees it
+  int call = 0;      // SYS_execve or SYS_execveat
+  std::array<std::uint64_t, 6> arguments{};
+};
+
+class Notifications {
+ public:
+  // SIGALRM must be this process's to use, and unblocked.
+  static Result<Notifications> of(Fd listener);
+
+  int fd() const noexcept { return listener_.get(); }
+
+  // To be called when fd() is readable. Nothing: whoever waited has been killed. An error: the
+  // listener is broken.
+  Result<std::optional<Notification>> receive();
+  // Whether the thread still waits: else what was read of it may be another's.
+  bool is_valid(const Notification& notification) const;
+  // The call goes on as if nobody had looked. False: it no longer waited.
+  bool let_go_on(const Notification& notification) const;
+
+ private:
+  Notifications(Fd listener, std::size_t size) : listener_(std::move(listener)), buffer_(size) {}
+
+  Fd listener_;
+  std::vector<std::uint64_t> buffer_;  // as large as this kernel's seccomp_notif
+};
+
+}  // namespace sluice::launcher

@@ -1,0 +1,135 @@
+#include "launcher/exec_log/running.h"
+
+#include <linux/ioctl.h>
+#include <poll.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "launcher/sandbox/init.h"
+
+namespace sluice::launcher {
+namespace {
+
+constexpr rlim_t other_descriptors = 64;
+
+// struct pidfd_info of linux/pidfd.h (Linux 6.15), which older headers lack, in its first version.
+struct PidfdInfo {
+  std::uint64_t mask;
+  std::uint64_t cgroup_id;
+  std::uint32_t ids[11];
+  std::int32_t exit_code;
+};
+constexpr std::uint64_t info_exit = 1 << 3;
+constexpr unsigned long get_info = _IOWR(0xFF, 11, PidfdInfo);
+
+// Of a process that was reaped by whoever its parent is; nothing before that.
+std::optional<std::uint64_t> status_of(int process) {
+  PidfdInfo info{};
+  info.mask = info_exit;
+  if (::ioctl(process, get_info, &info) != 0 || (info.mask & info_exit) == 0) return std::nullopt;
+  return static_cast<std::uint64_t>(exit_status(info.exit_code));
+}
+
+Fd open_process(pid_t process) {
+  return Fd(static_cast<int>(::syscall(SYS_pidfd_open, process, 0)));
+}
+
+// Tried on a child of our own.
+bool kernel_tells_status() {
+  const pid_t child = ::fork();
+  if (child == 0) ::_exit(7);
+  if (child < 0) return false;
+  const Fd process = open_process(child);
+  ::waitpid(child, nullptr, 0);
+  return process && status_of(process.get()) == 7U;
+}
+
+std::size_t raise_room(std::size_t most) {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return 0;
+  limit.rlim_cur = std::min<rlim_t>(limit.rlim_max, most + other_descriptors);
+  ::setrlimit(RLIMIT_NOFILE, &limit);
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur < other_descriptors) return 0;
+  return std::min<std::size_t>(most, limit.rlim_cur - other_descriptors);
+}
+
+std::uint64_t milliseconds(Running::Clock::duration time) {
+  return static_cast<std::uint64_t>(
+      std::chrono::duration_cast<std::chrono::milliseconds>(time).count());
+}
+
+}  // namespace
+
+Running::Running(int epoll, Tell tell)
+    : epoll_(epoll),
+      tell_(std::move(tell)),
+      tells_status_(kernel_tells_status()),
+      room_(raise_room(most)) {}
+
+Fd Running::hold(pid_t process) {
+  if (programs_.size() >= room_ && !programs_.contains(process)) return {};
+  return open_process(process);
+}
+
+void Running::begin(netns::SeenExec seen, Fd process, Clock::time_point now) {
+  const auto pid = static_cast<pid_t>(seen.pid);
+  if (const auto before = programs_.find(pid); before != programs_.end()) {
+    pollfd old{before->second.process.get(), POLLIN, 0};
+    // Ended, and its number is another process's already.
+    if (::poll(&old, 1, 0) > 0) {
+      before->second.ended = before->second.ended.value_or(now);
+      end(before);
+    } else {
+      before->second.seen.ms = milliseconds(now - before->second.since);
+      tell_(std::move(before->second.seen));
+      programs_.erase(before);
+    }
+  }
+  epoll_event event{};
+  event.events = EPOLLIN;
+  event.data.u64 = static_cast<std::uint64_t>(pid);
+  if (!process || ::epoll_ctl(epoll_, EPOLL_CTL_ADD, process.get(), &event) != 0) {
+    tell_(std::move(seen));
+    return;
+  }
+  programs_.emplace(pid, Program{std::move(seen), std::move(process), now, {}});
+}
+
+void Running::end(Programs::iterator at) {
+  Program& program = at->second;
+  program.seen.ms = milliseconds(*program.ended - program.since);
+  program.seen.exit_status = status_of(program.process.get());
+  tell_(std::move(program.seen));
+  programs_.erase(at);
+}
+
+void Running::look(pid_t process, std::uint32_t events, Clock::time_point now) {
+  const auto found = programs_.find(process);
+  if (found == programs_.end()) return;
+  Program& program = found->second;
+  if (!program.ended) program.ended = now;
+  // It is known how it ended once it was reaped: POLLHUP, which cannot be left out.
+  epoll_event nothing{};
+  nothing.data.u64 = static_cast<std::uint64_t>(process);
+  if (tells_status_ && (events & EPOLLHUP) == 0 &&
+      ::epoll_ctl(epoll_, EPOLL_CTL_MOD, program.process.get(), &nothing) == 0) {
+    return;
+  }
+  end(found);
+}
+
+void Running::give_up() {
+  for (auto& [process, program] : programs_) {
+    if (program.ended) program.seen.ms = milliseconds(*program.ended - program.since);
+    tell_(std::move(program.seen));
+  }
+  programs_.clear();
+}
+
+}  // namespace sluice::launcher

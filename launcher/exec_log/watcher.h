@@ -1,0 +1,19 @@
+// The process that answers for every program that an agent starts, and tells of it.
+#pragma once
+
+#include "base/fd.h"
+
+namespace sluice::launcher {
+
+// What the watcher says last: its work is done, nobody is left who could start a program.
+inline constexpr const char* watcher_end = "end";
+
+// In a process forked for it, outside of the agent's namespaces and with the caller's identity: it
+// reads the agents' memory by the right that this identity has over their user namespace. Answers
+// each notification of `listener` at once and always with "go on", and sends what it saw over
+// `out`, a SOCK_SEQPACKET socket, as messages of Outbox. Never waits for who reads them. Ends with
+// its parent, or after `watcher_end`; where it ends otherwise, the kernel refuses the agent every
+// further program (ENOSYS).
+[[noreturn]] void be_watcher(Fd listener, Fd out);
+
+}  // namespace sluice::launcher
