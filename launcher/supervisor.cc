@@ -362,7 +362,8 @@ void Supervisor::on_registered(const netns::Registered& registered) {
   go.kind = ControlMessage::Kind::go;
   enter(Phase::running, std::nullopt);
   if (auto sent = send_control(sandbox_.control.get(), go); !sent) {
-    fail_run(failed_status, sent.error());
+    on_control();  // a sandbox that has ended may have said why
+    if (phase_ == Phase::running) fail_run(failed_status, sent.error());
   }
 }
 
