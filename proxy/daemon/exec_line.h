@@ -5,7 +5,7 @@
 #include <string>
 
 #include "metrics/audit.h"
-#include "netns/seen_exec.h"
+#include "netns/handover.h"
 
 namespace sluice::proxy {
 

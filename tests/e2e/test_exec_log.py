@@ -5,6 +5,8 @@ import os
 import re
 import shutil
 import signal
+import socket
+import subprocess
 import time
 
 import world
@@ -358,8 +360,6 @@ class AtASharedProxy(SharedCase):
         return [line for line in read_lines(self.audit) if line["via"] == "exec"]
 
     def metrics(self):
-        import socket
-
         with socket.socket(socket.AF_UNIX) as client:
             client.settimeout(5)
             client.connect(f"{FOLDER}/admin.sock")
@@ -369,8 +369,6 @@ class AtASharedProxy(SharedCase):
     def test_a_sluiced_that_is_started_again_gets_the_lines_of_the_time_between(self):
         daemon = self.start_sluiced()
         script = "/bin/true before; echo up; read line; /bin/true between; echo ran; read line; /bin/true after"
-        import subprocess
-
         agent = self.start(self.command("run", "--agent", "coder-1", "--", "bash", "-c", script), subprocess.PIPE)
         self.assertEqual(agent.stdout.readline(), b"up\n")
         self.wait_until(lambda: len(self.execs()) == 1, "the first line does not come")

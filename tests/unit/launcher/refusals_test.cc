@@ -21,7 +21,7 @@ TEST(Refusals, KeepControlGroupsOutWhereverTheyAreMounted) {
   request.binds = {{"/cg/user", "/x", Access::read_only}};
   EXPECT_EQ(to_string(refuse_dangerous(request, machine).error()),
             "error: the bind '/cg/user' would show the machine's control groups\nhint: an agent's "
-            "limits are written there; leave the bind out");
+            "limits are written there; leave it out");
   request.binds = {{"/srv/a", "/x", Access::read_write}};
   EXPECT_TRUE(refuse_dangerous(request, machine));
 }
