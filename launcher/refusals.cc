@@ -150,6 +150,10 @@ Result<void> refuse_dangerous(const RunRequest& request, const Machine& machine)
     if (auto fine = refuse_source(bind, machine); !fine) return fine;
     if (auto fine = refuse_destination("the bind", bind.destination); !fine) return fine;
   }
+  if (!request.root.is_host()) {
+    if (auto fine = refuse_source({request.root.source, "/", Access::read_only}); !fine)
+      return fine;
+  }
   for (const TmpfsOption& tmpfs : request.tmpfs) {
     if (auto fine = refuse_destination("the tmpfs", tmpfs.path); !fine) return fine;
   }

@@ -34,7 +34,9 @@ Result<Bind> resolve_bind(const BindOption& option) {
 // `path` is one of the sandbox: below a bind it lies in the bind's source.
 bool is_there(const RunRequest& request, const std::string& path) {
   struct stat status {};
-  if (::lstat(path.c_str(), &status) == 0) return true;
+  const std::string in_root = request.root.is_host() ? path : request.root.source + path;
+  if (::lstat(in_root.c_str(), &status) == 0) return true;
+  if (is_at_or_below(path, request.workspace) && ::lstat(path.c_str(), &status) == 0) return true;
   for (const Bind& bind : request.binds) {
     if (!is_at_or_below(path, bind.destination)) continue;
     const std::string source = bind.source + path.substr(bind.destination.size());
@@ -84,7 +86,22 @@ Result<RunRequest> make_request(const RequestInput& input) {
     request.guarded.push_back(
         {"the journal of placeholders", touched_paths(input.placeholder_directory), true});
   }
-  request.tmpfs = options.tmpfs;
+  // What an agent changes there is what the next one runs.
+  request.root = input.root;
+  if (!request.root.is_host()) guard(request, "the root", request.root.source);
+  if (!input.roots_directory.empty()) {
+    request.guarded.push_back(
+        {"the place of imported roots", touched_paths(input.roots_directory), true});
+  }
+  if (options.keep_changes) guard(request, "the place for changes", *options.keep_changes);
+  for (const TmpfsOption& tmpfs : options.tmpfs) {
+    // The overlay's own size.
+    if (tmpfs.path == "/" && request.root.is_overlay()) {
+      request.root.bytes = tmpfs.bytes;
+    } else {
+      request.tmpfs.push_back(tmpfs);
+    }
+  }
   request.masks = options.masks;
   for (const std::string& mask : request.masks) {
     // An agent could have moved it away in an earlier run: hiding nothing in silence would help it.

@@ -24,7 +24,12 @@ struct AgentFailure {
   Error error;
 };
 
-// Forks; answers the agent's pid once its command has replaced it.
-tl::expected<pid_t, AgentFailure> start_agent(const AgentStart& start);
+struct StartedAgent {
+  pid_t pid = -1;
+  Fd held_back;  // of an overlay's root: for answer_set_id()
+};
+
+// Forks; answers once the agent's command has replaced it.
+tl::expected<StartedAgent, AgentFailure> start_agent(const AgentStart& start);
 
 }  // namespace sluice::launcher
