@@ -4,6 +4,7 @@
 #include <sys/capability.h>
 #include <sys/prctl.h>
 
+#include <algorithm>
 #include <memory>
 
 namespace sluice {
@@ -30,6 +31,29 @@ Result<void> drop_capabilities() {
   const Capabilities left(::cap_get_proc(), ::cap_free);
   if (!left || ::cap_compare(left.get(), none.get()) != 0) {
     return fail(Errc::bug, "capabilities are left after dropping all");
+  }
+  return {};
+}
+
+Result<void> keep_capabilities(std::span<const int> kept) {
+  const Capabilities wanted(::cap_init(), ::cap_free);
+  if (!wanted) return fail_errno(refused, "cannot limit capabilities");
+  for (const cap_value_t cap : kept) {
+    for (const cap_flag_t set : {CAP_PERMITTED, CAP_EFFECTIVE}) {
+      if (::cap_set_flag(wanted.get(), set, 1, &cap, CAP_SET) != 0) {
+        return fail_errno(Errc::bug, "cap_set_flag");
+      }
+    }
+  }
+  for (cap_value_t cap = 0; ::cap_get_bound(cap) >= 0; ++cap) {
+    if (std::find(kept.begin(), kept.end(), cap) != kept.end()) continue;
+    if (::cap_drop_bound(cap) != 0) return fail_errno(refused, "cannot limit the bounding set");
+  }
+  if (::cap_reset_ambient() != 0) return fail_errno(refused, "cannot clear ambient capabilities");
+  if (::cap_set_proc(wanted.get()) != 0) return fail_errno(refused, "cannot limit capabilities");
+  const Capabilities left(::cap_get_proc(), ::cap_free);
+  if (!left || ::cap_compare(left.get(), wanted.get()) != 0) {
+    return fail(Errc::bug, "other capabilities are left than were to be kept");
   }
   return {};
 }

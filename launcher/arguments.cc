@@ -12,6 +12,7 @@
 #include "launcher/commands/doctor.h"
 #include "launcher/commands/logs.h"
 #include "launcher/commands/ps.h"
+#include "launcher/commands/root.h"
 #include "launcher/commands/stop.h"
 
 namespace sluice::launcher {
@@ -28,7 +29,8 @@ constexpr const char* run_examples =
 
 // The options as they are typed; the small languages in them are read afterwards.
 struct Typed {
-  std::string policy, agent, workspace, proxy, audit, timeout, memory, cpus, pids, seccomp;
+  std::string policy, agent, workspace, proxy, audit, timeout, memory, cpus, pids, seccomp, root,
+      root_mode, keep_changes;
   std::vector<std::string> tmpfs, seeds, binds, masks, known, environment, pass_environment, allow;
   bool report = false;
   bool require_landlock = false;
@@ -60,6 +62,10 @@ void add_run_options(CLI::App* run, Typed& typed) {
   add_once(*run, "--workspace", typed.workspace, "DIR that is writable (default: the current one)");
   add_once(*run, "--proxy", typed.proxy, "SOCKET of a running sluiced, or 'embedded'");
   add_once(*run, "--audit", typed.audit, "FILE for one JSON line a decision");
+  add_once(*run, "--root", typed.root, "What '/' is: host, a DIR, or an imported root's NAME");
+  add_once(*run, "--root-mode", typed.root_mode,
+           "readonly, or overlay: writable, and gone at the end");
+  add_once(*run, "--keep-changes", typed.keep_changes, "DIR for what was written to the overlay");
   add_once(*run, "--timeout", typed.timeout,
            "DUR after which it is ended: 500ms, 30s, 10m, 2h, 1d");
   add_once(*run, "--memory", typed.memory, "SIZE that all it runs may use: 512MiB, 2GiB");
@@ -144,6 +150,9 @@ Result<RunOptions> read_run(const CLI::App& app, const Typed& typed) {
   set_if_given(app, "--proxy", typed.proxy, options.proxy);
   set_if_given(app, "--audit", typed.audit, options.audit);
   set_if_given(app, "--seccomp", typed.seccomp, options.seccomp);
+  set_if_given(app, "--root", typed.root, options.root);
+  set_if_given(app, "--root-mode", typed.root_mode, options.root_mode);
+  set_if_given(app, "--keep-changes", typed.keep_changes, options.keep_changes);
   options.allow = typed.allow;
   options.known = typed.known;
   options.report = typed.report;
@@ -234,6 +243,7 @@ struct Grammar {
     add_ps(app, action.run);
     add_stop(app, action.run);
     add_logs(app, action.run);
+    add_root(app, action.run);
   }
 
   CLI::App app;

@@ -25,18 +25,18 @@ Result<void> make_private(const std::string& directory) {
 
 }  // namespace
 
-Result<HostId> HostId::claim(const std::string& directory) {
+Result<HostId> HostId::claim(const std::string& directory, const HostIdSlots& slots) {
   if (auto made = make_private(directory); !made) return Failure(made.error());
-  const unsigned first = std::random_device{}() % host_id_count;
-  for (unsigned i = 0; i < host_id_count; ++i) {
-    const unsigned slot = (first + i) % host_id_count;
+  const unsigned first = std::random_device{}() % slots.count;
+  for (unsigned i = 0; i < slots.count; ++i) {
+    const unsigned slot = (first + i) % slots.count;
     const std::string path = fmt::format("{}/{}", directory, slot);
     Fd lock(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
     if (!lock) return fail_errno(Errc::unavailable, fmt::format("cannot open '{}'", path));
     if (::flock(lock.get(), LOCK_EX | LOCK_NB) == 0)
-      return HostId(host_id_base + slot, std::move(lock));
+      return HostId(slots.base + slot * slots.size, std::move(lock));
   }
-  return fail(Errc::unavailable, fmt::format("all {} host ids for agents are taken", host_id_count),
+  return fail(Errc::unavailable, fmt::format("all {} host ids for agents are taken", slots.count),
               "stop some agents");
 }
 

@@ -34,6 +34,9 @@ struct RunOptions {
   std::optional<std::string> workspace;
   std::optional<std::string> proxy;  // "embedded" or a socket
   std::optional<std::string> audit;
+  std::optional<std::string> root;          // "host", a directory or an imported root's name
+  std::optional<std::string> root_mode;     // "readonly" or "overlay"
+  std::optional<std::string> keep_changes;  // the directory for what an overlay's agent wrote
   std::vector<TmpfsOption> tmpfs;
   std::vector<TmpfsOption> seeds;
   std::vector<BindOption> binds;

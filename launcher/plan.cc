@@ -48,14 +48,17 @@ Mount seeded(const Seed& seed) {
   return mount;
 }
 
-std::vector<Mount> default_mounts(const Machine& machine) {
-  return {shadow("/home"),
-          shadow("/root"),
-          if_present(tmpfs("/tmp", default_tmpfs_bytes, 01777)),
-          if_present(tmpfs("/var/tmp", default_tmpfs_bytes, 01777)),
-          if_present(tmpfs("/dev/shm", default_tmpfs_bytes, 01777)),
-          tmpfs("/run", run_bytes, 0755),
-          tmpfs(machine.home, default_tmpfs_bytes, 0700)};
+std::vector<Mount> default_mounts(const Root& root, const Machine& machine) {
+  std::vector<Mount> mounts{if_present(tmpfs("/tmp", default_tmpfs_bytes, 01777)),
+                            if_present(tmpfs("/var/tmp", default_tmpfs_bytes, 01777)),
+                            if_present(tmpfs("/dev/shm", default_tmpfs_bytes, 01777)),
+                            tmpfs("/run", run_bytes, 0755),
+                            tmpfs(machine.home, default_tmpfs_bytes, 0700)};
+  // An overlay of a root that is not the host's shows nobody's homes: they are for its own use.
+  if (root.is_host() || !root.is_overlay()) {
+    mounts.insert(mounts.begin(), {shadow("/home"), shadow("/root")});
+  }
+  return mounts;
 }
 
 // A later mount takes the place of an earlier one at the same path.
@@ -72,7 +75,7 @@ void put(std::vector<Mount>& mounts, Mount mount) {
 
 std::vector<Mount> all_mounts(const RunRequest& request, const Machine& machine) {
   std::vector<Mount> mounts;
-  for (Mount& mount : default_mounts(machine)) put(mounts, std::move(mount));
+  for (Mount& mount : default_mounts(request.root, machine)) put(mounts, std::move(mount));
   for (const TmpfsOption& option : request.tmpfs)
     put(mounts, tmpfs(option.path, option.bytes, 0755));
   for (const Seed& seed : request.seeds) put(mounts, seeded(seed));
@@ -91,6 +94,12 @@ std::vector<Mount> all_mounts(const RunRequest& request, const Machine& machine)
   return mounts;
 }
 
+// apt drops its own rights by setgroups(2) and setresuid(2), which change nothing where there is
+// one id, and then looks whether they did.
+OwnFile apt_without_other_ids() {
+  return {"/etc/apt/apt.conf.d/99sluice", "APT::Sandbox::User \"root\";\n", true};
+}
+
 std::vector<OwnFile> own_files(const Plan& plan) {
   const auto passwd_line = [&](std::string_view name, uid_t uid, gid_t gid, std::string_view home) {
     return fmt::format("{}:x:{}:{}::{}:/bin/sh\n", name, uid, gid, home);
@@ -101,15 +110,51 @@ std::vector<OwnFile> own_files(const Plan& plan) {
   group += "root:x:0:\n";
   if (plan.inside_uid != 65534) passwd += passwd_line("nobody", 65534, 65534, "/nonexistent");
   if (plan.inside_gid != 65534) group += "nogroup:x:65534:\n";
-  return {{"/etc/hosts", fmt::format("127.0.0.1 localhost {0}\n::1 localhost {0}\n", plan.agent)},
-          {"/etc/hostname", plan.agent + "\n"},
-          // Any address would do: whatever is asked lands on the proxy's socket.
-          {"/etc/resolv.conf", "nameserver 127.0.0.1\n"},
-          {"/etc/nsswitch.conf",
-           "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\nnetworks: files\n"
-           "protocols: files\nservices: files\nethers: files\nrpc: files\n"},
-          {"/etc/passwd", passwd},
-          {"/etc/group", group}};
+  std::vector<OwnFile> files{
+      {"/etc/hosts", fmt::format("127.0.0.1 localhost {0}\n::1 localhost {0}\n", plan.agent)},
+      {"/etc/hostname", plan.agent + "\n"},
+      // Any address would do: whatever is asked lands on the proxy's socket.
+      {"/etc/resolv.conf", "nameserver 127.0.0.1\n"},
+      {"/etc/nsswitch.conf",
+       "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\nnetworks: files\n"
+       "protocols: files\nservices: files\nethers: files\nrpc: files\n"}};
+  if (!plan.root.is_overlay()) {
+    files.push_back({"/etc/passwd", passwd});
+    files.push_back({"/etc/group", group});
+  } else if (!plan.root.has_id_range) {
+    files.push_back(apt_without_other_ids());
+  }
+  // The machine's own are not for the agent, and adduser(8) wants some.
+  if (plan.root.is_overlay() && plan.root.is_host()) {
+    files.push_back({"/etc/shadow", "root:*:19000:0:99999:7:::\n"});
+    files.push_back({"/etc/gshadow", "root:*::\n"});
+  }
+  return files;
+}
+
+// Masks are looked for in the root as in any other bind.
+std::vector<Mount> with_root(const Plan& plan) {
+  std::vector<Mount> mounts = plan.mounts;
+  if (plan.root.is_host()) return mounts;
+  Mount root;
+  root.kind = Mount::Kind::bind;
+  root.path = "/";
+  root.source = plan.root.source;
+  root.access = Access::read_only;
+  mounts.insert(mounts.begin(), std::move(root));
+  return mounts;
+}
+
+std::string describe(const Root& root) {
+  std::string what = "the host's root";
+  if (!root.is_host()) what = fmt::format("{} as the root", text::printable(root.source));
+  if (!root.is_overlay()) {
+    return fmt::format("mount {} read-only, without setuid and devices", what);
+  }
+  if (root.is_host()) what += ", without what others may not read,";
+  return fmt::format(
+      "mount {} below a writable tmpfs of at most {} bytes, without setuid and devices", what,
+      root.bytes);
 }
 
 std::string describe_seed(const Mount& seed) {
@@ -161,6 +206,19 @@ std::vector<std::string> describe_root(const Plan& plan) {
   return parts;
 }
 
+std::string sentence_of(const StepInfo& step, const Root& root) {
+  if (step.step == Step::root && !root.is_hosts_as_it_is()) {
+    return describe(root) + ", with new /proc, /sys and /dev";
+  }
+  if (step.step == Step::nested_namespace && root.is_overlay()) {
+    return "enter a nested user namespace";
+  }
+  if (step.step == Step::capabilities && root.is_overlay()) {
+    return "drop every capability but a few over its own files";
+  }
+  return step.does;
+}
+
 std::string describe_command(const Plan& plan) {
   std::string run = "run";
   for (const std::string& word : plan.command) run += " " + text::printable(word);
@@ -179,14 +237,20 @@ Result<Plan> make_plan(const RunRequest& request, const Machine& machine) {
   plan.agent = request.agent;
   plan.workspace = request.workspace;
   plan.home = machine.home;
+  plan.root = request.root;
   plan.user = machine.is_root() ? "agent" : machine.user;
   plan.inside_uid = machine.is_root() ? id_of_a_root_callers_agent : machine.uid;
   plan.inside_gid = machine.is_root() ? id_of_a_root_callers_agent : machine.gid;
+  if (plan.root.is_overlay()) {
+    plan.user = "root";
+    plan.inside_uid = 0;
+    plan.inside_gid = 0;
+  }
   plan.umask = machine.umask;
   plan.mounts = all_mounts(request, machine);
   plan.files = own_files(plan);
   leave_out_of_seeds(request, machine, plan.mounts);
-  plan.masks = find_masks(request, machine, plan.mounts);
+  plan.masks = find_masks(request, machine, with_root(plan));
   plan.seccomp = request.seccomp;
   plan.environment = agent_environment({.home = plan.home,
                                         .user = plan.user,
@@ -195,7 +259,8 @@ Result<Plan> make_plan(const RunRequest& request, const Machine& machine) {
                                         .passed = request.pass_environment});
   plan.means = request.means;
   plan.command = request.command;
-  plan.log_exec = request.log_exec;
+  // One process may watch an agent's calls, and an overlay's root needs it (answer_set_id()).
+  plan.log_exec = request.log_exec && !plan.root.is_overlay();
   return plan;
 }
 
@@ -204,7 +269,7 @@ std::string describe(const Plan& plan) {
                                  plan.inside_uid, plan.inside_gid, text::printable(plan.workspace));
   std::size_t number = 0;
   for (const StepInfo& step : all_steps) {
-    text += fmt::format("{:>3}. {}: {}\n", ++number, step.name, step.does);
+    text += fmt::format("{:>3}. {}: {}\n", ++number, step.name, sentence_of(step, plan.root));
     std::vector<std::string> parts;
     if (step.step == Step::root) parts = describe_root(plan);
     if (step.step == Step::control_groups) parts = plan.means.steps;

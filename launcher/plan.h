@@ -9,6 +9,7 @@
 #include "launcher/machine.h"
 #include "launcher/options.h"
 #include "launcher/probes/outside.h"
+#include "launcher/roots/root.h"
 
 namespace sluice::launcher {
 
@@ -52,6 +53,7 @@ struct Guarded {
 struct RunRequest {
   std::string agent;
   std::string workspace;
+  Root root;
   Remarkable found_in_workspace;
   EnvFiles env_files;
   std::vector<Bind> binds;
@@ -99,10 +101,11 @@ struct Mount {
 // Binds and seeds: opened before anything is mounted over it.
 bool has_source(const Mount& mount) noexcept;
 
-// A file of our own in place of the root's; left out where the root has none.
+// A file of our own in place of the root's. Of the host's root only what is there is replaced.
 struct OwnFile {
   std::string path;
   std::string text;
+  bool needs_directory = false;  // left out where the root has no directory for it
 };
 
 struct Plan {
@@ -113,6 +116,7 @@ struct Plan {
   uid_t inside_uid = 0;
   gid_t inside_gid = 0;
   mode_t umask = 022;
+  Root root;
   std::vector<Mount> mounts;  // parents before children
   std::vector<OwnFile> files;
   std::vector<std::string> masks;  // last: nothing is mounted over them

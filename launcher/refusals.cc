@@ -147,6 +147,9 @@ Result<void> refuse_dangerous(const RunRequest& request, const Machine& machine)
       return fine;
     if (auto fine = refuse_destination("the bind", bind.destination); !fine) return fine;
   }
+  if (!request.root.is_host()) {
+    if (auto fine = refuse_source("the root", request.root.source, machine); !fine) return fine;
+  }
   for (const TmpfsOption& tmpfs : request.tmpfs) {
     if (auto fine = refuse_destination("the tmpfs", tmpfs.path); !fine) return fine;
   }

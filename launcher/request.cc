@@ -61,7 +61,9 @@ Result<Seed> resolve_seed(const TmpfsOption& option) {
 // `path` is one of the sandbox: below a bind it lies in the bind's source.
 bool is_there(const RunRequest& request, const std::string& path) {
   struct stat status {};
-  if (::lstat(path.c_str(), &status) == 0) return true;
+  const std::string in_root = request.root.is_host() ? path : request.root.source + path;
+  if (::lstat(in_root.c_str(), &status) == 0) return true;
+  if (is_at_or_below(path, request.workspace) && ::lstat(path.c_str(), &status) == 0) return true;
   for (const Bind& bind : request.binds) {
     if (!is_at_or_below(path, bind.destination)) continue;
     const std::string source = bind.source + path.substr(bind.destination.size());
@@ -120,12 +122,31 @@ Result<RunRequest> make_request(const RequestInput& input) {
     request.guarded.push_back(
         {"the journal of placeholders", touched_paths(input.placeholder_directory), true});
   }
+  if (!options.seeds.empty() && !input.root.is_host()) {
+    return fail(Errc::bad_config, "--seed copies what this machine has, not what another root has",
+                "--root-mode overlay makes all of that root writable");
+  }
   for (const TmpfsOption& option : options.seeds) {
     auto seed = resolve_seed(option);
     if (!seed) return Failure(seed.error());
     request.seeds.push_back(std::move(*seed));
   }
-  request.tmpfs = options.tmpfs;
+  // What an agent changes there is what the next one runs.
+  request.root = input.root;
+  if (!request.root.is_host()) guard(request, "the root", request.root.source);
+  if (!input.roots_directory.empty()) {
+    request.guarded.push_back(
+        {"the place of imported roots", touched_paths(input.roots_directory), true});
+  }
+  if (options.keep_changes) guard(request, "the place for changes", *options.keep_changes);
+  for (const TmpfsOption& tmpfs : options.tmpfs) {
+    // The overlay's own size.
+    if (tmpfs.path == "/" && request.root.is_overlay()) {
+      request.root.bytes = tmpfs.bytes;
+    } else {
+      request.tmpfs.push_back(tmpfs);
+    }
+  }
   request.masks = options.masks;
   request.seccomp = options.seccomp.value_or("");
   for (const std::string& mask : request.masks) {

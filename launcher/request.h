@@ -14,6 +14,8 @@ struct RequestInput {
   std::string trust_directory = {};        // "" for none
   std::string placeholder_directory = {};  // "" for none
   std::vector<std::string> policy_search_path = {};
+  Root root = {};
+  std::string roots_directory = {};  // "" for none
 };
 
 // The directory the agent works in, without symbolic links.

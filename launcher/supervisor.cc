@@ -16,6 +16,7 @@
 #include "launcher/control.h"
 #include "launcher/denials.h"
 #include "launcher/exec_log/exec_log.h"
+#include "launcher/roots/changes.h"
 #include "launcher/sandbox/bind_source.h"
 #include "launcher/sandbox/enter.h"
 #include "launcher/seeds.h"
@@ -56,6 +57,7 @@ class Supervisor {
   std::vector<pollfd> waits() const;
   int poll_timeout() const;
   void tell_end() const;
+  void keep_what_changed();
   void handle(const std::vector<pollfd>& ready);
   void on_time();
   void on_signal(int number);
@@ -84,6 +86,7 @@ class Supervisor {
   Fd signals_;
   std::optional<Door> door_;
   Sandbox sandbox_;
+  Fd changes_;  // of the overlay
   pid_t init_ = -1;
   std::vector<pid_t> strangers_;  // reaped without being init_; a handful, one for each restart
   std::unique_ptr<TerminalRelay> terminal_;
@@ -131,6 +134,11 @@ Result<void> Supervisor::start() {
     if (!bind) return Failure(bind.error());
     start.binds.push_back(std::move(*bind));
   }
+  if (order_.host_id && !order_.plan.root.is_hosts_as_it_is()) {
+    auto root = open_root_as_root(order_.plan.root, *order_.host_id);
+    if (!root) return Failure(root.error());
+    start.root = std::move(*root);
+  }
   if (auto opened = proxy_.open(); !opened) return opened;
   auto sandbox = start_sandbox(std::move(start));
   if (!sandbox) return Failure(sandbox.error());
@@ -148,8 +156,23 @@ int Supervisor::run() {
     on_time();
   }
   terminal_.reset();
+  keep_what_changed();
   tell_end();
   return status_;
+}
+
+// After the end of everything that could write there.
+void Supervisor::keep_what_changed() {
+  kill_sandbox();
+  if (order_.keep_changes < 0 || !changes_ || !was_running_) return;
+  const auto kept = keep_changes(changes_.get(), order_.keep_changes);
+  if (!kept) {
+    say_raw(fmt::format("sluice: {}", to_string(kept.error())));
+    status_ = failed_status;
+  } else if (!order_.quiet) {
+    say(fmt::format("kept the changes: {} files of {} bytes, {} deletions", kept->files,
+                    kept->bytes, kept->deletions));
+  }
 }
 
 void Supervisor::tell_end() const {
@@ -340,6 +363,7 @@ void Supervisor::on_ready(ControlMessage& message) {
   Fd denials = detach(message, "denials");
   if (!denials) return fail_run(failed_status, {Errc::bug, "the sandbox has no denials", "", {}});
   denials_ = std::make_unique<Denials>(std::move(denials));
+  changes_ = detach(message, "changes");
   if (Fd terminal = detach(message, "terminal")) {
     terminal_ = std::make_unique<TerminalRelay>(std::move(terminal));
   }

@@ -26,6 +26,7 @@ struct SupervisorOrder {
   std::optional<uid_t> host_id;        // for a root caller
   std::optional<cgroup::Group> group;  // goes when nothing of the run is left
   std::string sandbox;                 // as the policy wanted it when the plan was made
+  int keep_changes = -1;  // a directory for what is written to the overlay; -1: nowhere
   std::optional<std::chrono::milliseconds> timeout;
   Quiet quiet = Quiet::no;
   RunStatus status;  // for those who ask at the door; its state is kept here

@@ -14,6 +14,8 @@
 #include "launcher/policy_sandbox.h"
 #include "launcher/protection/protection.h"
 #include "launcher/request.h"
+#include "launcher/roots/changes.h"
+#include "launcher/roots/choice.h"
 #include "launcher/sandbox/landlock.h"
 #include "launcher/sandbox/privileges.h"
 #include "launcher/sandbox/profile_filter.h"
@@ -31,6 +33,7 @@ namespace {
 
 constexpr int failed_status = 125;
 constexpr const char* host_ids = "/run/sluice/uids";
+constexpr const char* host_id_range_locks = "/run/sluice/uid-ranges";
 
 void tell(std::string_view line) { fmt::print(stderr, "sluice: {}\n", line); }
 
@@ -159,6 +162,11 @@ tl::expected<void, Errors> add_plan(Prepared& prepared) {
   input.trust_directory = TrustStore(state).directory();
   input.placeholder_directory = placeholder_directory(state);
   input.policy_search_path = policy_search_path(prepared.machine);
+  const RootStore roots(roots_directory(prepared.machine));
+  const auto root = choose_root(options, prepared.machine, roots);
+  if (!root) return tl::unexpected(only(root.error()));
+  input.root = *root;
+  input.roots_directory = roots.directory();
   auto request = make_request(input);
   if (!request) return tl::unexpected(only(request.error()));
   request->means = cgroup::choose_means(options.limits, prepared.place);
@@ -173,12 +181,21 @@ tl::expected<void, Errors> add_plan(Prepared& prepared) {
   prepared.protection = std::move(*protection);
   for (std::string& notice : prepared.protection.notices())
     prepared.notices.push_back(std::move(notice));
+  notice_unless_empty(root_notice(prepared.plan.root), prepared);
+  if (options.log_exec && !prepared.plan.log_exec) {
+    prepared.notices.push_back("commands are not logged in an overlay");
+  }
   return {};
+}
+
+FilterFor filter_for(const Root& root) {
+  if (!root.is_overlay()) return FilterFor::agent;
+  return root.has_id_range ? FilterFor::root_of_a_range : FilterFor::root_of_one_id;
 }
 
 // Both before anything starts, so that a profile is refused in time.
 tl::expected<void, Errors> add_filters(const RunOptions& options, Prepared& prepared) {
-  auto own = compile_filter();
+  auto own = compile_filter(filter_for(prepared.plan.root));
   if (!own) return tl::unexpected(only(own.error()));
   prepared.filters.push_back(std::move(*own));
   if (!options.seccomp) return {};
@@ -240,15 +257,33 @@ struct Held {
   std::optional<RunSocket> admin;
   std::optional<cgroup::Group> group;
   Fd audit;
+  Fd root;     // an imported one, so that it is not deleted
+  Fd changes;  // where they are kept
 };
+
+Result<void> hold_root(const RunOptions& options, const Prepared& prepared, Held& held) {
+  if (const std::string& name = prepared.plan.root.name; !name.empty()) {
+    auto root = RootStore(roots_directory(prepared.machine)).hold(name);
+    if (!root) return Failure(root.error());
+    held.root = std::move(*root);
+  }
+  if (!options.keep_changes) return {};
+  auto changes = open_for_changes(*options.keep_changes);
+  if (!changes) return Failure(changes.error());
+  held.changes = std::move(*changes);
+  return {};
+}
 
 Result<Held> hold(const RunOptions& options, const Prepared& prepared) {
   Held held;
   auto group = cgroup::Group::make(prepared.place, prepared.plan.means.group);
   if (!group) return Failure(group.error());
   held.group.emplace(std::move(*group));
+  if (auto done = hold_root(options, prepared, held); !done) return Failure(done.error());
   if (prepared.machine.is_root()) {
-    auto agent = HostId::claim(host_ids);
+    auto agent = prepared.plan.root.has_id_range
+                     ? HostId::claim(host_id_range_locks, host_id_ranges)
+                     : HostId::claim(host_ids);
     if (!agent) return Failure(agent.error());
     held.agent_id = std::move(*agent);
   }
@@ -349,6 +384,7 @@ int hold_and_supervise(const RunOptions& options, Prepared& prepared, int starte
   if (held->agent_id) order.host_id = held->agent_id->value();
   order.group.emplace(std::move(*held->group));
   order.sandbox = prepared.sandbox;
+  order.keep_changes = held->changes.get();
   order.timeout = prepared.options.timeout;
   order.quiet = Quiet(options.quiet || prepared.plan.proves);
   order.status = status_of(options, prepared);

@@ -30,7 +30,11 @@ Answer no_detached_mount(const Bounds&) {
                   {"mount_setattr(2)", SYS_mount_setattr, {no_fd, nowhere, bad_flags}}});
 }
 
-Answer no_change_of_root(const Bounds&) {
+Answer no_change_of_root(const Bounds& bounds) {
+  // An overlay's root may change it to a directory of its own.
+  if (bounds.plan.root.is_overlay()) {
+    return refused({"pivot_root(2)", SYS_pivot_root, {nowhere, nowhere}});
+  }
   return refused({{"pivot_root(2)", SYS_pivot_root, {nowhere, nowhere}},
                   {"chroot(2)", SYS_chroot, {nowhere}}});
 }
@@ -41,7 +45,8 @@ Answer no_handles(const Bounds&) {
        {"open_by_handle_at(2)", SYS_open_by_handle_at, {no_fd, nowhere, 0}}});
 }
 
-Answer no_file_in_root(const Bounds&) {
+Answer no_file_in_root(const Bounds& bounds) {
+  if (bounds.plan.root.is_overlay()) return not_applicable("the root is an overlay");
   const long fd = ::syscall(SYS_openat, AT_FDCWD, "/", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
   if (fd < 0 && is_refusal(errno)) return held();
   return reached(let_in("making a file in /", fd, errno));

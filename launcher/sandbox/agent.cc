@@ -24,12 +24,14 @@
 #include "launcher/sandbox/namespaces.h"
 #include "launcher/sandbox/privileges.h"
 #include "launcher/sandbox/steps.h"
+#include "netns/handover.h"
 
 namespace sluice::launcher {
 namespace {
 
 constexpr int report_fd = 3;
 constexpr int control_fd = 4;
+constexpr int listener_fd = 5;     // a socket for the filter's listener
 constexpr char exec_failed = 'x';  // then errno in decimal
 constexpr char step_failed = 's';  // then the sentence, a line feed and the hint
 constexpr char closed_in = 'c';    // alone: what ends the process from now on is the command
@@ -37,8 +39,9 @@ constexpr char closed_in = 'c';    // alone: what ends the process from now on i
 // What becomes the agent, step by step.
 struct Becoming {
   const AgentStart& start;
-  int report;   // where to tell of a failure
-  int control;  // init's socket to the supervisor
+  int report;    // where to tell of a failure
+  int control;   // init's socket to the supervisor
+  int listener;  // where to send the filter's listener
 };
 
 // A session of its own either way: nobody else's terminal is its controlling one. Only a terminal
@@ -68,20 +71,36 @@ Result<void> reset_signals(Becoming&) {
   return {};
 }
 
-// Keeps the report pipe as descriptor 3 and init's control socket as 4, closed by exec, and closes
-// all above.
+// Keeps them as descriptors 3 to 5, closed by exec, and closes all above. They may be each other's.
 Result<void> close_descriptors(Becoming& becoming) {
-  // Above both, so that neither number is taken while it is moved.
-  const int spare = ::fcntl(becoming.control, F_DUPFD_CLOEXEC, control_fd + 1);
-  if (spare < 0) return fail_errno(Errc::bug, "F_DUPFD_CLOEXEC");
-  if (becoming.report != report_fd && ::dup3(becoming.report, report_fd, O_CLOEXEC) < 0) {
-    return fail_errno(Errc::bug, "dup3");
+  struct Move {
+    int& fd;
+    int to;
+    Fd spare{};
+  };
+  std::array<Move, 3> moves{Move{becoming.report, report_fd}, Move{becoming.control, control_fd},
+                            Move{becoming.listener, listener_fd}};
+  for (Move& move : moves) {
+    move.spare.reset(::fcntl(move.fd, F_DUPFD_CLOEXEC, listener_fd + 1));
+    if (!move.spare) return fail_errno(Errc::bug, "F_DUPFD_CLOEXEC");
   }
-  becoming.report = report_fd;
-  if (::dup3(spare, control_fd, O_CLOEXEC) < 0) return fail_errno(Errc::bug, "dup3");
-  becoming.control = control_fd;
-  if (::close_range(control_fd + 1, ~0U, 0) != 0) return fail_errno(Errc::bug, "close_range");
+  for (Move& move : moves) {
+    if (::dup3(move.spare.get(), move.to, O_CLOEXEC) < 0) return fail_errno(Errc::bug, "dup3");
+    move.fd = move.to;
+    move.spare.reset();
+  }
+  if (::close_range(listener_fd + 1, ~0U, 0) != 0) return fail_errno(Errc::bug, "close_range");
   return {};
+}
+
+// An overlay's root is answered by pid 1, which must outlive this process.
+Result<void> filter_calls(Becoming& becoming) {
+  const AgentStart& start = becoming.start;
+  const Fd line(listener_fd);
+  if (!start.plan.root.is_overlay()) return load_filter(start.filters.front());
+  const auto listener = load_filter_with_listener(start.filters.front());
+  if (!listener) return Failure(listener.error());
+  return netns::send_packet(line.get(), "listener", {listener->get()});
 }
 
 Result<void> enter_workspace(Becoming& becoming) {
@@ -95,6 +114,7 @@ Result<void> enter_workspace(Becoming& becoming) {
 
 Result<void> nest_namespace(Becoming& becoming) {
   const Plan& plan = becoming.start.plan;
+  if (plan.root.has_id_range) return nest_user_namespace_with_range(overlay_id_count);
   return nest_user_namespace(plan.inside_uid, plan.inside_gid);
 }
 
@@ -102,28 +122,28 @@ Result<void> limit(Becoming& becoming) {
   return limit_resources(becoming.start.plan.means.process);
 }
 
-Result<void> drop_all_capabilities(Becoming&) { return drop_capabilities(); }
+// Never CAP_SETFCAP: what a workspace of root's is given through its mapped mount would count on
+// the host (capabilities(7), namespaced file capabilities).
+Result<void> limit_capabilities(Becoming& becoming) {
+  if (!becoming.start.plan.root.is_overlay()) return drop_capabilities();
+  return keep_capabilities(overlay_capabilities);
+}
 
 Result<void> forbid_privileges(Becoming&) { return forbid_new_privileges(); }
 
 Result<void> restrict_writes(Becoming& becoming) {
-  return restrict_files(writable_places(becoming.start.plan.mounts)).map([](Landlocked) {});
+  const Plan& plan = becoming.start.plan;
+  return restrict_files(writable_places(plan.mounts, plan.root)).map([](Landlocked) {});
 }
 
-Result<void> filter_calls(Becoming& becoming) {
-  return load_filter(becoming.start.filters.front());
-}
-
-// The supervisor answers for every program that is started from here on.
+// The supervisor answers for every program that is started from here on. A proof starts its own.
 Result<void> log_programs(Becoming& becoming) {
-  if (becoming.start.plan.log_exec) {
-    if (auto done = hand_over_exec_listener(becoming.control); !done) return done;
-  }
-  ::close(becoming.control);
-  return {};
+  const Fd control(becoming.control);
+  const Plan& plan = becoming.start.plan;
+  return plan.log_exec && !plan.proves ? hand_over_exec_listener(control.get()) : Result<void>();
 }
 
-// What a person adds to it: only exec, and what it needs, is done behind this.
+// What a person adds to the filter: only exec, and what it needs, is done behind this.
 Result<void> load_profile(Becoming& becoming) {
   if (becoming.start.plan.proves) return {};
   for (const FilterProgram& filter : std::span(becoming.start.filters).subspan(1)) {
@@ -149,7 +169,7 @@ constexpr StepTaken<Becoming> give_up[] = {{Step::session, take_terminal},
                                            {Step::agents_descriptors, close_descriptors},
                                            {Step::nested_namespace, nest_namespace},
                                            {Step::limits, limit},
-                                           {Step::capabilities, drop_all_capabilities},
+                                           {Step::capabilities, limit_capabilities},
                                            {Step::workspace, enter_workspace},
                                            {Step::signals, reset_signals},
                                            {Step::no_new_privileges, forbid_privileges},
@@ -191,8 +211,8 @@ std::string_view search_path(const Plan& plan) {
   ::_exit(0);
 }
 
-[[noreturn]] void become_agent(const AgentStart& start, int report, int control) {
-  Becoming becoming{start, report, control};
+[[noreturn]] void become_agent(const AgentStart& start, int report, int control, int listener) {
+  Becoming becoming{start, report, control, listener};
   // execvpe(3) searches the PATH of the calling process. Before the filters: one may refuse brk(2).
   ::setenv("PATH", std::string(search_path(start.plan)).c_str(), 1);
   const auto command = pointers(start.plan.command);
@@ -234,23 +254,37 @@ AgentFailure explain(const Plan& plan, std::string_view report) {
           errno_error(Errc::not_permitted, fmt::format("cannot run '{}'", name), error_number)};
 }
 
+// Nothing but the end of the line comes from an agent without an overlay.
+tl::expected<StartedAgent, AgentFailure> take_listener(pid_t pid, int line) {
+  auto packet = netns::receive_packet(line);
+  if (!packet) return tl::unexpected(AgentFailure{125, packet.error()});
+  StartedAgent agent{pid, {}};
+  if (*packet && !(*packet)->fds.empty()) agent.held_back = std::move((*packet)->fds.front());
+  return agent;
+}
+
 }  // namespace
 
-tl::expected<pid_t, AgentFailure> start_agent(const AgentStart& start, int control) {
+tl::expected<StartedAgent, AgentFailure> start_agent(const AgentStart& start, int control) {
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC) != 0) {
     return tl::unexpected(AgentFailure{125, errno_error(Errc::unavailable, "pipe2", errno)});
   }
   const Fd read_end(ends[0]);
   Fd write_end(ends[1]);
+  auto listener = netns::socket_pair();
+  if (!listener) return tl::unexpected(AgentFailure{125, listener.error()});
   const pid_t pid = ::fork();
   if (pid < 0) {
     return tl::unexpected(AgentFailure{125, errno_error(Errc::unavailable, "fork", errno)});
   }
-  if (pid == 0) become_agent(start, write_end.get(), control);
+  if (pid == 0) become_agent(start, write_end.get(), control, listener->second.get());
   write_end.reset();
+  listener->second.reset();
   const auto report = read_fd(read_end.get(), "the agent's report", 65536);
-  if (report && *report == std::string_view(&closed_in, 1)) return pid;
+  if (report && *report == std::string_view(&closed_in, 1)) {
+    return take_listener(pid, listener->first.get());
+  }
   ::waitpid(pid, nullptr, 0);
   return tl::unexpected(report ? explain(start.plan, *report) : AgentFailure{125, report.error()});
 }

@@ -24,9 +24,13 @@ struct AgentFailure {
   Error error;
 };
 
-// Forks; answers the agent's pid once its command has replaced it. Where the plan logs programs,
-// the agent tells the supervisor over `control` of its listener first, and the supervisor must
-// answer it.
-tl::expected<pid_t, AgentFailure> start_agent(const AgentStart& start, int control);
+struct StartedAgent {
+  pid_t pid = -1;
+  Fd held_back;  // of an overlay's root: for answer_set_id()
+};
+
+// Forks; answers once the agent's command has replaced it. Where the plan logs programs, the agent
+// tells the supervisor over `control` of its listener first, and the supervisor must answer it.
+tl::expected<StartedAgent, AgentFailure> start_agent(const AgentStart& start, int control);
 
 }  // namespace sluice::launcher

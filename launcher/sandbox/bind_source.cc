@@ -83,14 +83,22 @@ class Holder {
   pid_t pid_;
 };
 
+// `count` ids from `uid` and `gid` on, as the file system has them.
+struct Owners {
+  uid_t uid = 0;
+  gid_t gid = 0;
+  unsigned count = 1;
+};
+
 // The first id of a map line is the one on the file system, the second the one that is seen.
-Result<Fd> owner_namespace(const struct stat& owner, uid_t host_id) {
+Result<Fd> owner_namespace(const Owners& owners, uid_t host_id) {
   const auto holder = Holder::start();
   if (!holder) return Failure(holder.error());
-  const auto line = [&](uid_t from) { return fmt::format("{} {} 1\n", from, host_id); };
-  for (const auto& [map, text] :
-       {std::pair<const char*, std::string>{"uid_map", line(owner.st_uid)},
-        {"gid_map", line(owner.st_gid)}}) {
+  const auto line = [&](uid_t from) {
+    return fmt::format("{} {} {}\n", from, host_id, owners.count);
+  };
+  for (const auto& [map, text] : {std::pair<const char*, std::string>{"uid_map", line(owners.uid)},
+                                  {"gid_map", line(owners.gid)}}) {
     errno = 0;
     if (auto done = write_file(holder->proc(map), text); !done) {
       return fail(Errc::not_permitted, done.error().what,
@@ -104,10 +112,8 @@ Result<Fd> owner_namespace(const struct stat& owner, uid_t host_id) {
   return names;
 }
 
-Result<void> map_owner(int tree, const Mount& bind, uid_t host_id) {
-  struct stat owner {};
-  if (::fstat(tree, &owner) != 0) return fail_errno(Errc::bug, "fstat");
-  const auto names = owner_namespace(owner, host_id);
+Result<void> map_owners(int tree, const std::string& source, const Owners& owners, uid_t host_id) {
+  const auto names = owner_namespace(owners, host_id);
   if (!names) return Failure(names.error());
   mount_attr change{};
   change.attr_set = MOUNT_ATTR_IDMAP;
@@ -115,9 +121,15 @@ Result<void> map_owner(int tree, const Mount& bind, uid_t host_id) {
   if (::mount_setattr(tree, "", AT_EMPTY_PATH, &change, sizeof(change)) == 0) return {};
   return fail_errno(
       Errc::not_permitted,
-      fmt::format("the file system of '{}' cannot map owners", text::printable(bind.source)),
+      fmt::format("the file system of '{}' cannot map owners", text::printable(source)),
       "run sluice as the owner of that directory instead of root, or use one on ext4, xfs or "
       "btrfs");
+}
+
+Result<void> map_owner(int tree, const Mount& bind, uid_t host_id) {
+  struct stat owner {};
+  if (::fstat(tree, &owner) != 0) return fail_errno(Errc::bug, "fstat");
+  return map_owners(tree, bind.source, {.uid = owner.st_uid, .gid = owner.st_gid}, host_id);
 }
 
 }  // namespace
@@ -146,6 +158,31 @@ Result<Fd> open_bind_as_root(const Mount& bind, uid_t host_id) {
     if (auto mapped = map_owner(tree->get(), bind, host_id); !mapped) {
       return Failure(mapped.error());
     }
+  }
+  return tree;
+}
+
+Result<Fd> open_root(const Root& root) {
+  const auto source = open_source(root.source);
+  if (!source) return Failure(source.error());
+  auto tree = clone_tree_at(source->get(), "", Recursive::no);
+  if (!tree) {
+    return fail(tree.error().code,
+                fmt::format("cannot use '{}' as the root: {}", text::printable(root.source),
+                            tree.error().what),
+                "unmount what is mounted below it");
+  }
+  auto set = set_attributes(tree->get(), harmless | MOUNT_ATTR_RDONLY, Recursive::no);
+  if (!set) return Failure(set.error());
+  return tree;
+}
+
+Result<Fd> open_root_as_root(const Root& root, uid_t host_id) {
+  auto tree = open_root(root);
+  if (!tree || !root.has_id_range) return tree;
+  const Owners all{.count = overlay_id_count};
+  if (auto mapped = map_owners(tree->get(), root.source, all, host_id); !mapped) {
+    return Failure(mapped.error());
   }
   return tree;
 }

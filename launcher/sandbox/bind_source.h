@@ -21,4 +21,11 @@ Result<Fd> open_bind(const Mount& bind);
 // not shown. A seed's directory is found with root's rights and copied with the agent's.
 Result<Fd> open_bind_as_root(const Mount& bind, uid_t host_id);
 
+// The directory of a root other than the host's, as open_bind() opens a read-only bind, without
+// what is mounted below it.
+Result<Fd> open_root(const Root& root);
+
+// By real root. With an id range the directory's ids 0 to 65535 are those from `host_id` on.
+Result<Fd> open_root_as_root(const Root& root, uid_t host_id);
+
 }  // namespace sluice::launcher

@@ -27,6 +27,7 @@ namespace {
 struct Enclosure {
   SandboxStart start;
   Fd control;
+  std::optional<MapWriter> map_writer{};
   NewRoot root;
   std::vector<netns::RoleSocket> sockets;
   Fd refused_udp;
@@ -41,16 +42,30 @@ Result<void> join_control_groups(Enclosure& enclosure) {
 // The supervisor's other descriptors lead to the proxy, the policy and the person's files.
 Result<void> close_descriptors(Enclosure& enclosure) {
   std::vector<int> kept{enclosure.control.get()};
+  if (enclosure.start.root) kept.push_back(enclosure.start.root.get());
   for (const Fd& bind : enclosure.start.binds) kept.push_back(bind.get());
   return close_all_but(std::move(kept));
 }
 
+// Before the rights that it keeps are given up.
+Result<void> start_map_writer(Enclosure& enclosure) {
+  if (!enclosure.start.plan.root.has_id_range) return {};
+  const uid_t first = *enclosure.start.host_id;
+  auto writer =
+      MapWriter::start({.outside_uid = first, .outside_gid = first, .count = overlay_id_count});
+  if (!writer) return Failure(writer.error());
+  enclosure.map_writer.emplace(std::move(*writer));
+  return {};
+}
+
 Result<void> become_agents_host_id(Enclosure& enclosure) {
   if (!enclosure.start.host_id) return {};
+  if (auto started = start_map_writer(enclosure); !started) return started;
   return become_host_id(*enclosure.start.host_id);
 }
 
 Result<void> leave_host(Enclosure& enclosure) {
+  if (enclosure.map_writer) return leave_host_namespaces(*enclosure.map_writer);
   const Plan& plan = enclosure.start.plan;
   return leave_host_namespaces({.inside_uid = plan.inside_uid,
                                 .inside_gid = plan.inside_gid,
@@ -73,7 +88,8 @@ Result<void> hang_on_supervisor(Enclosure& enclosure) {
 }
 
 Result<void> build_root(Enclosure& enclosure) {
-  auto root = enter_new_root(enclosure.start.plan, std::move(enclosure.start.binds));
+  auto root = enter_new_root(enclosure.start.plan,
+                             {std::move(enclosure.start.root), std::move(enclosure.start.binds)});
   if (!root) return Failure(root.error());
   enclosure.root = std::move(*root);
   for (std::string& notice : enclosure.root.notices) {
@@ -123,6 +139,7 @@ Result<void> hand_over_sockets(Enclosure& enclosure) {
   enclosure.sockets.clear();
   if (enclosure.refused_udp) attach(ready, "refused_udp", std::move(enclosure.refused_udp));
   attach(ready, "denials", std::move(enclosure.root.denials));
+  if (enclosure.root.changes) attach(ready, "changes", std::move(enclosure.root.changes));
   if (enclosure.terminal.master) attach(ready, "terminal", std::move(enclosure.terminal.master));
   return send_control(enclosure.control.get(), ready);
 }
@@ -191,7 +208,7 @@ Result<Sandbox> start_sandbox(SandboxStart start) {
   if (pid < 0) return fail_errno(Errc::unavailable, "fork");
   if (pid == 0) {
     pair->first.reset();
-    Enclosure enclosure{std::move(start), std::move(pair->second), {}, {}, {}};
+    Enclosure enclosure{std::move(start), std::move(pair->second), {}, {}, {}, {}, {}};
     set_up(enclosure);
   }
   return Sandbox{std::move(pair->first)};

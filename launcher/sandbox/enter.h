@@ -20,6 +20,7 @@ struct SandboxStart {
   std::optional<uid_t> host_id;  // for a root caller: whom the agent is on the host
   std::vector<Fd> binds;         // for a root caller: the plan's sources, opened and mapped
   std::vector<int> groups = {};  // entrances of the agent's control groups
+  Fd root;                       // for a root caller: the plan's root, where it is not the host's
 };
 
 struct Sandbox {

@@ -113,6 +113,14 @@ class Machine {
   std::uint32_t memory_[BPF_MEMWORDS] = {};
 };
 
+Result<int> load(const FilterProgram& program, unsigned flags) {
+  const sock_fprog filter{static_cast<unsigned short>(program.size()),
+                          const_cast<sock_filter*>(program.data())};
+  const long result = ::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &filter);
+  if (result < 0) return fail_errno(Errc::not_permitted, "cannot load the system call filter");
+  return static_cast<int>(result);
+}
+
 }  // namespace
 
 Result<FilterProgram> export_filter(void* context, std::initializer_list<const char*> absent) {
@@ -136,12 +144,11 @@ Result<FilterProgram> export_filter(void* context, std::initializer_list<const c
 }
 
 Result<void> load_filter(const FilterProgram& program) {
-  const sock_fprog filter{static_cast<unsigned short>(program.size()),
-                          const_cast<sock_filter*>(program.data())};
-  if (::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &filter) != 0) {
-    return fail_errno(Errc::not_permitted, "cannot load the system call filter");
-  }
-  return {};
+  return load(program, 0).map([](int) {});
+}
+
+Result<Fd> load_filter_with_listener(const FilterProgram& program) {
+  return load(program, SECCOMP_FILTER_FLAG_NEW_LISTENER).map([](int fd) { return Fd(fd); });
 }
 
 std::uint32_t run_filter(const FilterProgram& program, int number,

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/fd.h"
 
 namespace sluice::launcher {
 
@@ -20,6 +21,9 @@ Result<FilterProgram> export_filter(void* context, std::initializer_list<const c
 // seccomp(2), SECCOMP_SET_MODE_FILTER, on the calling thread, which must have no_new_privs. Beneath
 // several filters the strictest answer counts.
 Result<void> load_filter(const FilterProgram& program);
+
+// The same; answers the descriptor on which the calls that are held back can be answered.
+Result<Fd> load_filter_with_listener(const FilterProgram& program);
 
 // SECCOMP_RET_… of the program for a system call of this architecture, as the kernel would run it.
 std::uint32_t run_filter(const FilterProgram& program, int number,

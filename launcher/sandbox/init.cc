@@ -11,6 +11,7 @@
 #include <optional>
 
 #include "launcher/control.h"
+#include "launcher/sandbox/set_id_broker.h"
 
 namespace sluice::launcher {
 namespace {
@@ -57,8 +58,10 @@ void pass_on(pid_t agent, int number) {
 }
 
 // Answers the agent's status, or nothing when the supervisor is gone.
-std::optional<int> watch(pid_t agent, int control, int signals) {
-  std::array<pollfd, 2> waiting{{{control, POLLIN, 0}, {signals, POLLIN, 0}}};
+std::optional<int> watch(const StartedAgent& started, int control, int signals) {
+  const pid_t agent = started.pid;
+  std::array<pollfd, 3> waiting{
+      {{control, POLLIN, 0}, {signals, POLLIN, 0}, {started.held_back.get(), POLLIN, 0}}};
   for (;;) {
     if (::poll(waiting.data(), waiting.size(), -1) < 0 && errno != EINTR) return std::nullopt;
     if (waiting[1].revents != 0) {
@@ -66,6 +69,11 @@ std::optional<int> watch(pid_t agent, int control, int signals) {
       while (::read(signals, &ignored, sizeof(ignored)) > 0) {
       }
       if (const auto status = reap(agent)) return status;
+    }
+    // Its other events: nobody is left whose calls could be held back.
+    const bool is_held_back = (waiting[2].revents & POLLIN) != 0;
+    if (waiting[2].revents != 0 && !(is_held_back && answer_set_id(waiting[2].fd))) {
+      waiting[2].fd = -1;
     }
     if (waiting[0].revents == 0) continue;
     const auto message = receive_control(control);

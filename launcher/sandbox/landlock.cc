@@ -138,7 +138,7 @@ std::string landlock_notice(int abi) {
       abi == 0 ? "" : " that lets a file move between directories");
 }
 
-std::vector<WritablePlace> writable_places(const std::vector<Mount>& mounts) {
+std::vector<WritablePlace> writable_places(const std::vector<Mount>& mounts, const Root& root) {
   using Writes = WritablePlace::Writes;
   std::vector<WritablePlace> places;
   for (const char* file : {"/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom",
@@ -146,6 +146,7 @@ std::vector<WritablePlace> writable_places(const std::vector<Mount>& mounts) {
     places.push_back({file, Writes::existing_files});
   }
   places.push_back({"/dev/mqueue", Writes::all});
+  if (root.is_overlay()) places.push_back({"/", Writes::all});
   for (const Mount& mount : mounts) {
     const bool is_writable =
         mount.kind == Mount::Kind::tmpfs || mount.kind == Mount::Kind::seed ||

@@ -42,8 +42,9 @@ struct WritablePlace {
   Writes writes = Writes::all;
 };
 
-// The mounts that are writable, and the files of /dev and /proc that every program writes to.
-std::vector<WritablePlace> writable_places(const std::vector<Mount>& mounts);
+// The root where it is an overlay, the mounts that are writable, and the files of /dev and /proc
+// that every program writes to.
+std::vector<WritablePlace> writable_places(const std::vector<Mount>& mounts, const Root& root = {});
 
 using Landlocked = YesNo<struct LandlockedTag>;
 

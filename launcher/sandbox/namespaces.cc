@@ -1,8 +1,11 @@
 #include "launcher/sandbox/namespaces.h"
 
+#include <fcntl.h>
 #include <fmt/core.h>
 #include <sched.h>
 #include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cerrno>
 
@@ -44,7 +47,55 @@ Result<void> write_maps(const IdMap& map) {
   return {};
 }
 
+constexpr int all_namespaces = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC |
+                               CLONE_NEWUTS | CLONE_NEWNET | CLONE_NEWCGROUP;
+
+// In the writer's process: waits for the word, or for the end of its parent.
+[[noreturn]] void write_when_told(int order, pid_t of, const IdMap& map) {
+  char word = 0;
+  if (::read(order, &word, 1) != 1) ::_exit(1);
+  const auto line = [&](uid_t in, uid_t out) {
+    return fmt::format("{} {} {}\n", in, out, map.count);
+  };
+  const bool done =
+      write_file(fmt::format("/proc/{}/uid_map", of), line(map.inside_uid, map.outside_uid)) &&
+      write_file(fmt::format("/proc/{}/gid_map", of), line(map.inside_gid, map.outside_gid));
+  ::_exit(done ? 0 : 1);
+}
+
 }  // namespace
+
+Result<MapWriter> MapWriter::start(const IdMap& map) {
+  int ends[2];
+  if (::pipe2(ends, O_CLOEXEC) != 0) return fail_errno(Errc::unavailable, "pipe2");
+  Fd read_end(ends[0]);
+  Fd write_end(ends[1]);
+  const pid_t of = ::getpid();
+  const pid_t pid = ::fork();
+  if (pid < 0) return fail_errno(Errc::unavailable, "fork");
+  if (pid != 0) return MapWriter(pid, std::move(write_end));
+  write_end.reset();
+  write_when_told(read_end.get(), of, map);
+}
+
+MapWriter::~MapWriter() {
+  order_.reset();
+  if (pid_ > 0) ::waitpid(pid_, nullptr, 0);
+}
+
+Result<void> MapWriter::write() {
+  // Else /proc/PID belongs to root, who is no one here.
+  if (::prctl(PR_SET_DUMPABLE, 1) != 0) return fail_errno(Errc::bug, "PR_SET_DUMPABLE");
+  if (::write(order_.get(), "w", 1) != 1) return fail_errno(Errc::bug, "write");
+  int status = 0;
+  while (::waitpid(pid_, &status, 0) < 0) {
+    if (errno != EINTR) return fail_errno(Errc::bug, "waitpid");
+  }
+  pid_ = -1;
+  if (status == 0) return {};
+  return fail(Errc::not_permitted, "cannot map a range of ids into a new user namespace",
+              "this root may be a container's: run sluice there as an ordinary user");
+}
 
 std::string namespace_hint(int error_number, const NamespaceSettings& settings) {
   if (error_number == ENOSPC) {
@@ -68,10 +119,13 @@ std::string namespace_hint(int error_number, const NamespaceSettings& settings) 
 }
 
 Result<void> leave_host_namespaces(const IdMap& map) {
-  constexpr int all = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS |
-                      CLONE_NEWNET | CLONE_NEWCGROUP;
-  if (::unshare(all) != 0) return forbidden("cannot make new namespaces", errno);
+  if (::unshare(all_namespaces) != 0) return forbidden("cannot make new namespaces", errno);
   return write_maps(map);
+}
+
+Result<void> leave_host_namespaces(MapWriter& writer) {
+  if (::unshare(all_namespaces) != 0) return forbidden("cannot make new namespaces", errno);
+  return writer.write();
 }
 
 Result<void> nest_user_namespace(uid_t uid, gid_t gid) {
@@ -79,6 +133,15 @@ Result<void> nest_user_namespace(uid_t uid, gid_t gid) {
     return forbidden("cannot make the agent's user namespace", errno);
   }
   return write_maps({.inside_uid = uid, .inside_gid = gid, .outside_uid = uid, .outside_gid = gid});
+}
+
+Result<void> nest_user_namespace_with_range(unsigned count) {
+  auto writer = MapWriter::start({.count = count});
+  if (!writer) return Failure(writer.error());
+  if (::unshare(CLONE_NEWUSER) != 0) {
+    return forbidden("cannot make the agent's user namespace", errno);
+  }
+  return writer->write();
 }
 
 }  // namespace sluice::launcher

@@ -4,28 +4,58 @@
 
 #include <sys/types.h>
 
+#include <string>
 #include <string_view>
+#include <utility>
 
 #include "base/error.h"
+#include "base/fd.h"
 
 namespace sluice::launcher {
 
-// A user namespace with one id in it. host ids are the caller's own effective ones; uid 0 is never
-// one.
+// What a user namespace maps: `count` ids from the inside ones to those of the namespace around it.
+// Outside of all, the host's uid 0 is never one of them.
 struct IdMap {
   uid_t inside_uid = 0;
   gid_t inside_gid = 0;
   uid_t outside_uid = 0;
   gid_t outside_gid = 0;
+  unsigned count = 1;
+};
+
+// A process that keeps the rights of the moment to write its parent's maps: user_namespaces(7)
+// lets a process itself map no more than its own id.
+class MapWriter {
+ public:
+  static Result<MapWriter> start(const IdMap& map);
+  MapWriter(MapWriter&& other) noexcept
+      : pid_(std::exchange(other.pid_, -1)), order_(std::move(other.order_)) {}
+  MapWriter(const MapWriter&) = delete;
+  MapWriter& operator=(const MapWriter&) = delete;
+  MapWriter& operator=(MapWriter&&) = delete;
+  ~MapWriter();  // one that was not asked ends
+
+  // After the parent's unshare(2).
+  Result<void> write();
+
+ private:
+  MapWriter(pid_t pid, Fd order) : pid_(pid), order_(std::move(order)) {}
+
+  pid_t pid_;
+  Fd order_;
 };
 
 // New user, mount, pid (for children), ipc, uts, net and cgroup namespaces, and the map of the user
 // namespace. The error names the setting that forbids it and how to change it.
 Result<void> leave_host_namespaces(const IdMap& map);
+// The same with the map that `writer` was started for.
+Result<void> leave_host_namespaces(MapWriter& writer);
 
 // A user namespace inside of the present one, where the same ids hold: whoever is in it has no
 // capability over any namespace made before.
 Result<void> nest_user_namespace(uid_t uid, gid_t gid);
+// With the ids 0 to `count` - 1, for a caller with all capabilities over a namespace that has them.
+Result<void> nest_user_namespace_with_range(unsigned count);
 
 // What forbids user namespaces when unshare(2) or the map fails with `error_number`, from what the
 // machine's settings say ("" where one does not exist).

@@ -13,6 +13,7 @@
 #include "launcher/sandbox/masking.h"
 #include "launcher/sandbox/mount_points.h"
 #include "launcher/sandbox/own_files.h"
+#include "launcher/sandbox/root_layers.h"
 #include "launcher/sandbox/seed_copy.h"
 #include "launcher/sandbox/shields.h"
 #include "launcher/sandbox/tree.h"
@@ -32,13 +33,29 @@ Result<std::vector<Fd>> open_binds(const Plan& plan) {
 }
 
 // Read-only on the detached copy, so that there is no moment in which anybody sees it writable.
-Result<void> change_root() {
-  const auto root = clone_tree("/", Recursive::yes);
+Result<LayeredRoot> copy_hosts_root() {
+  auto root = clone_tree("/", Recursive::yes);
   if (!root) return Failure(root.error());
   constexpr std::uint64_t closed = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
-  if (auto set = set_attributes(root->get(), closed, Recursive::yes); !set) return set;
-  if (auto done = attach(root->get(), "/"); !done) return done;
-  if (::fchdir(root->get()) != 0) return fail_errno(Errc::bug, "fchdir");
+  if (auto set = set_attributes(root->get(), closed, Recursive::yes); !set) {
+    return Failure(set.error());
+  }
+  return LayeredRoot{std::move(*root), {}};
+}
+
+Result<LayeredRoot> make_root(const Plan& plan, Opened& opened) {
+  if (plan.root.is_hosts_as_it_is()) return copy_hosts_root();
+  if (!opened.root) {
+    auto root = open_root(plan.root);
+    if (!root) return Failure(root.error());
+    opened.root = std::move(*root);
+  }
+  return make_layered_root(plan, std::move(opened.root), opened.binds);
+}
+
+Result<void> change_root(int root) {
+  if (auto done = attach(root, "/"); !done) return done;
+  if (::fchdir(root) != 0) return fail_errno(Errc::bug, "fchdir");
   if (::syscall(SYS_pivot_root, ".", ".") != 0)
     return fail_errno(Errc::not_permitted, "pivot_root");
   // pivot_root(2): the old root now lies on top of the new one.
@@ -103,33 +120,39 @@ Result<void> mount_all(const Plan& plan, MountPoints& points, std::vector<Fd>& b
 
 }  // namespace
 
-Result<NewRoot> enter_new_root(const Plan& plan, std::vector<Fd> binds) {
+Result<NewRoot> enter_new_root(const Plan& plan, Opened opened) {
   if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) {
     return fail_errno(Errc::not_permitted, "cannot make mounts private");
   }
-  if (binds.empty()) {
-    auto opened = open_binds(plan);
-    if (!opened) return Failure(opened.error());
-    binds = std::move(*opened);
+  if (opened.binds.empty()) {
+    auto binds = open_binds(plan);
+    if (!binds) return Failure(binds.error());
+    opened.binds = std::move(*binds);
   }
   auto kernel_files = KernelFiles::make();
   if (!kernel_files) return Failure(kernel_files.error());
   auto devices = Devices::take();
   if (!devices) return Failure(devices.error());
-  if (auto done = change_root(); !done) return Failure(done.error());
+  auto root = make_root(plan, opened);
+  if (!root) return Failure(root.error());
+  if (auto done = change_root(root->mount.get()); !done) return Failure(done.error());
   if (auto done = kernel_files->attach(); !done) return Failure(done.error());
   if (auto done = devices->attach(); !done) return Failure(done.error());
   MountPoints points;
   std::vector<std::string> notices;
-  if (auto done = mount_all(plan, points, binds, notices); !done) return Failure(done.error());
-  auto denials = put_own_files(plan.files, points);
+  if (auto done = mount_all(plan, points, opened.binds, notices); !done)
+    return Failure(done.error());
+  // Another root has them in a layer of ours already.
+  auto denials =
+      put_own_files(plan.root.is_hosts_as_it_is() ? plan.files : std::vector<OwnFile>{}, points);
   if (!denials) return Failure(denials.error());
   for (const std::string& mask : plan.masks) {
     if (auto done = hide(mask); !done) return Failure(done.error());
   }
   if (auto done = points.seal(); !done) return Failure(done.error());
   if (auto done = devices->seal(); !done) return Failure(done.error());
-  return NewRoot{std::move(*kernel_files), std::move(*denials), std::move(notices)};
+  return NewRoot{std::move(*kernel_files), std::move(*denials), std::move(notices),
+                 std::move(root->changes)};
 }
 
 }  // namespace sluice::launcher

@@ -1,4 +1,4 @@
-// The agent's file system: the host's root read-only, with everything of the plan in place of its
+// The agent's file system: the host's root or another, with everything of the plan in place of its
 // parts.
 #pragma once
 
@@ -16,11 +16,16 @@ struct NewRoot {
   KernelFiles kernel_files;  // to be sealed once the network is there
   Fd denials;                // write end of /run/sluice/denials, which is read-only inside
   std::vector<std::string> notices{};  // for the person
+  Fd changes;                          // what is written to an overlay
 };
 
-// In fresh mount, pid, ipc and net namespaces. `binds` are the plan's mounts that have a source, in
-// order, opened by a
-// root caller; empty otherwise. Afterwards the working directory is '/'.
-Result<NewRoot> enter_new_root(const Plan& plan, std::vector<Fd> binds);
+// What a root caller opened: nothing otherwise.
+struct Opened {
+  Fd root;                // where it is not the host's
+  std::vector<Fd> binds;  // the plan's mounts that have a source, in order
+};
+
+// In fresh mount, pid, ipc and net namespaces. Afterwards the working directory is '/'.
+Result<NewRoot> enter_new_root(const Plan& plan, Opened opened);
 
 }  // namespace sluice::launcher

@@ -19,7 +19,7 @@ using Argument = unsigned;
 
 constexpr std::uint64_t low_32_bits = 0xffffffff;
 
-constexpr std::array<const char*, 48> refused{
+constexpr std::array<const char*, 47> refused{
     // other people's kernels: tracing, modules, time, boot, swap, accounting
     "bpf", "perf_event_open", "userfaultfd", "kexec_load", "kexec_file_load", "init_module",
     "finit_module", "delete_module", "acct", "swapon", "swapoff", "reboot", "settimeofday",
@@ -30,7 +30,7 @@ constexpr std::array<const char*, 48> refused{
     // keys are not namespaced by owner
     "keyctl", "add_key", "request_key",
     // file systems and namespaces
-    "setns", "mount", "umount2", "pivot_root", "chroot", "fsopen", "fsconfig", "fsmount", "fspick",
+    "setns", "mount", "umount2", "pivot_root", "fsopen", "fsconfig", "fsmount", "fspick",
     "open_tree", "move_mount", "mount_setattr", "open_by_handle_at", "name_to_handle_at",
     "sethostname", "setdomainname"};
 
@@ -39,20 +39,29 @@ class Rules {
  public:
   explicit Rules(scmp_filter_ctx context) : context_(context) {}
 
+  // An `error` of 0: answers success and does nothing.
   void refuse(const char* name, std::vector<scmp_arg_cmp> conditions, int error = EPERM) {
-    const int number = ::seccomp_syscall_resolve_name(name);
-    // Unknown to libseccomp: newer than the last number that the prologue lets through. Below zero:
-    // another architecture's.
-    if (number < 0) return;
-    const int result = ::seccomp_rule_add_array(
-        context_, SCMP_ACT_ERRNO(static_cast<std::uint16_t>(error)), number,
-        static_cast<unsigned>(conditions.size()), conditions.data());
-    if (result != 0 && failure_.empty()) failure_ = fmt::format("rule for {}: {}", name, -result);
+    add(name, conditions, SCMP_ACT_ERRNO(static_cast<std::uint16_t>(error)));
+  }
+
+  // Somebody else answers (seccomp_unotify(2)).
+  void hold_back(const char* name, const std::vector<scmp_arg_cmp>& conditions) {
+    add(name, conditions, SCMP_ACT_NOTIFY);
   }
 
   const std::string& failure() const { return failure_; }
 
  private:
+  void add(const char* name, const std::vector<scmp_arg_cmp>& conditions, std::uint32_t action) {
+    const int number = ::seccomp_syscall_resolve_name(name);
+    // Unknown to libseccomp: newer than the last number that the prologue lets through. Below zero:
+    // another architecture's.
+    if (number < 0) return;
+    const int result = ::seccomp_rule_add_array(
+        context_, action, number, static_cast<unsigned>(conditions.size()), conditions.data());
+    if (result != 0 && failure_.empty()) failure_ = fmt::format("rule for {}: {}", name, -result);
+  }
+
   scmp_filter_ctx context_;
   std::string failure_;
 };
@@ -96,23 +105,25 @@ void refuse_namespaces(Rules& rules) {
 }
 
 // A file of the workspace that is setuid runs on the host with the rights of the workspace's owner.
-void refuse_set_id_bits(Rules& rules) {
+void refuse_set_id_bits(Rules& rules, FilterFor whom) {
   struct Call {
     const char* name;
     Argument mode;
   };
-  constexpr std::array<Call, 9> always{{{"chmod", 1},
-                                        {"fchmod", 1},
-                                        {"fchmodat", 2},
-                                        {"fchmodat2", 2},
-                                        {"creat", 1},
-                                        {"mkdir", 1},
-                                        {"mkdirat", 2},
-                                        {"mknod", 1},
-                                        {"mknodat", 2}}};
+  constexpr std::array<Call, 4> changing{
+      {{"chmod", 1}, {"fchmod", 1}, {"fchmodat", 2}, {"fchmodat2", 2}}};
+  constexpr std::array<Call, 5> making_one{
+      {{"creat", 1}, {"mkdir", 1}, {"mkdirat", 2}, {"mknod", 1}, {"mknodat", 2}}};
   constexpr std::uint64_t temporary_file = O_TMPFILE & ~O_DIRECTORY;
   for (const std::uint64_t bit : {std::uint64_t{S_ISUID}, std::uint64_t{S_ISGID}}) {
-    for (const Call& call : always) rules.refuse(call.name, {has_bits(call.mode, bit)});
+    for (const Call& call : making_one) rules.refuse(call.name, {has_bits(call.mode, bit)});
+    for (const Call& call : changing) {
+      if (whom == FilterFor::agent) {
+        rules.refuse(call.name, {has_bits(call.mode, bit)});
+      } else {
+        rules.hold_back(call.name, {has_bits(call.mode, bit)});
+      }
+    }
     for (const std::uint64_t making : {std::uint64_t{O_CREAT}, temporary_file}) {
       rules.refuse("open", {has_bits(1, making), has_bits(2, bit)});
       rules.refuse("openat", {has_bits(2, making), has_bits(3, bit)});
@@ -142,9 +153,19 @@ void refuse_terminal_injection(Rules& rules) {
     rules.refuse("ioctl", {equals(1, request)});
 }
 
+void adapt(Rules& rules, FilterFor whom) {
+  if (whom == FilterFor::agent) rules.refuse("chroot", {});
+  if (whom != FilterFor::root_of_one_id) return;
+  for (const char* call :
+       {"chown", "fchown", "lchown", "fchownat", "setgroups", "setuid", "setgid", "setreuid",
+        "setregid", "setresuid", "setresgid", "setfsuid", "setfsgid"}) {
+    rules.refuse(call, {}, 0);
+  }
+}
+
 }  // namespace
 
-Result<FilterProgram> compile_filter() {
+Result<FilterProgram> compile_filter(FilterFor whom) {
   const std::unique_ptr<void, decltype(&::seccomp_release)> context(::seccomp_init(SCMP_ACT_ALLOW),
                                                                     &::seccomp_release);
   if (!context) return fail(Errc::unavailable, "seccomp_init failed");
@@ -158,10 +179,11 @@ Result<FilterProgram> compile_filter() {
   for (const char* name : refused) rules.refuse(name, {});
   refuse_families(rules);
   refuse_namespaces(rules);
-  refuse_set_id_bits(rules);
+  refuse_set_id_bits(rules, whom);
   refuse_limits_of_others(rules);
   refuse_device_nodes(rules);
   refuse_terminal_injection(rules);
+  adapt(rules, whom);
   if (!rules.failure().empty()) return fail(Errc::bug, "seccomp " + rules.failure());
   return export_filter(context.get());
 }

@@ -187,5 +187,31 @@ TEST(ThePlan, HidesWhatWasAskedForWhereverABindShowsIt) {
               ::testing::IsSupersetOf({"/srv/data/key", "/mnt/data/key", "/mnt/data/other"}));
 }
 
+TEST(ThePlan, OfAnOverlayMakesTheAgentRootAndLeavesTheRootsUsersAndHomesAlone) {
+  RunRequest request = sample_request();
+  request.root = {.source = "/srv/debian", .mode = Root::Mode::overlay, .bytes = 4096};
+  const Plan plan = plan_of(request);
+  EXPECT_EQ(plan.inside_uid, 0U);
+  EXPECT_EQ(plan.user, "root");
+  EXPECT_EQ(text_of(plan, "/etc/passwd"), "(none)");
+  EXPECT_EQ(text_of(plan, "/etc/apt/apt.conf.d/99sluice"), "APT::Sandbox::User \"root\";\n");
+  EXPECT_THAT(mount_paths(plan), Not(Contains("/home")));
+  EXPECT_THAT(describe(plan), ::testing::HasSubstr("mount /srv/debian as the root below a writable "
+                                                   "tmpfs of at most 4096 bytes"));
+  request.root.has_id_range = true;
+  EXPECT_EQ(text_of(plan_of(request), "/etc/apt/apt.conf.d/99sluice"), "(none)");
+}
+
+TEST(ThePlan, MasksWhatLiesBelowAnotherRootByItsNameInside) {
+  RunRequest request = sample_request();
+  request.root.source = "/srv/debian";
+  Machine machine = sample_machine();
+  machine.sockets = {"/srv/debian/var/lib/x.sock", "/var/lib/y.sock"};
+  const Plan plan = plan_of(request, machine);
+  EXPECT_THAT(plan.masks, Contains("/var/lib/x.sock"));
+  EXPECT_THAT(plan.masks, Not(Contains("/var/lib/y.sock")));
+  EXPECT_THAT(describe(plan), ::testing::HasSubstr("mount /srv/debian as the root read-only"));
+}
+
 }  // namespace
 }  // namespace sluice::launcher

@@ -14,6 +14,7 @@
 
 #include <cerrno>
 #include <functional>
+#include <map>
 
 #include "base/capabilities.h"
 
@@ -22,8 +23,11 @@ namespace {
 
 // The errno of `call` (0: it succeeded) in a process of its own under the filter; -1: it did not
 // tell.
-int errno_under_filter(const std::function<long()>& call) {
-  static const auto filter = compile_filter();
+int errno_under_filter(const std::function<long()>& call, FilterFor whom = FilterFor::agent) {
+  static std::map<FilterFor, Result<FilterProgram>> filters;
+  const auto& filter = filters.count(whom) != 0
+                           ? filters.at(whom)
+                           : filters.emplace(whom, compile_filter(whom)).first->second;
   EXPECT_TRUE(filter);
   const pid_t pid = ::fork();
   if (pid == 0) {
@@ -41,6 +45,10 @@ int errno_of(long number, std::initializer_list<unsigned long> arguments) {
   std::vector<unsigned long> a(arguments);
   a.resize(6);
   return errno_under_filter([&] { return ::syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]); });
+}
+
+int errno_for(FilterFor whom, const std::function<long()>& call) {
+  return errno_under_filter(call, whom);
 }
 
 constexpr unsigned long high_bit = 1UL << 32;
@@ -201,6 +209,23 @@ TEST(TheFilter, LetsNobodyMakeDeviceNodes) {
     EXPECT_EQ(errno_of(SYS_mknod, {path, type | 0644UL, 0}), ENOENT) << type;
     EXPECT_EQ(errno_of(SYS_mknodat, {0, path, type | 0644UL, 0}), ENOENT) << type;
   }
+}
+
+TEST(TheFilterOfAnOverlaysRoot, AnswersChangesOfOwnerWhereThereIsOneIdAndMakesNone) {
+  const auto change_owner = [] { return ::syscall(SYS_fchown, -1, 12345, 12345); };
+  const auto become_another = [] {
+    return ::syscall(SYS_setresuid, 4242, 4242, 4242) == 0 && ::getuid() != 4242 ? 0L : -1L;
+  };
+  EXPECT_EQ(errno_for(FilterFor::root_of_one_id, change_owner), 0);
+  EXPECT_EQ(errno_for(FilterFor::root_of_one_id, become_another), 0);
+  EXPECT_EQ(errno_for(FilterFor::root_of_a_range, change_owner), EBADF);
+  EXPECT_EQ(errno_for(FilterFor::agent, change_owner), EBADF);
+}
+
+TEST(TheFilterOfAnOverlaysRoot, LetsItChangeItsRootDirectoryAlone) {
+  const auto change_root = [] { return ::syscall(SYS_chroot, "/nowhere"); };
+  EXPECT_EQ(errno_for(FilterFor::agent, change_root), EPERM);
+  EXPECT_EQ(errno_for(FilterFor::root_of_a_range, change_root), ENOENT);
 }
 
 }  // namespace

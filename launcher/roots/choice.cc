@@ -1,0 +1,121 @@
+#include "launcher/roots/choice.h"
+
+#include <fmt/core.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <array>
+
+#include "base/text.h"
+#include "launcher/paths.h"
+
+namespace sluice::launcher {
+namespace {
+
+constexpr const char* import_one =
+    "import a root of your own once: sluice root import NAME TAR|DIR, then --root NAME";
+
+std::string shown(std::string_view text) { return fmt::format("'{}'", text::printable(text)); }
+
+Result<Root::Mode> choose_mode(const RunOptions& options) {
+  const std::string mode = options.root_mode.value_or("readonly");
+  if (mode == "overlay") return Root::Mode::overlay;
+  if (mode != "readonly") {
+    return fail(Errc::bad_config, fmt::format("{} is not a root mode", shown(mode)),
+                "--root-mode readonly or --root-mode overlay");
+  }
+  if (!options.keep_changes) return Root::Mode::read_only;
+  return fail(Errc::bad_config, "a read-only root has no changes to keep",
+              "add --root-mode overlay, or leave --keep-changes out");
+}
+
+bool names_a_directory(const std::string& value) {
+  return value.find('/') != std::string::npos || value == "." || value == "..";
+}
+
+Result<std::string> find_directory(const std::string& value) {
+  auto real = real_path(value);
+  if (!real) return real;
+  struct stat status {};
+  if (::stat(real->c_str(), &status) != 0 || !S_ISDIR(status.st_mode)) {
+    return fail(Errc::bad_config, fmt::format("the root {} is not a directory", shown(*real)),
+                "an archive is imported first: sluice root import NAME TAR");
+  }
+  // By whatever name: a bind mount of it is it.
+  struct stat machines {};
+  if (::stat("/", &machines) == 0 && machines.st_dev == status.st_dev &&
+      machines.st_ino == status.st_ino) {
+    return fail(Errc::bad_config, fmt::format("the root {} is the machine's own", shown(*real)),
+                "write --root host");
+  }
+  return real;
+}
+
+Result<void> expect_own(const Root& root, const Machine& machine) {
+  struct stat status {};
+  if (::stat(root.source.c_str(), &status) != 0) {
+    return fail_errno(Errc::unavailable, shown(root.source));
+  }
+  if (machine.is_root() || status.st_uid == machine.uid) return {};
+  return fail(
+      Errc::not_permitted,
+      fmt::format("the root {} belongs to somebody else: an overlay cannot change its files",
+                  shown(root.source)),
+      import_one);
+}
+
+// An overlay shows one file system, and the machine's root is root's to change.
+Result<void> expect_one_file_system(const Machine& machine) {
+  if (!machine.is_root()) {
+    return fail(Errc::not_permitted, "only root's agents can have an overlay of the machine's root",
+                import_one);
+  }
+  constexpr std::array<std::string_view, 8> parts{
+      "/etc", "/opt", "/usr", "/usr/local", "/var", "/var/cache", "/var/lib", "/var/lib/dpkg"};
+  for (const HostMount& mount : machine.mounts) {
+    if (std::find(parts.begin(), parts.end(), mount.point) == parts.end()) continue;
+    return fail(Errc::not_permitted,
+                fmt::format("an overlay shows one file system, and the machine's {} is another",
+                            mount.point),
+                import_one);
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<Root> choose_root(const RunOptions& options, const Machine& machine,
+                         const RootStore& store) {
+  Root root;
+  const auto mode = choose_mode(options);
+  if (!mode) return Failure(mode.error());
+  root.mode = *mode;
+  root.has_id_range = root.is_overlay() && machine.is_root();
+  const std::string value = options.root.value_or("host");
+  if (value != "host") {
+    const bool is_directory = names_a_directory(value);
+    auto source = is_directory ? find_directory(value) : store.find(value).and_then(real_path);
+    if (!source) return Failure(source.error());
+    root.source = std::move(*source);
+    if (!is_directory) root.name = value;
+  }
+  if (!root.is_overlay()) return root;
+  if (root.is_host()) {
+    if (auto fine = expect_one_file_system(machine); !fine) return Failure(fine.error());
+    return root;
+  }
+  if (auto fine = expect_own(root, machine); !fine) return Failure(fine.error());
+  return root;
+}
+
+std::string root_notice(const Root& root) {
+  if (!root.is_overlay()) return {};
+  const std::string what = fmt::format(
+      "the agent is root in an overlay of {}: at most {} MiB, gone at the end",
+      root.is_host() ? "the machine's root" : shown(root.name.empty() ? root.source : root.name),
+      root.bytes >> 20U);
+  if (root.has_id_range) return what;
+  return what + "; with a single id: changes of owner are answered and not made";
+}
+
+}  // namespace sluice::launcher

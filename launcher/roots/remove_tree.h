@@ -1,0 +1,13 @@
+// Removes a directory with all that is in it, closed directories included.
+#pragma once
+
+#include <string>
+
+#include "base/error.h"
+
+namespace sluice::launcher {
+
+// Follows no symbolic link and leaves no file system. What does not exist is no error.
+Result<void> remove_tree(const std::string& path);
+
+}  // namespace sluice::launcher

@@ -1,0 +1,37 @@
+// What '/' is for an agent: the host's root, or a directory of its own; read-only, or writable for
+// as long as the agent lives.
+#pragma once
+
+#include <linux/capability.h>
+
+#include <array>
+#include <cstdint>
+#include <string>
+
+namespace sluice::launcher {
+
+inline constexpr std::uint64_t default_overlay_bytes = std::uint64_t{2} << 30;
+// A root caller's agent is root of this many ids of its own.
+inline constexpr unsigned overlay_id_count = 65536;
+
+// What it keeps, in its nested user namespace only.
+inline constexpr std::array<int, 7> overlay_capabilities{
+    CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER, CAP_KILL, CAP_SETGID, CAP_SETUID, CAP_SYS_CHROOT};
+
+struct Root {
+  enum class Mode : std::uint8_t {
+    read_only,
+    overlay,  // what is written goes to a capped tmpfs; the agent is uid 0 of its own namespace
+  };
+  std::string source = "/";  // without symbolic links
+  std::string name;          // of an imported one
+  Mode mode = Mode::read_only;
+  std::uint64_t bytes = default_overlay_bytes;  // overlay: at most so much is written
+  bool has_id_range = false;  // overlay: overlay_id_count ids; else the caller's single one
+
+  bool is_host() const noexcept { return source == "/"; }
+  bool is_hosts_as_it_is() const noexcept { return is_host() && !is_overlay(); }
+  bool is_overlay() const noexcept { return mode == Mode::overlay; }
+};
+
+}  // namespace sluice::launcher

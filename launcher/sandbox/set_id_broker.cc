@@ -1,0 +1,157 @@
+#include "launcher/sandbox/set_id_broker.h"
+
+#include <fcntl.h>
+#include <fmt/core.h>
+#include <limits.h>
+#include <linux/openat2.h>
+#include <linux/seccomp.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <optional>
+#include <sstream>
+#include <string>
+
+#include "base/fd.h"
+#include "base/io.h"
+
+namespace sluice::launcher {
+namespace {
+
+constexpr int fchmodat2_call = 452;  // younger than the build machine's headers may be
+constexpr std::size_t longest_status = 16384;
+
+// What is asked: the arguments that the four calls have in common.
+struct Request {
+  int directory = AT_FDCWD;
+  std::uint64_t path = 0;  // an address of the caller's; unused with is_fd
+  mode_t mode = 0;
+  int flags = 0;
+  bool is_fd = false;  // `directory` itself is meant
+};
+
+Request read_request(const seccomp_data& call) {
+  const auto integer = [&](int n) { return static_cast<int>(call.args[n]); };
+  const auto mode = [&](int n) { return static_cast<mode_t>(call.args[n] & 01777); };
+  switch (call.nr) {
+    case SYS_fchmod:
+      return {.directory = integer(0), .mode = mode(1), .is_fd = true};
+#ifdef SYS_chmod
+    case SYS_chmod:
+      return {.path = call.args[0], .mode = mode(1)};
+#endif
+    case fchmodat2_call:
+      return {.directory = integer(0), .path = call.args[1], .mode = mode(2), .flags = integer(3)};
+    default:  // fchmodat has no flags
+      return {.directory = integer(0), .path = call.args[1], .mode = mode(2)};
+  }
+}
+
+// A string of the caller's; nothing where it is none or too long. One page at a time: the next one
+// need not be mapped.
+std::optional<std::string> read_string(pid_t pid, std::uint64_t address) {
+  constexpr std::uint64_t page = 4096;
+  std::string text;
+  while (text.size() < PATH_MAX) {
+    std::array<char, page> bytes;
+    const std::uint64_t at = address + text.size();
+    const iovec here{bytes.data(), page - at % page};
+    const iovec there{reinterpret_cast<void*>(at), here.iov_len};
+    const ssize_t size = ::process_vm_readv(pid, &here, 1, &there, 1, 0);
+    if (size <= 0) return std::nullopt;
+    const std::string_view got(bytes.data(), static_cast<std::size_t>(size));
+    const std::size_t end = got.find('\0');
+    text += got.substr(0, end);
+    if (end != std::string_view::npos) return text;
+  }
+  return std::nullopt;
+}
+
+std::string of_caller(pid_t pid, std::string_view what) {
+  return fmt::format("/proc/{}/{}", pid, what);
+}
+
+// O_PATH; errno where it cannot be opened.
+Fd open_path(int at, const std::string& path, std::uint64_t flags, std::uint64_t resolve) {
+  open_how how{};
+  how.flags = O_PATH | O_CLOEXEC | flags;
+  how.resolve = resolve;
+  return Fd(static_cast<int>(::syscall(SYS_openat2, at, path.c_str(), &how, sizeof(how))));
+}
+
+// As the caller would find it, from its working and root directories.
+Fd open_target(pid_t pid, const Request& request) {
+  const std::string directory =
+      request.directory == AT_FDCWD ? "cwd" : fmt::format("fd/{}", request.directory);
+  if (request.is_fd) return open_path(AT_FDCWD, of_caller(pid, directory), 0, 0);
+  const auto path = read_string(pid, request.path);
+  if (!path) {
+    errno = EFAULT;
+    return {};
+  }
+  if (path->empty() && (request.flags & AT_EMPTY_PATH) != 0) {
+    return open_path(AT_FDCWD, of_caller(pid, directory), 0, 0);
+  }
+  const std::uint64_t link = (request.flags & AT_SYMLINK_NOFOLLOW) != 0 ? O_NOFOLLOW : 0;
+  const bool is_absolute = path->starts_with('/');
+  const Fd from = open_path(AT_FDCWD, of_caller(pid, is_absolute ? "root" : directory), 0, 0);
+  if (!from) return {};
+  return open_path(from.get(), *path, link, is_absolute ? RESOLVE_IN_ROOT : 0);
+}
+
+// Whether the calling thread could do it itself: uid 0 or the owner, as the file system sees it.
+bool may_change(pid_t pid, const struct stat& status) {
+  const auto text = read_file(of_caller(pid, "status"), longest_status);
+  if (!text) return false;
+  std::istringstream line(text->substr(std::min(text->find("\nUid:"), text->size())));
+  std::string name;
+  uid_t real = 0, effective = 0, saved = 0, file_system = 1;
+  if (!(line >> name >> real >> effective >> saved >> file_system)) return false;
+  return file_system == 0 || file_system == status.st_uid;
+}
+
+// 0 or an errno.
+int change_mode(int listener, const seccomp_notif& held) {
+  const Request request = read_request(held.data);
+  const auto pid = static_cast<pid_t>(held.pid);
+  const Fd target = open_target(pid, request);
+  if (!target) return errno;
+  struct stat status {};
+  if (::fstat(target.get(), &status) != 0) return errno;
+  if (S_ISLNK(status.st_mode)) return EOPNOTSUPP;
+  const bool may = may_change(pid, status);
+  // What was looked at above was another process's if this one has ended.
+  if (::ioctl(listener, SECCOMP_IOCTL_NOTIF_ID_VALID, &held.id) != 0) return ESRCH;
+  if (!may) return EPERM;
+  const std::string name = fmt::format("/proc/self/fd/{}", target.get());
+  return ::chmod(name.c_str(), request.mode) == 0 ? 0 : errno;
+}
+
+}  // namespace
+
+Result<void> answer_set_id(int listener) {
+  // A younger kernel may write more than this one's headers know; it wants to find zeros.
+  union {
+    std::array<char, 1024> room;
+    seccomp_notif held;
+  } message{};
+  const seccomp_notif& held = message.held;
+  if (::ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, &message) != 0) {
+    if (errno == ENOENT || errno == EINTR) return {};
+    return fail_errno(Errc::unavailable, "SECCOMP_IOCTL_NOTIF_RECV");
+  }
+  seccomp_notif_resp answer{};
+  answer.id = held.id;
+  answer.error = -change_mode(listener, held);
+  if (::ioctl(listener, SECCOMP_IOCTL_NOTIF_SEND, &answer) != 0 && errno != ENOENT) {
+    return fail_errno(Errc::unavailable, "SECCOMP_IOCTL_NOTIF_SEND");
+  }
+  return {};
+}
+
+}  // namespace sluice::launcher
