@@ -273,6 +273,9 @@ std::string describe(const Plan& plan) {
     std::vector<std::string> parts;
     if (step.step == Step::root) parts = describe_root(plan);
     if (step.step == Step::control_groups) parts = plan.means.steps;
+    if (step.step == Step::exec_log && plan.log_exec) {
+      parts = {"every program that the agent starts is an audit line"};
+    }
     if (step.step == Step::filter && !plan.seccomp.empty())
       parts = {"and the profile " + text::printable(plan.seccomp)};
     for (const std::string& part : parts) text += fmt::format("     - {}\n", part);

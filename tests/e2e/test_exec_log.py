@@ -167,7 +167,7 @@ class Lines(ExecCase):
             self.assertEqual(filters[0], filters[1] + 1)
 
     def test_the_steps_of_a_dry_run_say_whether_it_logs(self):
-        said = "log every program"
+        said = "every program that the agent starts is an audit line"
         self.assertIn(said, self.run_agent("true", options=["--dry-run"]).out)
         self.assertNotIn(said, self.run_agent("true", options=["--dry-run", "--no-log-exec"]).out)
 

@@ -40,9 +40,10 @@ class MountAudit(Case):
         self.assertTrue(os.path.exists(f"{bind}/made"), run)
 
     def elsewhere(self):
-        """Policies and trust lie outside of the home directory."""
+        """Policies, trust and imported roots lie outside of the home directory."""
         place = self.folder(f"/home/state-{os.path.basename(self.workspace)}")
-        self.environment.update(XDG_CONFIG_HOME=f"{place}/config", XDG_STATE_HOME=f"{place}/state")
+        self.environment.update({f"XDG_{kind}_HOME": f"{place}/{kind.lower()}"
+                                 for kind in ("CONFIG", "STATE", "DATA")})  # fmt: skip
         self.policy_file = self.write(f"{place}/my.yaml", open(self.policy_file).read())
 
     def test_a_directory_with_a_socket_or_a_device_must_be_named_twice(self):

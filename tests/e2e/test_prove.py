@@ -5,7 +5,7 @@ import os
 import subprocess
 
 import world
-from agent import Case, as_ordinary, is_root
+from agent import as_ordinary, Case, decisions, is_root
 from shared import SharedCase
 
 HOLDS = ("held", "not_applicable")
@@ -116,13 +116,13 @@ class Prove(ProveCase):
         audit = f"{os.path.dirname(self.policy_file)}/audit.jsonl"
         run = self.run_agent("true", options=("--audit", audit))
         self.assertEqual(run.err, "sluice: coder-1: allowed 0, blocked 0\n")
-        with open(audit) as lines:
-            self.assertEqual(lines.read(), "")
+        self.assertEqual(decisions(audit), [])
 
-    def test_a_dry_run_ends_with_the_probes(self):
+    def test_a_dry_run_tells_of_the_probes_and_of_no_command(self):
         run = self.sluice("prove", "--dry-run", "--policy", self.policy_file, "--agent", "coder-1")
         self.assertEqual(run.status, 0, run)
-        self.assertTrue(run.out.endswith(". try to leave: nothing may be reached\n"), run)
+        self.assertIn(". self-check: try to leave: nothing may be reached\n", run.out)
+        self.assertNotRegex(run.out, r"\n *\d+\. run ")
 
     def test_it_leaves_nothing_behind(self):
         before = sorted(os.listdir(self.workspace))
@@ -194,7 +194,10 @@ class LiedCase(ProveCase):
         line = self.lying(lie)("run", "--agent", "coder-1", *self.policy_options, "--", "echo", "started")
         run = self.finish(self.start(line))
         self.assertEqual((run.status, run.out), (125, ""), run)
-        said = f"sluice: error: the sandbox leaks: the probe '{probe}' reached {what}"
+        said = (
+            "sluice: error: the sandbox failed at 'self-check': the sandbox leaks: "
+            f"the probe '{probe}' reached {what}"
+        )
         self.assertIn(said, run.err)
         self.assertIn("\nhint: sluice prove, with the same options, tries everything\n", run.err)
 

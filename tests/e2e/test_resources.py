@@ -362,7 +362,7 @@ class Values(ResourcesCase):
         step = "make a control group of at most 64 processes"
         if not is_root():
             step = "limit the agent to 64 processes by an rlimit"
-        self.assertIn(f"  1. {step}\n", run.out)
+        self.assertIn(f"     - {step}\n", run.out)
         self.assertEqual([path for path in left() if f"/{PREFIX}{process.pid}-" in path], [])
 
 
