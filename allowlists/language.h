@@ -40,6 +40,7 @@ enum class Form : std::uint8_t {
   ech,
   text,
   count,
+  pids,    // a count that some processes can live with
   rate,    // 50/s
   budget,  // 1GiB/day
   speed,   // 20MiB/s
@@ -94,7 +95,7 @@ inline constexpr std::array agent_words = {
 inline constexpr std::array sandbox_words = {
     Word{"memory", Form::size, "How much memory all of the agent's processes may have: 2GiB."},
     Word{"cpus", Form::share, "How many processors' time they may use: 1.5."},
-    Word{"pids", Form::count, "How many processes and threads there may be at once."},
+    Word{"pids", Form::pids, "How many processes and threads there may be at once."},
     Word{"timeout", Form::span, "How long a run may last: 30m."},
     Word{"tmpfs", Form::caps,
          "Empty writable directories of the sandbox, and the most that each may hold: "

@@ -105,7 +105,7 @@ class SandboxReader {
     std::vector<SizedPath> paths;
     each(field, "write seed: [/etc/tool]", [&](const YamlValue& item) {
       const std::string_view text = item.kind() == YamlKind::scalar ? item.text() : "";
-      const std::size_t colon = text.rfind(':');
+      const std::size_t colon = text.find(':');
       const auto bytes =
           colon == std::string_view::npos ? std::nullopt : size_of(text.substr(colon + 1));
       if (!is_plain_path(text.substr(0, colon)) || (colon != std::string_view::npos && !bytes)) {

@@ -12,9 +12,9 @@ struct HostMount {
   std::string device;        // "major:minor"
   std::string root;          // what of the file system is mounted
   std::string point;         // where
-  std::string flags = {};    // this mount's own, with commas between them
   std::string type = {};     // of the file system
   std::string options = {};  // the file system's, with commas between them
+  std::string flags = {};    // this mount's own, with commas between them
 };
 
 // In the order of the table. Octal escapes are undone; lines that are none are skipped.

@@ -6,6 +6,7 @@
 #include <charconv>
 
 #include "base/text.h"
+#include "base/units.h"
 #include "launcher/options.h"
 
 namespace sluice::launcher {
@@ -26,19 +27,6 @@ std::optional<std::uint64_t> whole_number(std::string_view text) {
   return number;
 }
 
-std::optional<std::uint64_t> thousandths(std::string_view text) {
-  const std::size_t point = text.find('.');
-  const auto whole = whole_number(text.substr(0, point));
-  if (!whole || *whole > most_cpus) return std::nullopt;
-  if (point == std::string_view::npos) return *whole * 1000;
-  std::string decimals(text.substr(point + 1));
-  if (decimals.empty() || decimals.size() > 3) return std::nullopt;
-  decimals.resize(3, '0');
-  const auto part = whole_number(decimals);
-  if (!part) return std::nullopt;
-  return *whole * 1000 + *part;
-}
-
 }  // namespace
 
 Result<std::uint64_t> parse_memory(std::string_view text) {
@@ -53,13 +41,13 @@ Result<std::uint64_t> parse_memory(std::string_view text) {
 }
 
 Result<std::uint32_t> parse_cpus(std::string_view text) {
-  const auto number = thousandths(text);
+  const auto number = units::thousandths(text);
   if (!number || *number < least_cpus || *number > most_cpus) {
     return fail(Errc::bad_config,
                 fmt::format("'{}' is not a number of CPUs", text::printable(text)),
                 "write a number from 0.01 to 8192, with at most three decimals: 2, 0.5, 1.25");
   }
-  return static_cast<std::uint32_t>(*number);
+  return *number;
 }
 
 Result<std::uint64_t> parse_pids(std::string_view text) {

@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "base/text.h"
+#include "launcher/limits.h"
 #include "launcher/paths.h"
 
 namespace sluice::launcher {
@@ -22,6 +23,29 @@ std::string inside(const std::string& path, const Machine& machine) {
   return absolute(path.starts_with('~') ? machine.home + path.substr(1) : path);
 }
 
+// `words` says a value as the policy would.
+template <class Value, class Most, class Words>
+Result<void> tighten_most(std::optional<Value>& option, const std::optional<Most>& policy,
+                          std::string_view name, Words words) {
+  if (!policy) return {};
+  if (option && *option > *policy) return loosens(name, words(*policy));
+  if (!option) option = *policy;
+  return {};
+}
+
+Result<void> tighten_limits(RunOptions& options, const allowlists::Sandbox& policy) {
+  Limits& limits = options.limits;
+  if (auto done = tighten_most(limits.memory, policy.memory, "--memory", size_in_words); !done) {
+    return done;
+  }
+  if (auto done = tighten_most(limits.cpus, policy.cpu_thousandths, "--cpus", cpus_in_words);
+      !done) {
+    return done;
+  }
+  return tighten_most(limits.pids, policy.pids, "--pids",
+                      [](std::uint64_t pids) { return fmt::format("{}", pids); });
+}
+
 Result<void> tighten_timeout(RunOptions& options, const allowlists::Sandbox& policy) {
   if (!policy.timeout) return {};
   if (options.timeout && *options.timeout > *policy.timeout) {
@@ -29,6 +53,25 @@ Result<void> tighten_timeout(RunOptions& options, const allowlists::Sandbox& pol
   }
   if (!options.timeout) options.timeout = policy.timeout;
   return {};
+}
+
+// A seed of the policy's may be smaller, not larger, and nothing else may lie there.
+Result<void> tighten_seed(RunOptions& options, const allowlists::SizedPath& policy,
+                          const Machine& machine) {
+  const std::string path = inside(policy.path, machine);
+  const std::uint64_t most = policy.bytes.value_or(default_tmpfs_bytes);
+  const std::string given = fmt::format("a seed of {} there", size_in_words(most));
+  const std::string there = fmt::format("'{}'", text::printable(path));
+  for (const BindOption& bind : options.binds) {
+    if (bind.destination == path) return loosens("--bind on " + there, given);
+  }
+  const auto same = std::find_if(options.seeds.begin(), options.seeds.end(),
+                                 [&](const TmpfsOption& one) { return one.path == path; });
+  if (same == options.seeds.end()) {
+    options.seeds.push_back({path, most});
+    return {};
+  }
+  return same->bytes <= most ? Result<void>{} : loosens("--seed on " + there, given);
 }
 
 Result<void> tighten_tmpfs(RunOptions& options, const allowlists::SizedPath& policy,
@@ -69,6 +112,10 @@ Result<void> tighten_mask(RunOptions& options, std::string path) {
 Result<void> tighten(RunOptions& options, const allowlists::Sandbox& policy,
                      const Machine& machine) {
   if (auto done = tighten_timeout(options, policy); !done) return done;
+  if (auto done = tighten_limits(options, policy); !done) return done;
+  for (const allowlists::SizedPath& one : policy.seeds) {
+    if (auto done = tighten_seed(options, one, machine); !done) return done;
+  }
   for (const allowlists::SizedPath& one : policy.tmpfs) {
     if (auto done = tighten_tmpfs(options, one, machine); !done) return done;
   }

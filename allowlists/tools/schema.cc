@@ -80,9 +80,8 @@ Json ports_schema() {
           {"items", {{"type", "integer"}, {"minimum", 1}, {"maximum", 65535}}}};
 }
 
-Json count_schema() {
-  return {
-      {"type", "integer"}, {"minimum", 1}, {"maximum", std::numeric_limits<std::uint32_t>::max()}};
+Json count_schema(std::uint32_t fewest, std::uint32_t most) {
+  return {{"type", "integer"}, {"minimum", fewest}, {"maximum", most}};
 }
 
 // An amount that read_limits() knows, but for how little and how much it may be.
@@ -101,9 +100,12 @@ Json share_schema() {
 
 // Absolute or below ~/, no component empty, "." or "..".
 constexpr std::string_view plain_path = "~?(?:/(?![.]{1,2}(?:/|$))[^/\\x00]+)+";
+// A colon begins its size.
+constexpr std::string_view seeded_path =
+    "~?(?:/(?![.]{1,2}(?:[/:]|$))[^/:\\x00]+)+(?::[0-9]+(?:B|[KMGT](?:iB)?))?";
 
-Json paths_schema(std::string_view suffix) {
-  return {{"type", "array"}, {"items", text_like(fmt::format("^{}{}$", plain_path, suffix))}};
+Json paths_schema(std::string_view pattern) {
+  return {{"type", "array"}, {"items", text_like(fmt::format("^{}$", pattern))}};
 }
 
 Json mapping_of(std::string_view title, std::span<const Word> words);
@@ -130,7 +132,9 @@ Json scalar_schema(Form form) {
     case Form::ech:
       return {{"enum", ech_values}};
     case Form::count:
-      return count_schema();
+      return count_schema(1, std::numeric_limits<std::uint32_t>::max());
+    case Form::pids:
+      return count_schema(fewest_pids, most_pids);
     case Form::rate:
       return text_like("^[1-9][0-9]{0,9}/[smh]$");
     case Form::budget:
@@ -170,9 +174,9 @@ Json form_schema(Form form) {
     case Form::caps:
       return mapping_of_names(fmt::format("^{}$", plain_path), size_schema());
     case Form::seeds:
-      return paths_schema("(?::[0-9]+(?:B|[KMGT](?:iB)?))?");
+      return paths_schema(seeded_path);
     case Form::paths:
-      return paths_schema("");
+      return paths_schema(plain_path);
     default:
       return scalar_schema(form);
   }

@@ -169,6 +169,9 @@ tl::expected<void, Errors> add_plan(Prepared& prepared) {
   input.roots_directory = roots.directory();
   auto request = make_request(input);
   if (!request) return tl::unexpected(only(request.error()));
+  auto place = cgroup::find_or_ask_place(options.limits);
+  if (!place) return tl::unexpected(only(place.error()));
+  prepared.place = std::move(*place);
   request->means = cgroup::choose_means(options.limits, prepared.place);
   notice_unless_empty(request->means.notice, prepared);
   auto plan = make_plan(*request, prepared.machine);
@@ -212,9 +215,6 @@ tl::expected<Prepared, Errors> prepare(const RunOptions& options) {
   auto machine = survey_machine();
   if (!machine) return tl::unexpected(only(machine.error()));
   prepared.machine = std::move(*machine);
-  auto place = cgroup::find_or_ask_place(options.limits);
-  if (!place) return tl::unexpected(only(place.error()));
-  prepared.place = std::move(*place);
   const auto shared = choose_proxy(options, SharedExists(shared_proxy_exists()));
   if (!shared) return tl::unexpected(only(shared.error()));
   prepared.shared = *shared;

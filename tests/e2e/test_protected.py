@@ -1,4 +1,6 @@
-"""What would run code outside later stays as it is: git's hooks and configuration, those of agents,
+""""What your tools run later stays as it is."
+
+What would run code outside later stays as it is: git's hooks and configuration, those of agents,
 editors and shells; and what stands in for it where it does not exist yet is gone after the run."""
 
 import json

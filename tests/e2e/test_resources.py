@@ -1,4 +1,6 @@
-"""What an agent may use of the machine: --memory, --cpus, --pids, and what is left of their groups.
+""""Limits are for all that an agent starts."
+
+What an agent may use of the machine: --memory, --cpus, --pids, and what is left of their groups.
 
 Where no control group can be made (an ordinary user without a delegated one) rlimits take their
 place, and sluice says so.

@@ -4,7 +4,7 @@ import json
 import os
 
 import world
-from agent import NO_PROXY_VARIABLES, Case, curl
+from agent import NO_PROXY_VARIABLES, Case, curl, decisions
 
 
 class TheWayOut(Case):
@@ -147,8 +147,7 @@ class TheWayOut(Case):
             "curl -sS -m 10 https://other.test/ || true",
             options=["--audit", audit],
         )
-        with open(audit) as file:
-            lines = [json.loads(line) for line in file]
+        lines = decisions(audit)
         seen = {(line["host"], line["port"], line["verdict"], line["reason"]) for line in lines}
         self.assertIn(("allowed.test", 443, "allow", "listed"), seen, lines)
         self.assertIn(("other.test", 443, "deny", "not_listed"), seen, lines)

@@ -23,7 +23,7 @@ TEST(HostMounts, AreReadWithTheirEscapesUndone) {
   EXPECT_EQ(mounts[4].device, "254:0");
   EXPECT_EQ(mounts[4].root, "/data/home/me/with space");
   EXPECT_EQ(mounts[4].point, "/srv/part");
-  EXPECT_EQ(mounts[5].options, "ro,nosuid");
+  EXPECT_EQ(mounts[5].flags, "ro,nosuid");
   EXPECT_EQ(mounts[5].type, "xfs");
 }
 

@@ -51,6 +51,9 @@ TEST(ThePlan, TellsEveryStepInOrderAndWhatTheRootIsMadeOf) {
   std::size_t number = 0;
   for (const StepInfo& step : all_steps) {
     expected += fmt::format("{:>3}. {}: {}\n", ++number, step.name, step.does);
+    if (step.step == Step::exec_log) {
+      expected += "     - every program that the agent starts is an audit line\n";
+    }
     if (step.step != Step::root) continue;
     expected +=
         "     - mount an empty tmpfs of at most 268435456 bytes on /dev/shm\n"
@@ -175,8 +178,8 @@ TEST(ThePlan, BeginsWithTheLimits) {
   RunRequest request = sample_request();
   request.means.steps = {"make a control group of at most 8 processes"};
   EXPECT_THAT(describe(plan_of(request)),
-              ::testing::HasSubstr("\n  1. make a control group of at most 8 processes\n  2. make "
-                                   "namespaces"));
+              ::testing::HasSubstr("\n  1. control groups: join the agent's control groups\n"
+                                   "     - make a control group of at most 8 processes\n  2. "));
 }
 
 TEST(ThePlan, HidesWhatWasAskedForWhereverABindShowsIt) {

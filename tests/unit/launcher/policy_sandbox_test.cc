@@ -49,6 +49,42 @@ TEST(PolicySandbox, KeepsTheTighterAndRefusesTheLooser) {
               HasSubstr("--bind on '/tmp' is more"));
 }
 
+TEST(PolicySandbox, LimitsWhatNobodyLimitedAndNeverMoreThanThat) {
+  RunOptions options;
+  options.limits.pids = 64;
+  const allowlists::Sandbox policy{
+      .memory = std::uint64_t{2} << 30, .cpu_thousandths = 1500, .pids = 256};
+  ASSERT_TRUE(tighten(options, policy, machine()));
+  EXPECT_EQ(options.limits.memory, std::uint64_t{2} << 30);
+  EXPECT_EQ(options.limits.cpus, 1500U);
+  EXPECT_EQ(options.limits.pids, 64U);
+  options.limits.pids = 257;
+  EXPECT_THAT(tighten(options, policy, machine()).error().what,
+              HasSubstr("--pids is more than the policy gives the agent: 256"));
+  options.limits = {.memory = std::uint64_t{3} << 30};
+  EXPECT_THAT(tighten(options, policy, machine()).error().what,
+              HasSubstr("--memory is more than the policy gives the agent: 2 GiB"));
+  options.limits = {.cpus = 2000};
+  EXPECT_THAT(tighten(options, policy, machine()).error().what,
+              HasSubstr("--cpus is more than the policy gives the agent: 1.5"));
+}
+
+TEST(PolicySandbox, SeedsNoMoreThanThePolicySays) {
+  RunOptions options;
+  const allowlists::Sandbox policy{.seeds = {{"~/tool", 65536}, {"/etc/tool", std::nullopt}}};
+  ASSERT_TRUE(tighten(options, policy, machine()));
+  ASSERT_EQ(options.seeds.size(), 2U);
+  EXPECT_EQ(options.seeds[0].path, "/home/someone/tool");
+  EXPECT_EQ(options.seeds[0].bytes, 65536U);
+  EXPECT_EQ(options.seeds[1].bytes, default_tmpfs_bytes);
+  options.seeds[0].bytes = 65537;
+  EXPECT_THAT(tighten(options, policy, machine()).error().what,
+              HasSubstr("a seed of 64 KiB there"));
+  options.seeds.clear();
+  options.binds = {{"/usr", "/etc/tool", Access::read_write}};
+  EXPECT_FALSE(tighten(options, policy, machine()));
+}
+
 TEST(PolicySandbox, HidesWhateverABindIsCalled) {
   RunOptions options;
   options.binds = {{"/usr/../usr/bin", "/x", Access::read_only}};

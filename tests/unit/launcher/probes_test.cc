@@ -260,7 +260,7 @@ TEST(Outcomes, AreATableWithWhatWasReachedBelow) {
 }
 
 TEST(TheMountTable, TellsEachMountsOwnFlags) {
-  const HostMount mount{"254:0", "/a", "/b", "rw,nosuid,nodevice", "ext4"};
+  const HostMount mount{"254:0", "/a", "/b", "ext4", "rw", "rw,nosuid,nodevice"};
   EXPECT_TRUE(has_option(mount, "nosuid"));
   EXPECT_FALSE(has_option(mount, "nodev"));
   EXPECT_FALSE(is_device_file(mount));

@@ -24,7 +24,7 @@ EnvFiles env_files_of(const std::string& directory) {
 class AWritableDirectory : public ::testing::Test {
  protected:
   void SetUp() override {
-    std::filesystem::remove_all(root_);
+    ASSERT_NE(::mkdtemp(root_.data()), nullptr);
     std::filesystem::create_directories(root_ + "/a/b/c");
     root_ = std::filesystem::canonical(root_).string();
   }
@@ -32,7 +32,7 @@ class AWritableDirectory : public ::testing::Test {
   void touch(const std::string& path) { std::ofstream(root_ + "/" + path) << "x"; }
   void fifo(const std::string& path) { ASSERT_EQ(::mkfifo((root_ + "/" + path).c_str(), 0600), 0); }
 
-  std::string root_ = ::testing::TempDir() + "writable-audit";
+  std::string root_ = ::testing::TempDir() + "writable-audit-XXXXXX";
 };
 
 TEST_F(AWritableDirectory, IsSearchedForFifosInItsTopLevels) {
