@@ -374,7 +374,8 @@ RunStatus status_of(const RunOptions& options, const Prepared& prepared) {
 int hold_and_supervise(const RunOptions& options, Prepared& prepared, int started) {
   auto held = hold(options, prepared);
   if (!held) return complain({held.error()});
-  Protection& protection = prepared.protection;
+  // Ends here, also in a process that returns to nobody: what stands in is removed then.
+  Protection protection = std::move(prepared.protection);
   auto stands = protection.stand_in(prepared.plan);
   if (!stands) return complain({stands.error()});
   SupervisorOrder order;
@@ -414,7 +415,8 @@ int run(const RunOptions& options, Purpose purpose) {
   if (options.dry_run) return print_plan(options, *prepared);
   if (auto fine = refuse_directories(); !fine) return complain({fine.error()});
   if (!options.detach) return hold_and_supervise(options, *prepared, -1);
-  return detach({state_directory(prepared->machine), status_of(options, *prepared)},
+  return detach({state_directory(prepared->machine), status_of(options, *prepared),
+                 [&] { prepared->protection = Protection(); }},
                 [&](int started) { return hold_and_supervise(options, *prepared, started); });
 }
 

@@ -89,7 +89,8 @@ void restore_signals() {
 }
 
 // Ends last: SIGTERM is for the supervisor.
-[[noreturn]] void keep_log(RunLog log, Fd started, const DetachedRun& run) {
+[[noreturn]] void keep_log(RunLog log, Fd started, const DetachOrder& order,
+                           const DetachedRun& run) {
   ignore_signals();
   auto output = make_pipe();
   if (!output || ::setsid() < 0) ::_exit(failed_status);
@@ -100,6 +101,7 @@ void restore_signals() {
     log = RunLog();
     be_run(keeper, std::move(*output), started.get(), run);
   }
+  order.let_go();
   started.reset();
   output->write_end.reset();
   if (!read_nothing_write_to(-1)) ::_exit(failed_status);
@@ -135,7 +137,7 @@ int detach(DetachOrder order, const DetachedRun& run) {
   if (pid < 0) return complain(errno_error(Errc::unavailable, "fork", errno));
   if (pid == 0) {
     started->read_end.reset();
-    keep_log(std::move(*log), std::move(started->write_end), run);
+    keep_log(std::move(*log), std::move(started->write_end), order, run);
   }
   started->write_end.reset();
   *log = RunLog();

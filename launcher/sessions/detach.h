@@ -12,6 +12,8 @@ namespace sluice::launcher {
 struct DetachOrder {
   std::string state_directory;
   RunStatus status;  // what the log's record begins with
+  // In the process that keeps the log: gives up what the run alone must hold, such as locks.
+  std::function<void()> let_go;
 };
 
 // What the run's process is told: to write one byte to `started` when the agent runs. Where that

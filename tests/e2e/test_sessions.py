@@ -180,6 +180,7 @@ class Stopping(Sessions):
 class Detached(Sessions):
     def test_a_detached_run_outlives_its_command_and_its_log_tells_how_it_ended(self):
         go = f"{self.workspace}/go"
+        before = sorted(os.listdir(self.workspace))
         script = f"echo out; echo err >&2; until [ -e {go} ]; do sleep 0.1; done; exit 7"
         started = self.detach("coder-1", script)
         self.assertEqual((started.out, started.err), ("coder-1\n", ""))
@@ -194,6 +195,8 @@ class Detached(Sessions):
         self.assertEqual(self.sluice("ps").out, "nothing is running\n")
         self.assertIn("ended 7", self.sluice("ps", "--all").out)
         self.assertEqual(self.log("coder-1").out, followed.out)
+        # What stood in for protected paths went with it.
+        self.assertEqual(sorted(os.listdir(self.workspace)), sorted([*before, "go"]))
 
     def test_its_log_is_its_users_alone_and_it_hears_nothing_of_the_terminal(self):
         self.detach("coder-1", "readlink /proc/self/fd/0; tty; ps -o sid= -p $$")
