@@ -14,6 +14,7 @@
 #include <cerrno>
 
 #include "base/capabilities.h"
+#include "base/pipe.h"
 #include "base/signals.h"
 #include "base/text.h"
 #include "launcher/paths.h"
@@ -28,17 +29,6 @@ namespace {
 constexpr std::size_t most_said = 1000;  // bytes of what tar said that are shown
 
 using Words = std::vector<std::string>;
-
-struct Pipe {
-  Fd read_end;
-  Fd write_end;
-};
-
-Result<Pipe> make_pipe() {
-  int ends[2];
-  if (::pipe2(ends, O_CLOEXEC) != 0) return fail_errno(Errc::unavailable, "pipe2");
-  return Pipe{Fd(ends[0]), Fd(ends[1])};
-}
 
 // What a program is started with in place of ours; -1: ours.
 struct Streams {

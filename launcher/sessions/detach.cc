@@ -11,6 +11,7 @@
 
 #include "base/fd.h"
 #include "base/io.h"
+#include "base/pipe.h"
 #include "base/text.h"
 #include "launcher/sandbox/init.h"
 #include "launcher/sandbox/privileges.h"
@@ -21,17 +22,6 @@ namespace sluice::launcher {
 namespace {
 
 constexpr int failed_status = 125;
-
-struct Pipe {
-  Fd read_end;
-  Fd write_end;
-};
-
-Result<Pipe> make_pipe() {
-  int ends[2];
-  if (::pipe2(ends, O_CLOEXEC) != 0) return fail_errno(Errc::unavailable, "pipe2");
-  return Pipe{Fd(ends[0]), Fd(ends[1])};
-}
 
 int complain(const Error& error) {
   (void)write_all(STDERR_FILENO, "stderr", fmt::format("sluice: {}\n", to_string(error)));
