@@ -17,8 +17,10 @@ using Capabilities = std::unique_ptr<_cap_struct, int (*)(void*)>;
 }  // namespace
 
 Result<void> drop_capabilities() {
-  constexpr unsigned bits = SECURE_ALL_BITS | SECURE_ALL_LOCKS;
-  if (::cap_set_secbits(bits & ~unsigned{SECBIT_KEEP_CAPS}) != 0) {
+  // Whether capabilities outlive a change of ids means nothing without any: a program that asks for
+  // it (ping) is let go on, and fails where it says why.
+  constexpr unsigned harmless = SECBIT_KEEP_CAPS | SECBIT_KEEP_CAPS_LOCKED;
+  if (::cap_set_secbits((SECURE_ALL_BITS | SECURE_ALL_LOCKS) & ~harmless) != 0) {
     return fail_errno(refused, "cannot set securebits");
   }
   for (cap_value_t cap = 0; ::cap_get_bound(cap) >= 0; ++cap) {
