@@ -83,6 +83,14 @@ Result<void> tighten_tmpfs(RunOptions& options, const allowlists::SizedPath& pol
     return loosens(fmt::format("--bind on '{}'", text::printable(path)),
                    fmt::format("a tmpfs of {} bytes there", most));
   }
+  // What lies below it would have a cap of its own.
+  for (const std::vector<TmpfsOption>* const given : {&options.tmpfs, &options.seeds}) {
+    for (const TmpfsOption& one : *given) {
+      if (one.bytes <= most || one.path == path || !is_at_or_below(one.path, path)) continue;
+      return loosens(fmt::format("{} below '{}'", text::printable(one.path), text::printable(path)),
+                     fmt::format("{} bytes", most));
+    }
+  }
   const auto same = std::find_if(options.tmpfs.begin(), options.tmpfs.end(),
                                  [&](const TmpfsOption& one) { return one.path == path; });
   if (same == options.tmpfs.end()) {
@@ -121,6 +129,10 @@ Result<void> tighten(RunOptions& options, const allowlists::Sandbox& policy,
   }
   for (const std::string& mask : policy.masks) {
     if (auto done = tighten_mask(options, inside(mask, machine)); !done) return done;
+    if (!mask.starts_with('~') || machine.known_home.empty()) continue;
+    // $HOME is the caller's to choose; passwd(5) is not.
+    auto done = tighten_mask(options, absolute(machine.known_home + mask.substr(1)));
+    if (!done) return done;
   }
   options.require_landlock |= policy.requires_landlock;
   return {};

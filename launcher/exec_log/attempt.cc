@@ -29,12 +29,14 @@ Call read_call(const Notification& notification) {
           arguments[2]};
 }
 
-// The path as the agent's root has it.
-std::string resolve(pid_t thread, const Call& call, const std::string& path,
-                    const std::string& cwd) {
+// The path as the agent's root has it; nothing where its directory has no name to look it up by, as
+// one that lies too deep.
+std::optional<std::string> resolve(pid_t thread, const Call& call, const std::string& path,
+                                   const std::string& cwd) {
   if (path.starts_with('/')) return path;
   const std::string directory =
       call.directory == AT_FDCWD ? cwd : link_of(thread, fmt::format("fd/{}", call.directory));
+  if (directory.empty()) return std::nullopt;
   return path.empty() ? directory : directory + "/" + path;
 }
 
@@ -44,7 +46,8 @@ bool read_arguments(pid_t thread, const Call& call, Words& path, netns::SeenExec
   auto name = memory.read_word(call.path, PATH_MAX);
   auto words = name ? memory.read_words(call.words) : name;
   if (!words) {
-    if (words.error() == EFAULT || words.error() == ESRCH) return false;
+    // EFAULT says nothing of the kernel's own read: memfd_secret(2) is closed to everybody else.
+    if (words.error() == ESRCH) return false;
     seen.error = errno_error(Errc::not_permitted, "cannot read its arguments", words.error()).what;
     return true;
   }
@@ -68,10 +71,10 @@ std::optional<netns::SeenExec> look_at(const Notification& notification,
     const std::string& name = path.list.front();
     const bool by_descriptor = name.empty() && call.is_descriptor;
     if (name.empty() && !call.is_descriptor) return std::nullopt;
-    const std::string whole = resolve(thread, call, name, seen.cwd);
+    const std::optional<std::string> whole = resolve(thread, call, name, seen.cwd);
     if (!root) root.emplace(thread);
-    if (!by_descriptor && !root->has_program(whole)) return std::nullopt;
-    seen.program = (by_descriptor ? whole : name).substr(0, most_path_bytes);
+    if (!by_descriptor && whole && !root->has_program(*whole)) return std::nullopt;
+    seen.program = (by_descriptor ? whole.value_or("") : name).substr(0, most_path_bytes);
   }
   const Kin kin = kin_of(thread);
   seen.pid = static_cast<std::uint64_t>(kin.process);

@@ -92,7 +92,10 @@ bool Root::has_program(const std::string& path) const {
   const Fd file = look(path);
   if (!file && errno == ENOENT) return !is_surely_missing(path);
   // EXDEV: a link of /proc on the way.
-  if (!file) return errno == EXDEV || errno == EMFILE || errno == ENFILE || errno == EAGAIN;
+  if (!file) {
+    const bool only_together = errno == ENAMETOOLONG && path.size() >= PATH_MAX;
+    return only_together || errno == EXDEV || errno == EMFILE || errno == ENFILE || errno == EAGAIN;
+  }
   struct stat status {};
   if (::fstat(file.get(), &status) != 0) return true;
   return S_ISREG(status.st_mode) && (status.st_mode & 0111) != 0;

@@ -101,7 +101,9 @@ Fd open_target(pid_t pid, const Request& request) {
   const bool is_absolute = path->starts_with('/');
   const Fd from = open_path(AT_FDCWD, of_caller(pid, is_absolute ? "root" : directory), 0, 0);
   if (!from) return {};
-  return open_path(from.get(), *path, link, is_absolute ? RESOLVE_IN_ROOT : 0);
+  // /proc/self is this process on the way, and its exe a file of the host.
+  const std::uint64_t never = RESOLVE_NO_MAGICLINKS;
+  return open_path(from.get(), *path, link, is_absolute ? never | RESOLVE_IN_ROOT : never);
 }
 
 // Whether the calling thread could do it itself: uid 0 or the owner, as the file system sees it.

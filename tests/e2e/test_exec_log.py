@@ -94,6 +94,39 @@ class Lines(ExecCase):
         lines = self.logged(world.PYTHON, "-c", script)
         self.assertEqual([line["argv"][-1] for line in lines], [script], lines)
 
+    def test_what_cannot_be_read_is_a_line_that_says_so(self):
+        """memfd_secret(2): memory that no other process can read, and the kernel can."""
+        script = (
+            "import ctypes, mmap, os, struct\n"
+            "c = ctypes.CDLL(None, use_errno=True)\n"
+            "fd = c.syscall(447, 0)\n"
+            "if fd < 0: os._exit(77)\n"
+            "os.ftruncate(fd, 4096)\n"
+            "c.mmap.restype = ctypes.c_void_p\n"
+            "at = c.mmap(None, 4096, 3, 1, fd, ctypes.c_long(0))\n"
+            "ctypes.memmove(at, b'/bin/true\\0', 10)\n"
+            "ctypes.memmove(at + 512, struct.pack('QQ', at, 0), 16)\n"
+            "c.execve(ctypes.c_void_p(at), ctypes.c_void_p(at + 512), None)\n"
+            "os._exit(1)"
+        )
+        lines = self.logged(world.PYTHON, "-c", script, status=None)
+        if self.last.status == 77:
+            self.skipTest("the kernel has no memfd_secret(2)")
+        self.assertEqual(self.last.status, 0, self.last)
+        self.assertEqual([line["error"] for line in lines],
+                         ["", "cannot read its arguments: Bad address"], lines)  # fmt: skip
+
+    def test_a_program_in_a_directory_whose_name_is_too_long_has_a_line(self):
+        script = (
+            "import os, shutil\n"
+            "os.chdir('/tmp')\n"
+            "for _ in range(20): os.mkdir('d' * 240); os.chdir('d' * 240)\n"
+            "shutil.copy('/bin/true', 'prog')\n"
+            "os.execv('./prog', ['deep'])"
+        )
+        lines = self.logged(world.PYTHON, "-c", script)
+        self.assertEqual([line["argv"][-1] for line in lines], [script, "deep"], lines)
+
     def test_hostile_arguments_are_escaped_and_bounded(self):
         script = (
             "import subprocess as s\n"

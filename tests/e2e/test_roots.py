@@ -264,6 +264,7 @@ class OverlayRoot(OverlayCase):
             cp /usr/bin/id left; cp left group; chmod 4755 left; chmod 2755 group
             chmod 6755 /usr/bin/id && stat -c %a /usr/bin/id; cd /; ln -s "$OLDPWD/left" link
             chmod 4711 link && stat -L -c %a link; chmod 4755 nothing; chmod 4711 /run/sluice/denials
+            cd /tmp; ln -s /proc/self/exe broker; chmod 4777 broker; cd /proc; chmod 4777 self/exe
             while read -r name value; do
                 case $name in CapEff: | CapPrm: | CapBnd:) echo $name $value ;; esac
             done </proc/self/status""")
@@ -273,6 +274,9 @@ class OverlayRoot(OverlayCase):
             self.assertEqual(stat.S_IMODE(mode), wanted, stat.filemode(mode))
         self.assertEqual(run.out.split()[:2], ["755", "711"], run)
         self.assertIn("'nothing': No such file or directory", run.err, run)
+        # Else it would be the program of whoever sets the mode: the host's own sluice.
+        for link in ("broker", "self/exe"):
+            self.assertIn(f"'{link}': Too many levels of symbolic links", run.err, run)
         self.assertIn("'/run/sluice/denials': Read-only file system", run.err, run)
         # chown dac_override fowner kill setgid setuid sys_chroot: no setfcap, whose v3 capabilities
         # would be those of the workspace's owner on the host.

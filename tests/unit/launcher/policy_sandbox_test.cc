@@ -85,6 +85,20 @@ TEST(PolicySandbox, SeedsNoMoreThanThePolicySays) {
   EXPECT_FALSE(tighten(options, policy, machine()));
 }
 
+TEST(PolicySandbox, IsNotLoosenedByWhatLiesBelowNorByAnotherHome) {
+  RunOptions options;
+  options.tmpfs = {{"/tmp/big", 65537}};
+  const allowlists::Sandbox policy{.tmpfs = {{"/tmp", 65536}}, .masks = {"~/.netrc"}};
+  EXPECT_THAT(tighten(options, policy, machine()).error().what,
+              HasSubstr("/tmp/big below '/tmp' is more than the policy gives"));
+  options.tmpfs = {{"/tmp/small", 4096}, {"/tmpfiles", 65537}};
+  Machine other = machine();
+  other.known_home = "/home/known";
+  ASSERT_TRUE(tighten(options, policy, other));
+  EXPECT_THAT(options.policy_masks,
+              testing::ElementsAre("/home/someone/.netrc", "/home/known/.netrc"));
+}
+
 TEST(PolicySandbox, HidesWhateverABindIsCalled) {
   RunOptions options;
   options.binds = {{"/usr/../usr/bin", "/x", Access::read_only}};
