@@ -169,8 +169,8 @@ class Git(Protected):
         self.person(
             """
             mkdir -p tools/hooks scripts; echo '#!/bin/sh' > scripts/clean; chmod +x scripts/clean
-            echo '[alias]' > shared.config
-            git config core.hooksPath tools/hooks; git config include.path ../shared.config
+            echo '[alias]' > common.config
+            git config core.hooksPath tools/hooks; git config include.path ../common.config
             git config filter.f.clean 'sh scripts/clean %f'
             git config --add include.path later.config
             """
@@ -179,7 +179,7 @@ class Git(Protected):
             "hook": "open('tools/hooks/pre-commit', 'w')",
             "hooks": "os.rename('tools/hooks', 'tools/moved')",
             "tools": "os.rename('tools', 'moved')",
-            "include": "open('shared.config', 'a')",
+            "include": "open('common.config', 'a')",
             "missing include": "open('.git/later.config', 'w')",
             "filter": "open('scripts/clean', 'w')",
             "scripts": "os.rename('scripts', 'moved')",

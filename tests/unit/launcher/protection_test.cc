@@ -107,7 +107,7 @@ TEST(GitConfiguration, NamesHooksIncludesAndWhatGitRunsByItself) {
 	hooksPath = tools/hooks
 	fsmonitor = .git/watch
 [include]
-	path = ../shared
+	path = ../common
 [IncludeIf "gitdir:/x"]
 	path = ~/mine
 [filter "f"]
@@ -119,7 +119,7 @@ TEST(GitConfiguration, NamesHooksIncludesAndWhatGitRunsByItself) {
 )";
   EXPECT_THAT(spell(pointers_of_config(text, {"/w/.git/config", "/w", "/home/ana"})),
               ElementsAre("hooks /w/tools/hooks", "program /w/.git/watch",
-                          "include /w/.git/../shared", "include /home/ana/mine", "program /w/sh",
+                          "include /w/.git/../common", "include /home/ana/mine", "program /w/sh",
                           "program /w/scripts/clean", "program /w/it", "program /w/%f"));
   EXPECT_THAT(pointers_of_config("[core", {"/w/.git/config", "/w", ""}), IsEmpty());
 }
