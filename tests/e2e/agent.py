@@ -14,6 +14,14 @@ import unittest
 import world
 
 ORDINARY_UID = 61234  # without a line in /etc/passwd
+PATIENCE = float(os.environ.get("SLUICE_E2E_PATIENCE", "1"))  # how many times slower this machine is
+# A control group (cgroup v2): each command of the ordinary user has one of its own below it, as
+# `systemd-run --user --scope -p Delegate=yes` makes them.
+DELEGATED = os.environ.get("SLUICE_E2E_DELEGATED", "")
+SCOPE = """
+    scope=$(mktemp -d "$0/run.XXXXXX") && chown "$1" "$scope" "$scope"/cgroup.{procs,subtree_control} &&
+    echo $$ >"$scope/cgroup.procs" && shift && exec "$@"
+"""
 AT_ONCE = 2000  # ms: refused by an answer, not by a client that gave up; far below any timeout
 
 POLICY = """
@@ -41,9 +49,15 @@ def as_ordinary(*command):
     """The command line that runs `command` as the ordinary user."""
     if os.environ["SLUICE_E2E_WORLD"] == "root":
         identity = [f"--reuid={ORDINARY_UID}", f"--regid={ORDINARY_UID}", "--clear-groups"]
-        return ["setpriv", *identity, "--", *command]
+        scope = ["bash", "-c", SCOPE, DELEGATED, str(ORDINARY_UID)] if DELEGATED else []
+        return [*scope, "setpriv", *identity, "--", *command]
     ids = [f"--map-user={ORDINARY_UID}", f"--map-group={ORDINARY_UID}"]
     return ["unshare", "--user", *ids, "--", *command]
+
+
+def has_groups():
+    """Whether this caller's agents are limited by control groups, and not by rlimits."""
+    return is_root() or bool(DELEGATED)
 
 
 def decisions(path):
@@ -143,6 +157,7 @@ class Case(unittest.TestCase):
     def finish(self, process, timeout=30, stdin=None):
         """Waits for `process`; one that does not end is killed with all it started: a failure."""
         started = time.monotonic()
+        timeout *= PATIENCE
         try:
             out, err = process.communicate(stdin, timeout)
         except subprocess.TimeoutExpired:

@@ -10,6 +10,7 @@ import base64
 import hashlib
 import http.server
 import json
+import mimetypes
 import os
 import socket
 import socketserver
@@ -187,6 +188,7 @@ class Pages(http.server.BaseHTTPRequestHandler):
             self.send_error(404)
             return
         self.send_response(200)
+        self.send_header("Content-Type", mimetypes.guess_type(path)[0] or "application/octet-stream")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)

@@ -196,7 +196,7 @@ def _init(base, arguments, ordinary):
         "SLUICE_E2E_WORLD": "rootless" if ordinary else "root",
         "PYTHONDONTWRITEBYTECODE": "1",
     }
-    for asked in ("SLUICE_WALKTHROUGH", "SLUICE_LIVES"):
+    for asked in ("SLUICE_WALKTHROUGH", "SLUICE_LIVES", "SLUICE_E2E_PATIENCE", "SLUICE_E2E_DELEGATED"):
         if asked in os.environ:
             environment[asked] = os.environ[asked]
     runner = os.fork()
