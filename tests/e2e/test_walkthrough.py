@@ -1,29 +1,35 @@
-"""docs/from-report-to-enforce.md, typed as it stands there: what the commands print is what it shows.
+"""The documents that show commands, typed as they stand there: what the commands print is what they show.
 
-A fence ```yaml NAME or ```sh NAME is a file; a fence ```console holds commands behind `$ ` and what they print, both
-streams together, in order. Numbers of bytes and times differ from run to run; everything else must be the same.
-`SLUICE_WALKTHROUGH=write` prints the document with the output of this run instead.
+In each document of docs/ a fence ```yaml NAME or ```sh NAME is a file; a fence ```console holds commands behind `$ `
+and what they print, both streams together, in order. Numbers of bytes and times differ from run to run; everything
+else must be the same. `SLUICE_WALKTHROUGH=NAME` prints the document with the output of this run instead.
 """
 
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 
 import agent
 import world
 
-DOCUMENT = "from-report-to-enforce.md"
 FENCE = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SIZE = re.compile(r"\b\d+(\.\d+)? (B|KiB|MiB)\b")
 # What an editor of the document may not have to care about.
-CHANGING = [(SIZE, "N B"), (re.compile(r"\b\d{4}-\d\d-\d\dT[0-9:.]+Z"), "TIME")]
+CHANGING = [
+    (SIZE, "N B"),
+    (re.compile(r"\b\d{4}-\d\d-\d\dT[0-9:.]+Z"), "TIME"),
+    (re.compile(r'"session":"[0-9a-f]+"'), '"session":"S"'),
+    (re.compile(r'"(ms|bytes_up|bytes_down)":\d+'), r'"\1":N'),
+    (re.compile(r"\b\d+ ms\b"), "N ms"),
+]
 
 
 def steady(text):
     for pattern, stand_in in CHANGING:
         text = pattern.sub(stand_in, text)
-    return text.rstrip("\n")
+    return text.replace("\r", "").rstrip("\n")
 
 
 def in_order(command, text):
@@ -49,7 +55,8 @@ class Walkthrough(agent.Case):
     def setUp(self):
         super().setUp()
         self.desk = f"{self.home}/desk"
-        os.makedirs(self.desk, exist_ok=True)
+        os.makedirs(self.desk)
+        self.addCleanup(shutil.rmtree, self.desk)
         self.own(self.desk)
         self.environment["PATH"] = f"{world.BIN}:{self.environment['PATH']}"
         os.makedirs(f"{self.desk}/project")
@@ -72,8 +79,8 @@ class Walkthrough(agent.Case):
         )
         return typed.stdout.decode(errors="replace")
 
-    def test_every_command_of_the_walk_through_prints_what_it_shows(self):
-        text = pathlib.Path(world.DOCS, DOCUMENT).read_text(encoding="utf-8")
+    def type_all(self, document):
+        text = pathlib.Path(world.DOCS, document).read_text(encoding="utf-8")
         ran = 0
 
         def play(fence):
@@ -96,8 +103,21 @@ class Walkthrough(agent.Case):
                         self.assertEqual(*(in_order(command, text) for text in (got, shown)))
             return f"```{kind}\n{said}```"
 
-        writing = os.environ.get("SLUICE_WALKTHROUGH") == "write"
+        writing = os.environ.get("SLUICE_WALKTHROUGH") == document
         written = FENCE.sub(play, text)
-        self.assertGreater(ran, 8)
+        self.assertGreater(ran, 0)
         if writing:
             print("-- document\n" + written + "-- end")
+
+
+def typed(document):
+    return lambda self: self.type_all(document)
+
+
+TYPED_ELSEWHERE = {"agent-networks.md"}  # test_netns.py
+
+for path in sorted(pathlib.Path(world.DOCS).rglob("*.md")):
+    name = str(path.relative_to(world.DOCS))
+    if name not in TYPED_ELSEWHERE and "\n```console\n" in path.read_text(encoding="utf-8"):
+        words = re.sub(r"\W+", "_", name.removesuffix(".md"))
+        setattr(Walkthrough, f"test_{words}_prints_what_it_shows", typed(name))
