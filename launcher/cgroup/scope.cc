@@ -12,9 +12,9 @@
 #include <cstdlib>
 #include <random>
 
+#include "base/bounded_child.h"
 #include "base/io.h"
 #include "base/text.h"
-#include "launcher/doctor/bounded_child.h"
 
 namespace sluice::launcher::cgroup {
 namespace {
@@ -117,8 +117,8 @@ std::string enter_scope() {
   const std::string scope =
       fmt::format("sluice-{}-{:08x}.scope", ::getpid(), std::random_device{}());
   const auto call = call_of(scope, ::getpid());
-  const auto told = doctor::in_bounded_child(
-      patience, [&](const doctor::Tell& tell) { tell("said " + run(call)); });
+  const auto told =
+      in_bounded_child(patience, [&](const Tell& tell) { tell("said " + run(call)); });
   if (!told) return told.error().what;
   if (!told->is_finished || !told->text.starts_with("said ")) return "it does not answer";
   const std::string said = told->text.substr(5, told->text.find('\n') - 5);

@@ -16,8 +16,8 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "base/bounded_child.h"
 #include "base/io.h"
-#include "launcher/doctor/bounded_child.h"
 #include "launcher/host_id.h"
 #include "launcher/sandbox/kernel_files.h"
 #include "launcher/sandbox/namespaces.h"

@@ -1,13 +1,9 @@
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <cerrno>
-#include <chrono>
 #include <string>
-#include <thread>
 #include <vector>
 
-#include "launcher/doctor/bounded_child.h"
 #include "launcher/doctor/findings.h"
 #include "launcher/doctor/look.h"
 #include "launcher/doctor/report.h"
@@ -17,7 +13,6 @@
 namespace sluice::launcher::doctor {
 namespace {
 
-using namespace std::chrono_literals;
 using End = Attempt::End;
 
 Attempt worked() { return {End::worked, 0, {}, {}}; }
@@ -287,22 +282,6 @@ TEST(Report, IsATableWithWhatMendsItBelowAndALineAtTheEnd) {
             "[{\"name\":\"kernel\",\"state\":\"ok\",\"means\":\"it is new\",\"mend\":\"\"},"
             "{\"name\":\"user namespaces\",\"state\":\"missing\",\"means\":\"none\\u001b\","
             "\"mend\":\"sysctl\"}]\n");
-}
-
-TEST(ABoundedChild, IsKilledWithAllItStartedWhenItsTimeIsOver) {
-  const auto begin = std::chrono::steady_clock::now();
-  const auto told = in_bounded_child(100ms, [](const Tell& tell) {
-    tell("begun");
-    if (::fork() == 0) ::pause();
-    std::this_thread::sleep_for(60s);
-  });
-  ASSERT_TRUE(told);
-  EXPECT_EQ(told->text, "begun\n");
-  EXPECT_FALSE(told->is_finished);
-  EXPECT_LT(std::chrono::steady_clock::now() - begin, 20s);
-  const auto whole_told = in_bounded_child(20s, [](const Tell& tell) { tell("all"); });
-  ASSERT_TRUE(whole_told);
-  EXPECT_TRUE(whole_told->is_finished);
 }
 
 }  // namespace

@@ -7,7 +7,7 @@
 
 #include "base/error.h"
 
-namespace sluice::launcher::doctor {
+namespace sluice {
 
 // What a child says by `tell`, a line each; it may fork others, which hold the same pipe.
 using Tell = std::function<void(const std::string& line)>;
@@ -23,4 +23,4 @@ struct Told {
 Result<Told> in_bounded_child(std::chrono::milliseconds patience,
                               const std::function<void(const Tell&)>& work);
 
-}  // namespace sluice::launcher::doctor
+}  // namespace sluice

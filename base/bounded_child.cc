@@ -1,4 +1,4 @@
-#include "launcher/doctor/bounded_child.h"
+#include "base/bounded_child.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -14,7 +14,7 @@
 #include "base/fd.h"
 #include "base/io.h"
 
-namespace sluice::launcher::doctor {
+namespace sluice {
 namespace {
 
 using Clock = std::chrono::steady_clock;
@@ -79,4 +79,4 @@ Result<Told> in_bounded_child(std::chrono::milliseconds patience,
   return told;
 }
 
-}  // namespace sluice::launcher::doctor
+}  // namespace sluice
