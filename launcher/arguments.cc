@@ -39,6 +39,7 @@ struct Typed {
   bool dry_run = false;
   bool json = false;
   bool detach = false;
+  bool learn_writes = false;
 };
 
 // An option that is there once and takes one value.
@@ -95,7 +96,9 @@ CLI::App* add_run(CLI::App& app, Typed& typed) {
       app.add_subcommand("run", "Runs a command in a sandbox whose only way out is a policy");
   run->footer("Everything behind the first -- is the command: sluice run [OPTIONS] -- CMD...");
   add_run_options(run, typed);
-  run->add_flag("--json", typed.json, "The dry run as one JSON object")->needs("--dry-run");
+  run->add_flag("--learn-writes", typed.learn_writes,
+                "An overlay, and at the end the --tmpfs and --seed that it stood for");
+  run->add_flag("--json", typed.json, "The dry run, or what was learnt, as one JSON object");
   run->add_flag("--detach", typed.detach, "Go on in the background: sluice ps, logs, stop");
   return run;
 }
@@ -162,6 +165,11 @@ Result<RunOptions> read_run(const CLI::App& app, const Typed& typed) {
   options.dry_run = typed.dry_run;
   options.json = typed.json;
   options.detach = typed.detach;
+  options.learn_writes = typed.learn_writes;
+  if (options.json && !options.dry_run && !options.learn_writes) {
+    return fail(Errc::bad_config, "--json is the form of another option's answer",
+                "add --dry-run or --learn-writes, or leave it out");
+  }
   for (const auto& error :
        {read_each(typed.tmpfs, parse_tmpfs, options.tmpfs),
         read_each(typed.seeds, parse_seed, options.seeds),

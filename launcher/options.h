@@ -37,6 +37,7 @@ struct RunOptions {
   std::optional<std::string> root;          // "host", a directory or an imported root's name
   std::optional<std::string> root_mode;     // "readonly" or "overlay"
   std::optional<std::string> keep_changes;  // the directory for what an overlay's agent wrote
+  bool learn_writes = false;                // an overlay, and at the end what it was needed for
   std::vector<TmpfsOption> tmpfs;
   std::vector<TmpfsOption> seeds;
   std::vector<BindOption> binds;
@@ -54,7 +55,7 @@ struct RunOptions {
   Limits limits;
   bool quiet = false;
   bool dry_run = false;
-  bool json = false;    // the dry run's plan
+  bool json = false;    // the dry run's plan, or what was learnt
   bool detach = false;  // go on in the background
   std::vector<std::string> command;
 };

@@ -155,8 +155,9 @@ Result<void> refuse_dangerous(const RunRequest& request, const Machine& machine)
   }
   for (const Seed& seed : request.seeds) {
     if (auto fine = refuse_source("the seed", seed.source, machine); !fine) return fine;
-    if (auto fine = refuse_hidden_end("the seed", seed.path, seed.source, machine); !fine)
-      return fine;
+    // Links of another root lead nowhere out of it.
+    const std::string& named = request.root.is_host() ? seed.path : seed.source;
+    if (auto fine = refuse_hidden_end("the seed", named, seed.source, machine); !fine) return fine;
     if (auto fine = refuse_destination("the seed", seed.path); !fine) return fine;
   }
   for (const std::string& mask : request.masks) {

@@ -1,13 +1,16 @@
 #include "launcher/request.h"
 
+#include <fcntl.h>
 #include <fmt/core.h>
 #include <sys/stat.h>
 
 #include <cerrno>
 
+#include "base/fd.h"
 #include "base/text.h"
 #include "launcher/paths.h"
 #include "launcher/refusals.h"
+#include "launcher/sandbox/own_layer.h"
 #include "launcher/writable_audit.h"
 
 namespace sluice::launcher {
@@ -47,8 +50,25 @@ Result<std::string> resolve_known(const RunRequest& request, const std::string& 
               "say the path of a '--bind PATH:rw' or of the workspace again, or leave it out");
 }
 
-Result<Seed> resolve_seed(const TmpfsOption& option) {
-  auto real = real_path(option.path);
+// Where `path` leads in `root`, never out of it.
+Result<std::string> real_path_in(const Root& root, const std::string& path) {
+  if (root.is_host()) return real_path(path);
+  const Fd directory(::open(root.source.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!directory) return fail_errno(Errc::unavailable, text::printable(root.source));
+  const auto inside = resolve_inside(directory.get(), path);
+  if (!inside) return inside;
+  struct stat status {};
+  if (::fstatat(directory.get(), inside->c_str(), &status, AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH) ==
+      0) {
+    return root.source + "/" + *inside;
+  }
+  return fail_errno(Errc::bad_config,
+                    fmt::format("cannot find '{}' in the root", text::printable(path)),
+                    "an empty directory there is --tmpfs PATH");
+}
+
+Result<Seed> resolve_seed(const TmpfsOption& option, const Root& root) {
+  auto real = real_path_in(root, option.path);
   if (!real) return Failure(real.error());
   if (!is_directory(*real)) {
     return fail(Errc::bad_config,
@@ -122,12 +142,12 @@ Result<RunRequest> make_request(const RequestInput& input) {
     request.guarded.push_back(
         {"the journal of placeholders", touched_paths(input.placeholder_directory), true});
   }
-  if (!options.seeds.empty() && !input.root.is_host()) {
-    return fail(Errc::bad_config, "--seed copies what this machine has, not what another root has",
-                "--root-mode overlay makes all of that root writable");
+  if (!options.seeds.empty() && !input.root.is_host() && input.root.is_overlay()) {
+    return fail(Errc::bad_config, "an overlay of this root needs no --seed",
+                "all of it can be written as it is; leave the seed out");
   }
   for (const TmpfsOption& option : options.seeds) {
-    auto seed = resolve_seed(option);
+    auto seed = resolve_seed(option, input.root);
     if (!seed) return Failure(seed.error());
     request.seeds.push_back(std::move(*seed));
   }

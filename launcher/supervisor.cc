@@ -164,7 +164,14 @@ int Supervisor::run() {
 // After the end of everything that could write there.
 void Supervisor::keep_what_changed() {
   kill_sandbox();
-  if (order_.keep_changes < 0 || !changes_ || !was_running_) return;
+  if (!changes_ || !was_running_) return;
+  if (order_.learn) {
+    if (auto learnt = order_.learn(changes_.get(), status_); !learnt) {
+      say_raw(fmt::format("sluice: {}", to_string(learnt.error())));
+      status_ = failed_status;
+    }
+  }
+  if (order_.keep_changes < 0) return;
   const auto kept = keep_changes(changes_.get(), order_.keep_changes);
   if (!kept) {
     say_raw(fmt::format("sluice: {}", to_string(kept.error())));
@@ -184,6 +191,11 @@ void Supervisor::tell_end() const {
   if (!was_running_) {
     if (!limit.empty()) say("the agent did not start" + limit);
     return;
+  }
+  // What the kernel refused is nobody's to count: an agent's calls for files are not watched.
+  if (!order_.plan.root.is_overlay() && !order_.plan.proves && !timed_out_ && status_ >= 1 &&
+      status_ < timeout_status) {
+    say("where a read-only root is why it failed, --learn-writes names what it would write");
   }
   std::string line =
       netns::end_line(order_.plan.agent, {totals_, datagrams_.total(), proxy_.replacements()});

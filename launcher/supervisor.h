@@ -3,6 +3,7 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -27,6 +28,8 @@ struct SupervisorOrder {
   std::optional<cgroup::Group> group;  // goes when nothing of the run is left
   std::string sandbox;                 // as the policy wanted it when the plan was made
   int keep_changes = -1;  // a directory for what is written to the overlay; -1: nowhere
+  // Told of the overlay's upper layer, to which nothing writes any more, and of the run's status.
+  std::function<Result<void>(int changes, int status)> learn;
   std::optional<std::chrono::milliseconds> timeout;
   Quiet quiet = Quiet::no;
   RunStatus status;  // for those who ask at the door; its state is kept here

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/io.h"
 #include "base/text.h"
 #include "launcher/cgroup/scope.h"
 #include "launcher/choice.h"
@@ -16,6 +17,7 @@
 #include "launcher/request.h"
 #include "launcher/roots/changes.h"
 #include "launcher/roots/choice.h"
+#include "launcher/roots/lesson.h"
 #include "launcher/sandbox/landlock.h"
 #include "launcher/sandbox/privileges.h"
 #include "launcher/sandbox/profile_filter.h"
@@ -370,6 +372,23 @@ RunStatus status_of(const RunOptions& options, const Prepared& prepared) {
   return status;
 }
 
+// The JSON is the last line of standard output, whatever the agent left there.
+Result<void> tell_what_was_learnt(const RunOptions& options, const Plan& plan, int changes,
+                                  int status) {
+  auto advice = learn(changes, plan.root);
+  if (!advice) return Failure(advice.error());
+  const Lesson lesson{plan.command, status, std::move(*advice)};
+  if (options.json) return write_all(STDOUT_FILENO, "stdout", "\n" + to_json(lesson) + "\n");
+  for (const std::string& line : in_lines(lesson)) {
+    if (line.starts_with(' ')) {
+      fmt::print(stderr, "{}\n", line);
+    } else {
+      tell(line);
+    }
+  }
+  return {};
+}
+
 // `started`: see SupervisorOrder.
 int hold_and_supervise(const RunOptions& options, Prepared& prepared, int started) {
   auto held = hold(options, prepared);
@@ -386,6 +405,11 @@ int hold_and_supervise(const RunOptions& options, Prepared& prepared, int starte
   order.group.emplace(std::move(*held->group));
   order.sandbox = prepared.sandbox;
   order.keep_changes = held->changes.get();
+  if (options.learn_writes) {
+    order.learn = [&](int changes, int ended) {
+      return tell_what_was_learnt(options, prepared.plan, changes, ended);
+    };
+  }
   order.timeout = prepared.options.timeout;
   order.quiet = Quiet(options.quiet || prepared.plan.proves);
   order.status = status_of(options, prepared);

@@ -1,69 +1,26 @@
 #include "launcher/roots/changes.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <fmt/core.h>
 #include <limits.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
-#include <sys/xattr.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <map>
-#include <memory>
-#include <vector>
 
 #include "base/io.h"
 #include "base/text.h"
+#include "launcher/roots/upper_layer.h"
 
 namespace sluice::launcher {
 namespace {
 
 constexpr const char* list_name = "changes.txt";
-constexpr std::size_t deepest = 200;  // directories; an agent chose the depth
 
 std::string shown(std::string_view path) { return fmt::format("'{}'", text::printable(path)); }
-
-Result<Fd> open_directory(int at, const std::string& name) {
-  Fd directory(::openat(at, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-  if (!directory) return fail_errno(Errc::unavailable, "cannot open " + shown(name));
-  return directory;
-}
-
-Result<std::vector<std::string>> entries_of(int directory) {
-  Fd copy(::openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!copy) return fail_errno(Errc::unavailable, "cannot read a directory");
-  const std::unique_ptr<DIR, int (*)(DIR*)> stream(::fdopendir(copy.get()), &::closedir);
-  if (!stream) return fail_errno(Errc::unavailable, "cannot read a directory");
-  (void)copy.release();
-  std::vector<std::string> names;
-  while (const dirent* entry = ::readdir(stream.get())) {
-    const std::string name = entry->d_name;
-    if (name != "." && name != "..") names.push_back(name);
-  }
-  std::sort(names.begin(), names.end());
-  return names;
-}
-
-// overlayfs marks a directory that replaces the one below it (userxattr).
-bool is_opaque(int directory) {
-  std::array<char, 2> value{};
-  return ::fgetxattr(directory, "user.overlay.opaque", value.data(), value.size()) == 1 &&
-         value[0] == 'y';
-}
-
-// An ordinary user owns what his agent wrote, and may not read a file whose bits forbid it. Where
-// it stays unreadable, opening it says so.
-void make_readable(int at, const std::string& name, const struct stat& status) {
-  const mode_t needed = S_ISDIR(status.st_mode) ? 0700 : 0600;
-  if ((status.st_mode & needed) != needed) {
-    [[maybe_unused]] const int result =
-        ::fchmodat(at, name.c_str(), (status.st_mode & 0777) | needed, 0);
-  }
-}
 
 // Holes stay holes: a file's size says nothing about what it holds. false with errno.
 bool copy_data(int source, int target) {
@@ -105,7 +62,7 @@ class Copier {
     if (S_ISDIR(status.st_mode)) return copy_below(from, to, name, path, status);
     if (S_ISREG(status.st_mode)) return copy_file(from, to, name, path, status);
     if (S_ISLNK(status.st_mode)) return copy_link(from, to, name, path);
-    if (S_ISCHR(status.st_mode) && status.st_rdev == 0) {
+    if (is_whiteout(status)) {
       ++kept_.deletions;
       return tell("deleted", path);
     }
@@ -114,12 +71,12 @@ class Copier {
 
   Result<void> copy_below(int from, int to, const std::string& name, const std::string& path,
                           const struct stat& status) {
-    if (depth_ == deepest) return tell("left out", path + " (too deep)");
+    if (depth_ == deepest_change) return tell("left out", path + " (too deep)");
     make_readable(from, name, status);
-    const auto source = open_directory(from, name);
+    const auto source = open_directory_of(from, name);
     if (!source) return Failure(source.error());
     if (::mkdirat(to, name.c_str(), 0700) != 0) return fail_errno(Errc::unavailable, shown(path));
-    const auto target = open_directory(to, name);
+    const auto target = open_directory_of(to, name);
     if (!target) return Failure(target.error());
     if (auto told = tell(is_opaque(source->get()) ? "replaced" : "directory", path); !told) {
       return told;
@@ -184,7 +141,7 @@ Result<Fd> open_for_changes(const std::string& path) {
     return fail_errno(Errc::bad_config, "cannot make " + shown(path),
                       "name a directory for --keep-changes that can be made");
   }
-  auto directory = open_directory(AT_FDCWD, path);
+  auto directory = open_directory_of(AT_FDCWD, path);
   if (!directory) return directory;
   const auto names = entries_of(directory->get());
   if (!names) return Failure(names.error());
@@ -195,7 +152,7 @@ Result<Fd> open_for_changes(const std::string& path) {
 
 Result<KeptChanges> keep_changes(int changes, int directory) {
   if (::mkdirat(directory, "files", 0700) != 0) return fail_errno(Errc::unavailable, "files");
-  const auto files = open_directory(directory, "files");
+  const auto files = open_directory_of(directory, "files");
   if (!files) return Failure(files.error());
   const Fd list(
       ::openat(directory, list_name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));

@@ -18,11 +18,16 @@ constexpr const char* import_one =
 std::string shown(std::string_view text) { return fmt::format("'{}'", text::printable(text)); }
 
 Result<Root::Mode> choose_mode(const RunOptions& options) {
-  const std::string mode = options.root_mode.value_or("readonly");
+  const std::string mode =
+      options.root_mode.value_or(options.learn_writes ? "overlay" : "readonly");
   if (mode == "overlay") return Root::Mode::overlay;
   if (mode != "readonly") {
     return fail(Errc::bad_config, fmt::format("{} is not a root mode", shown(mode)),
                 "--root-mode readonly or --root-mode overlay");
+  }
+  if (options.learn_writes) {
+    return fail(Errc::bad_config, "under a read-only root --learn-writes would learn nothing",
+                "leave --root-mode out: it runs the command in an overlay");
   }
   if (!options.keep_changes) return Root::Mode::read_only;
   return fail(Errc::bad_config, "a read-only root has no changes to keep",

@@ -7,7 +7,11 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <iterator>
+
 #include "base/text.h"
+#include "launcher/paths.h"
 #include "launcher/sandbox/bind_source.h"
 #include "launcher/sandbox/devices.h"
 #include "launcher/sandbox/masking.h"
@@ -118,6 +122,20 @@ Result<void> mount_all(const Plan& plan, MountPoints& points, std::vector<Fd>& b
   return {};
 }
 
+// Another root has them in a layer of ours already, but a seed lies upon that.
+std::vector<OwnFile> files_to_put(const Plan& plan) {
+  if (plan.root.is_hosts_as_it_is()) return plan.files;
+  std::vector<OwnFile> files;
+  const auto is_covered = [&](const OwnFile& file) {
+    return std::any_of(plan.mounts.begin(), plan.mounts.end(), [&](const Mount& mount) {
+      return mount.kind == Mount::Kind::seed &&
+             (!plan.root.is_overlay() || is_at_or_below(file.path, mount.path));
+    });
+  };
+  std::copy_if(plan.files.begin(), plan.files.end(), std::back_inserter(files), is_covered);
+  return files;
+}
+
 }  // namespace
 
 Result<NewRoot> enter_new_root(const Plan& plan, Opened opened) {
@@ -142,9 +160,8 @@ Result<NewRoot> enter_new_root(const Plan& plan, Opened opened) {
   std::vector<std::string> notices;
   if (auto done = mount_all(plan, points, opened.binds, notices); !done)
     return Failure(done.error());
-  // Another root has them in a layer of ours already.
   auto denials =
-      put_own_files(plan.root.is_hosts_as_it_is() ? plan.files : std::vector<OwnFile>{}, points);
+      put_own_files(files_to_put(plan), MakeMissing(!plan.root.is_hosts_as_it_is()), points);
   if (!denials) return Failure(denials.error());
   for (const std::string& mask : plan.masks) {
     if (auto done = hide(mask); !done) return Failure(done.error());

@@ -55,10 +55,11 @@ std::string end_of_links(std::string path) {
   return path;
 }
 
-Result<void> put(const OwnFile& file, MountPoints& points) {
+Result<void> put(const OwnFile& file, MakeMissing make, MountPoints& points) {
   const std::string path = end_of_links(file.path);
   const bool is_link = path != file.path;
-  const auto point = points.open(path, Shape::file, MakeMissing(is_link));
+  const auto point =
+      points.open(path, Shape::file, MakeMissing(is_link || (make && !file.needs_directory)));
   if (!point) return {};  // this root has none, and its libc then takes its defaults, which suit us
   auto copy = clone_tree(stored(file), Recursive::no);
   if (!copy) return Failure(copy.error());
@@ -67,7 +68,7 @@ Result<void> put(const OwnFile& file, MountPoints& points) {
 
 }  // namespace
 
-Result<Fd> put_own_files(const std::vector<OwnFile>& files, MountPoints& points) {
+Result<Fd> put_own_files(const std::vector<OwnFile>& files, MakeMissing make, MountPoints& points) {
   const auto point = points.open(store, Shape::directory, MakeMissing::yes);
   if (!point) return Failure(point.error());
   auto writable = new_tmpfs(store_bytes, 0755);
@@ -84,7 +85,7 @@ Result<Fd> put_own_files(const std::vector<OwnFile>& files, MountPoints& points)
   if (::umount2(store, MNT_DETACH) != 0) return fail_errno(Errc::bug, "umount2");
   if (auto done = attach(visible->get(), store); !done) return Failure(done.error());
   for (const OwnFile& file : files) {
-    if (auto done = put(file, points); !done) return Failure(done.error());
+    if (auto done = put(file, make, points); !done) return Failure(done.error());
   }
   return denials;
 }

@@ -10,7 +10,8 @@
 
 namespace sluice::launcher {
 
-// Needs the new /run. Answers the only writable descriptor of /run/sluice/denials.
-Result<Fd> put_own_files(const std::vector<OwnFile>& files, MountPoints& points);
+// Needs the new /run. Answers the only writable descriptor of /run/sluice/denials. A file that the
+// root lacks is left out, or made where `make` says so and its directory can be written.
+Result<Fd> put_own_files(const std::vector<OwnFile>& files, MakeMissing make, MountPoints& points);
 
 }  // namespace sluice::launcher

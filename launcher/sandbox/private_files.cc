@@ -86,6 +86,14 @@ Result<void> hide_private(const std::string& root, const std::string& directory,
 
 }  // namespace
 
+bool is_always_hidden(const std::string& path) {
+  const std::filesystem::path parts = std::filesystem::path(path).relative_path();
+  auto part = parts.begin();
+  if (part == parts.end()) return false;
+  if (*part != "var") return !is_one_of(part->string(), shown_of_root);
+  return ++part != parts.end() && !is_one_of(part->string(), shown_of_var);
+}
+
 Result<void> hide_private_files(const std::string& root, OwnLayer& layer) {
   struct stat var {};
   if (::lstat((root + "/var").c_str(), &var) != 0 || !S_ISDIR(var.st_mode)) {

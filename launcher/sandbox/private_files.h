@@ -14,4 +14,8 @@ namespace sluice::launcher {
 // of '/' that does not hold programs. Looked at once: what appears there later is seen as it is.
 Result<void> hide_private_files(const std::string& root, OwnLayer& layer);
 
+// Whether the directory `path` of '/' is, or lies in, one of those that are empty there whatever
+// others may read.
+bool is_always_hidden(const std::string& path);
+
 }  // namespace sluice::launcher

@@ -1,0 +1,56 @@
+#include "launcher/roots/upper_layer.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <fmt/core.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <memory>
+
+#include "base/text.h"
+
+namespace sluice::launcher {
+
+Result<Fd> open_directory_of(int at, const std::string& name) {
+  Fd directory(::openat(at, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  if (directory) return directory;
+  return fail_errno(Errc::unavailable, fmt::format("cannot open '{}'", text::printable(name)));
+}
+
+Result<std::vector<std::string>> entries_of(int directory) {
+  Fd copy(::openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!copy) return fail_errno(Errc::unavailable, "cannot read a directory");
+  const std::unique_ptr<DIR, int (*)(DIR*)> stream(::fdopendir(copy.get()), &::closedir);
+  if (!stream) return fail_errno(Errc::unavailable, "cannot read a directory");
+  (void)copy.release();
+  std::vector<std::string> names;
+  while (const dirent* entry = ::readdir(stream.get())) {
+    const std::string name = entry->d_name;
+    if (name != "." && name != "..") names.push_back(name);
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+bool is_opaque(int directory) {
+  std::array<char, 2> value{};
+  return ::fgetxattr(directory, "user.overlay.opaque", value.data(), value.size()) == 1 &&
+         value[0] == 'y';
+}
+
+bool is_whiteout(const struct stat& status) {
+  return S_ISCHR(status.st_mode) && status.st_rdev == 0;
+}
+
+void make_readable(int at, const std::string& name, const struct stat& status) {
+  const mode_t needed = S_ISDIR(status.st_mode) ? 0700 : 0600;
+  if ((status.st_mode & needed) != needed) {
+    [[maybe_unused]] const int result =
+        ::fchmodat(at, name.c_str(), (status.st_mode & 0777) | needed, 0);
+  }
+}
+
+}  // namespace sluice::launcher
