@@ -45,6 +45,8 @@ enum class Form : std::uint8_t {
   budget,  // 1GiB/day
   speed,   // 20MiB/s
   size,    // 2GiB
+  swap,    // a size, or 0
+  weight,  // a count up to largest_io_weight
   share,   // 1.5
   span,    // 30m
   caps,    // a mapping of paths to sizes
@@ -94,7 +96,12 @@ inline constexpr std::array agent_words = {
 
 inline constexpr std::array sandbox_words = {
     Word{"memory", Form::size, "How much memory all of the agent's processes may have: 2GiB."},
+    Word{"swap", Form::swap,
+         "How much swap they may have beside 'memory', which is then there as well: 1GiB. None "
+         "where it is left out."},
     Word{"cpus", Form::share, "How many processors' time they may use: 1.5."},
+    Word{"io_weight", Form::weight,
+         "Their share of a busy disk, from 1 to 10000; whoever says nothing has 100."},
     Word{"pids", Form::pids, "How many processes and threads there may be at once."},
     Word{"timeout", Form::span, "How long a run may last: 30m."},
     Word{"tmpfs", Form::caps,

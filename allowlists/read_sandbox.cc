@@ -9,7 +9,18 @@
 namespace sluice::allowlists {
 namespace {
 
-enum Key : std::size_t { memory, cpus, pids, timeout, tmpfs, seed, mask, require_landlock };
+enum Key : std::size_t {
+  memory,
+  swap,
+  cpus,
+  io_weight,
+  pids,
+  timeout,
+  tmpfs,
+  seed,
+  mask,
+  require_landlock
+};
 constexpr auto keys = keys_of(sandbox_words);
 static_assert(keys[require_landlock] == "require_landlock" && keys.size() == require_landlock + 1);
 
@@ -27,6 +38,16 @@ std::optional<std::uint64_t> size_of(std::string_view text) {
 std::optional<std::uint64_t> memory_of(std::string_view text) {
   const auto bytes = size_of(text);
   return bytes && *bytes >= smallest_memory ? bytes : std::nullopt;
+}
+
+std::optional<std::uint64_t> swap_of(std::string_view text) {
+  if (text == "0" || text == "0B") return 0;
+  return size_of(text);
+}
+
+std::optional<std::uint32_t> weight_of(std::string_view text) {
+  const auto weight = count_of(text);
+  return weight && *weight <= largest_io_weight ? weight : std::nullopt;
 }
 
 std::optional<std::uint32_t> share_of(std::string_view text) {
@@ -69,6 +90,14 @@ class SandboxReader {
   }
   std::optional<std::uint64_t> memory(const Field& field) {
     return read_value(field, "write 512MiB or 2GiB; at least 16MiB", memory_of, report_);
+  }
+  std::optional<std::uint64_t> swap(const Field& field) {
+    return read_value(field, "write 0, 512MiB or 2GiB; if any, at least 4096 bytes", swap_of,
+                      report_);
+  }
+  std::optional<std::uint32_t> weight(const Field& field) {
+    return read_unquoted(field, "write a whole number from 1 to 10000, without quotes", weight_of,
+                         report_);
   }
   std::optional<std::uint32_t> share(const Field& field) {
     return read_value(field, "write a number of processors: 2, 1.5 or 0.25", share_of, report_);
@@ -162,6 +191,12 @@ Sandbox read_sandbox(const Field& sandbox, Reporter& report) {
   const auto fields = report.fields(sandbox.value, keys);
   SandboxReader reader(report);
   if (fields[memory]) read.memory = reader.memory(*fields[memory]);
+  if (fields[swap]) read.swap = reader.swap(*fields[swap]);
+  if (fields[swap] && !fields[memory]) {
+    report.error(fields[swap]->key, "'swap' stands without 'memory'",
+                 "write how much memory there is beside it: memory: 2GiB");
+  }
+  if (fields[io_weight]) read.io_weight = reader.weight(*fields[io_weight]);
   if (fields[cpus]) read.cpu_thousandths = reader.share(*fields[cpus]);
   if (fields[pids]) read.pids = reader.pids(*fields[pids]);
   if (fields[timeout]) read.timeout = reader.span(*fields[timeout]);

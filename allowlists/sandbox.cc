@@ -85,6 +85,8 @@ bool read_span(const Json& value, std::optional<std::chrono::milliseconds>& into
 bool read_key(const std::string& key, const Json& value, Sandbox& sandbox) {
   constexpr std::uint64_t most_thousandths = 8'192'000;
   if (key == "memory") return read_number(value, sandbox.memory, largest_sandbox_size);
+  if (key == "swap") return read_number(value, sandbox.swap, largest_sandbox_size);
+  if (key == "io_weight") return read_number(value, sandbox.io_weight, largest_io_weight);
   if (key == "cpu_thousandths")
     return read_number(value, sandbox.cpu_thousandths, most_thousandths);
   if (key == "pids") return read_number(value, sandbox.pids, most_pids);
@@ -102,6 +104,8 @@ bool read_key(const std::string& key, const Json& value, Sandbox& sandbox) {
 std::string to_json(const Sandbox& sandbox) {
   Json json = Json::object();
   if (sandbox.memory) json["memory"] = *sandbox.memory;
+  if (sandbox.swap) json["swap"] = *sandbox.swap;
+  if (sandbox.io_weight) json["io_weight"] = *sandbox.io_weight;
   if (sandbox.cpu_thousandths) json["cpu_thousandths"] = *sandbox.cpu_thousandths;
   if (sandbox.pids) json["pids"] = *sandbox.pids;
   if (sandbox.timeout) json["timeout_ms"] = static_cast<std::uint64_t>(sandbox.timeout->count());

@@ -18,6 +18,7 @@ inline constexpr std::uint64_t smallest_sandbox_size = 4096;
 inline constexpr std::uint64_t largest_sandbox_size = std::uint64_t{1} << 50;
 inline constexpr std::uint64_t smallest_memory = std::uint64_t{16} * 1024 * 1024;
 inline constexpr std::uint32_t smallest_cpu_thousandths = 10;
+inline constexpr std::uint32_t largest_io_weight = 10'000;  // cgroup-v2.rst, io.weight
 inline constexpr std::uint32_t fewest_pids = 8;
 inline constexpr std::uint32_t most_pids = 4'194'304;  // PID_MAX_LIMIT of Linux
 
@@ -31,7 +32,9 @@ struct SizedPath {
 // What is empty is left to whoever starts the run.
 struct Sandbox {
   std::optional<std::uint64_t> memory;           // bytes
+  std::optional<std::uint64_t> swap{};           // bytes, only beside memory
   std::optional<std::uint32_t> cpu_thousandths;  // of one processor's time
+  std::optional<std::uint32_t> io_weight{};      // 1 to largest_io_weight
   std::optional<std::uint32_t> pids;             // processes and threads
   std::optional<std::chrono::milliseconds> timeout;
   std::vector<SizedPath> tmpfs;

@@ -29,8 +29,8 @@ constexpr const char* run_examples =
 
 // The options as they are typed; the small languages in them are read afterwards.
 struct Typed {
-  std::string policy, agent, workspace, proxy, audit, timeout, memory, cpus, pids, seccomp, root,
-      root_mode, keep_changes;
+  std::string policy, agent, workspace, proxy, audit, timeout, memory, swap, cpus, io_weight, pids,
+      seccomp, root, root_mode, keep_changes;
   std::vector<std::string> tmpfs, seeds, binds, masks, known, environment, pass_environment, allow;
   bool report = false;
   bool require_landlock = false;
@@ -70,7 +70,9 @@ void add_run_options(CLI::App* run, Typed& typed) {
   add_once(*run, "--timeout", typed.timeout,
            "DUR after which it is ended: 500ms, 30s, 10m, 2h, 1d");
   add_once(*run, "--memory", typed.memory, "SIZE that all it runs may use: 512MiB, 2GiB");
+  add_once(*run, "--swap", typed.swap, "SIZE of swap beside its --memory (default: none)");
   add_once(*run, "--cpus", typed.cpus, "N CPUs that all it runs may use: 2, 0.5");
+  add_once(*run, "--io-weight", typed.io_weight, "N from 1 to 10000: its share of a busy disk");
   add_once(*run, "--pids", typed.pids, "N processes and threads at most (default: 4096)");
   add_many(*run, "--tmpfs", typed.tmpfs, "PATH[:SIZE] that is empty and writable");
   add_many(*run, "--seed", typed.seeds, "PATH[:SIZE] of the host that is a writable copy");
@@ -178,6 +180,8 @@ Result<RunOptions> read_run(const CLI::App& app, const Typed& typed) {
         read_each(typed.environment, parse_environment, options.environment),
         read_each(typed.pass_environment, parse_environment_name, options.pass_environment),
         read_once(app, "--memory", typed.memory, parse_memory, options.limits.memory),
+        read_once(app, "--swap", typed.swap, parse_swap, options.limits.swap),
+        read_once(app, "--io-weight", typed.io_weight, parse_io_weight, options.limits.io_weight),
         read_once(app, "--cpus", typed.cpus, parse_cpus, options.limits.cpus),
         read_once(app, "--pids", typed.pids, parse_pids, options.limits.pids),
         read_once(app, "--timeout", typed.timeout, parse_duration, options.timeout)}) {

@@ -15,6 +15,7 @@ namespace {
 constexpr std::uint64_t least_memory = std::uint64_t{16} * 1024 * 1024;
 constexpr std::uint32_t least_cpus = 10;
 constexpr std::uint32_t most_cpus = 8'192'000;
+constexpr std::uint64_t most_io_weight = 10'000;
 constexpr std::uint64_t least_pids = 8;
 constexpr std::uint64_t most_pids = 4'194'304;
 
@@ -38,6 +39,20 @@ Result<std::uint64_t> parse_memory(std::string_view text) {
                 "with less than 16MiB no sandbox can be made");
   }
   return bytes;
+}
+
+Result<std::uint64_t> parse_swap(std::string_view text) {
+  if (text == "0") return 0;
+  return parse_size(text);
+}
+
+Result<std::uint32_t> parse_io_weight(std::string_view text) {
+  const auto number = whole_number(text);
+  if (!number || *number < 1 || *number > most_io_weight) {
+    return fail(Errc::bad_config, fmt::format("'{}' is not an I/O weight", text::printable(text)),
+                "write a whole number from 1 to 10000; others have 100");
+  }
+  return static_cast<std::uint32_t>(*number);
 }
 
 Result<std::uint32_t> parse_cpus(std::string_view text) {

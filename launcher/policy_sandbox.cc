@@ -33,9 +33,27 @@ Result<void> tighten_most(std::optional<Value>& option, const std::optional<Most
   return {};
 }
 
+// Beside a limit of memory there is none where nothing is said of it.
+Result<void> tighten_swap(Limits& limits, const allowlists::Sandbox& policy) {
+  if (limits.swap && !limits.memory) {
+    return fail(Errc::bad_config, "--swap stands without --memory",
+                "say how much memory there is beside it: --memory 2GiB");
+  }
+  if (policy.memory && !policy.swap && limits.swap.value_or(0) > 0) {
+    return loosens("--swap", "none");
+  }
+  return tighten_most(limits.swap, policy.swap, "--swap", size_in_words);
+}
+
 Result<void> tighten_limits(RunOptions& options, const allowlists::Sandbox& policy) {
   Limits& limits = options.limits;
   if (auto done = tighten_most(limits.memory, policy.memory, "--memory", size_in_words); !done) {
+    return done;
+  }
+  if (auto done = tighten_swap(limits, policy); !done) return done;
+  if (auto done = tighten_most(limits.io_weight, policy.io_weight, "--io-weight",
+                               [](std::uint32_t weight) { return fmt::format("{}", weight); });
+      !done) {
     return done;
   }
   if (auto done = tighten_most(limits.cpus, policy.cpu_thousandths, "--cpus", cpus_in_words);

@@ -143,6 +143,10 @@ Json scalar_schema(Form form) {
       return amount_schema("s");
     case Form::size:
       return size_schema();
+    case Form::swap:
+      return {{"anyOf", {Json{{"const", 0}}, text_like("^0$"), size_schema()}}};
+    case Form::weight:
+      return count_schema(1, largest_io_weight);
     case Form::share:
       return share_schema();
     case Form::span:
@@ -169,8 +173,11 @@ Json form_schema(Form form) {
       return ports_schema();
     case Form::limits:
       return mapping_of("Limits", limit_words);
-    case Form::sandbox:
-      return mapping_of("Sandbox", sandbox_words);
+    case Form::sandbox: {
+      Json sandbox = mapping_of("Sandbox", sandbox_words);
+      sandbox["dependencies"] = {{"swap", Json::array({"memory"})}};
+      return sandbox;
+    }
     case Form::caps:
       return mapping_of_names(fmt::format("^{}$", plain_path), size_schema());
     case Form::seeds:

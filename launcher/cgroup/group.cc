@@ -2,60 +2,20 @@
 
 #include <fcntl.h>
 #include <fmt/core.h>
+#include <fmt/format.h>
 
 #include <array>
 #include <cerrno>
 
 #include "base/io.h"
 #include "base/text.h"
+#include "launcher/cgroup/settings.h"
 
 namespace sluice::launcher::cgroup {
 namespace {
 
-constexpr std::uint64_t cpu_period = 100'000;  // microseconds, the kernel's own default
-
 // The kernel charges a group for 64 pages at a time where it can.
 constexpr std::uint64_t charge_batch = std::uint64_t{64} * 4096;
-
-struct Setting {
-  const char* file;
-  std::string value;
-  bool if_there = false;  // kernels without swap accounting have no such file
-};
-
-std::uint64_t cpu_quota(std::uint32_t thousandths) {
-  return std::uint64_t{thousandths} * (cpu_period / 1000);
-}
-
-// Documentation/admin-guide/cgroup-v2.rst
-std::vector<Setting> settings_v2(Controller controller, const Limits& limits) {
-  switch (controller) {
-    case Controller::memory:
-      return {{"memory.max", fmt::format("{}", *limits.memory)},
-              {"memory.swap.max", "0", true},
-              {"memory.oom.group", "1"}};
-    case Controller::pids:
-      return {{"pids.max", fmt::format("{}", *limits.pids)}};
-    case Controller::cpu:
-      break;
-  }
-  return {{"cpu.max", fmt::format("{} {}", cpu_quota(*limits.cpus), cpu_period)}};
-}
-
-// Documentation/admin-guide/cgroup-v1; memory and swap together may not be less than memory.
-std::vector<Setting> settings_v1(Controller controller, const Limits& limits) {
-  switch (controller) {
-    case Controller::memory:
-      return {{"memory.limit_in_bytes", fmt::format("{}", *limits.memory)},
-              {"memory.memsw.limit_in_bytes", fmt::format("{}", *limits.memory), true}};
-    case Controller::pids:
-      return {{"pids.max", fmt::format("{}", *limits.pids)}};
-    case Controller::cpu:
-      break;
-  }
-  return {{"cpu.cfs_period_us", fmt::format("{}", cpu_period)},
-          {"cpu.cfs_quota_us", fmt::format("{}", cpu_quota(*limits.cpus))}};
-}
 
 bool is_asked(Controller controller, const Limits& limits) {
   switch (controller) {
@@ -63,6 +23,8 @@ bool is_asked(Controller controller, const Limits& limits) {
       return limits.memory.has_value();
     case Controller::pids:
       return limits.pids.has_value();
+    case Controller::io:
+      return limits.io_weight.has_value();
     case Controller::cpu:
       break;
   }
@@ -89,12 +51,16 @@ Result<void> Group::add(const Ground& ground, const std::vector<Controller>& nee
   auto directory = Directory::make(ground.directory);
   if (!directory) return Failure(directory.error());
   for (const Controller controller : needed) {
-    const auto settings = ground.version == Version::v2 ? settings_v2(controller, limits_)
-                                                        : settings_v1(controller, limits_);
-    for (const Setting& setting : settings) {
-      if (setting.if_there && !directory->has(setting.file)) continue;
+    bool has_any = false;
+    for (const Setting& setting : settings_for(ground.version, controller, limits_)) {
+      if (setting.if_there && !directory->has(setting.file)) {
+        if (!setting.unkept.empty()) unkept_.push_back(setting.unkept);
+        continue;
+      }
+      has_any = true;
       if (auto done = directory->write(setting.file, setting.value); !done) return done;
     }
+    if (!has_any) unkept_.push_back(no_weight(*limits_.io_weight));
   }
   const std::string procs = directory->path() + "/cgroup.procs";
   Fd entrance(::open(procs.c_str(), O_WRONLY | O_CLOEXEC));
@@ -143,6 +109,8 @@ Reached Group::reached() const {
   }
   return reached;
 }
+
+std::string Group::unkept() const { return fmt::format("{}", fmt::join(unkept_, ", ")); }
 
 std::string Group::tell(int status) const { return in_words(reached(), limits_, status); }
 

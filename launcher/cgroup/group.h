@@ -2,6 +2,7 @@
 #pragma once
 
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "base/error.h"
@@ -24,6 +25,8 @@ class Group {
   std::vector<int> entrances() const;
   // What the kernel has counted so far, in words: see in_words().
   std::string tell(int status) const;
+  // What was asked for and this kernel has no file for, a sentence; "" for nothing.
+  std::string unkept() const;
 
  private:
   struct Part {
@@ -39,6 +42,7 @@ class Group {
   Limits limits_;
   std::optional<Leaf> leaf_;  // goes last: what the agent had is below the same ground
   std::vector<Part> parts_;
+  std::vector<std::string> unkept_;
 };
 
 // Moves the calling process into the groups whose entrances these are.

@@ -8,9 +8,15 @@ namespace {
 std::string step_of(const Limits& group) {
   std::vector<std::string> limits;
   if (group.memory) limits.push_back(fmt::format("{} of memory", size_in_words(*group.memory)));
+  if (group.memory && group.swap.value_or(0) > 0)
+    limits.push_back(fmt::format("{} of swap", size_in_words(*group.swap)));
   if (group.cpus) limits.push_back(fmt::format("{} CPUs", cpus_in_words(*group.cpus)));
   if (group.pids) limits.push_back(fmt::format("{} processes", *group.pids));
-  return fmt::format("make a control group of at most {}", fmt::join(limits, ", "));
+  const std::string weight =
+      group.io_weight ? fmt::format("with an I/O weight of {}", *group.io_weight) : std::string();
+  if (limits.empty()) return "make a control group " + weight;
+  return fmt::format("make a control group of at most {}{}{}", fmt::join(limits, ", "),
+                     weight.empty() ? "" : ", ", weight);
 }
 
 // What becomes of each limit that was asked for and has no ground, and why.
@@ -44,7 +50,9 @@ Means choose_means(const Limits& asked, const Place& place) {
   (has(Controller::memory) ? means.group.memory : means.process.data) = asked.memory;
   (has(Controller::pids) ? means.group.pids : means.process.processes) = pids;
   if (has(Controller::cpu)) means.group.cpus = asked.cpus;
-  if (means.group.memory || means.group.cpus || means.group.pids)
+  if (has(Controller::io)) means.group.io_weight = asked.io_weight;
+  if (has(Controller::memory)) means.group.swap = asked.swap;
+  if (means.group.memory || means.group.cpus || means.group.pids || means.group.io_weight)
     means.steps.push_back(step_of(means.group));
   if (means.process.data) {
     const std::string size = size_in_words(*means.process.data);
@@ -58,6 +66,13 @@ Means choose_means(const Limits& asked, const Place& place) {
   }
   if (asked.cpus && !has(Controller::cpu)) {
     notice.add(Controller::cpu, fmt::format("--cpus {} is not kept", cpus_in_words(*asked.cpus)));
+  }
+  if (asked.io_weight && !has(Controller::io)) {
+    notice.add(Controller::io, fmt::format("--io-weight {} is not kept", *asked.io_weight));
+  }
+  if (asked.swap && !has(Controller::memory)) {
+    notice.add(Controller::memory,
+               fmt::format("--swap {} is not kept", size_in_words(*asked.swap)));
   }
   means.notice = notice.text();
   return means;

@@ -15,8 +15,8 @@ namespace {
 
 constexpr std::size_t largest_table = std::size_t{64} * 1024 * 1024;
 constexpr std::size_t largest_file = std::size_t{1024} * 1024;
-constexpr std::array<Controller, 3> all_controllers{Controller::memory, Controller::pids,
-                                                    Controller::cpu};
+constexpr std::array<Controller, 4> all_controllers{Controller::memory, Controller::pids,
+                                                    Controller::cpu, Controller::io};
 
 bool may_write(const std::string& path) {
   return ::faccessat(AT_FDCWD, path.c_str(), W_OK, AT_EACCESS) == 0;
@@ -58,7 +58,7 @@ bool holds(const Hierarchy& hierarchy, Controller controller) {
     return has_word(text_of(hierarchy.own + "/cgroup.controllers"), name);
   }
   const auto& names = hierarchy.controllers;
-  return std::find(names.begin(), names.end(), name) != names.end();
+  return std::find(names.begin(), names.end(), name == "io" ? "blkio" : name) != names.end();
 }
 
 }  // namespace
@@ -69,6 +69,8 @@ std::string_view to_string(Controller controller) noexcept {
       return "memory";
     case Controller::pids:
       return "pids";
+    case Controller::io:
+      return "io";
     case Controller::cpu:
       break;
   }

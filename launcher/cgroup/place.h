@@ -16,7 +16,8 @@
 
 namespace sluice::launcher::cgroup {
 
-enum class Controller : std::uint8_t { memory, pids, cpu };
+enum class Controller : std::uint8_t { memory, pids, cpu, io };
+// As cgroup v2 names it; v1 has "blkio" for io.
 std::string_view to_string(Controller controller) noexcept;
 
 // A directory in which a group can be made.

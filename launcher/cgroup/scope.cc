@@ -129,7 +129,8 @@ std::string enter_scope() {
 bool lacks(const Place& place, const Limits& asked) {
   return (asked.memory && place.of(Controller::memory) == nullptr) ||
          (asked.pids && place.of(Controller::pids) == nullptr) ||
-         (asked.cpus && place.of(Controller::cpu) == nullptr);
+         (asked.cpus && place.of(Controller::cpu) == nullptr) ||
+         (asked.io_weight && place.of(Controller::io) == nullptr);
 }
 
 }  // namespace

@@ -281,6 +281,9 @@ Result<Held> hold(const RunOptions& options, const Prepared& prepared) {
   auto group = cgroup::Group::make(prepared.place, prepared.plan.means.group);
   if (!group) return Failure(group.error());
   held.group.emplace(std::move(*group));
+  if (const std::string unkept = held.group->unkept(); !unkept.empty() && !options.quiet) {
+    tell(unkept);
+  }
   if (auto done = hold_root(options, prepared, held); !done) return Failure(done.error());
   if (prepared.machine.is_root()) {
     auto agent = prepared.plan.root.has_id_range

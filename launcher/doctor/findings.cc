@@ -62,6 +62,7 @@ std::string instead_of(const std::map<cgroup::Controller, std::string>& lacking)
     what.emplace_back("--memory holds for each process alone");
   if (lacking.contains(cgroup::Controller::pids)) what.emplace_back("--pids is an rlimit");
   if (lacking.contains(cgroup::Controller::cpu)) what.emplace_back("--cpus is not kept");
+  if (lacking.contains(cgroup::Controller::io)) what.emplace_back("--io-weight is not kept");
   return fmt::format("{}", fmt::join(what, ", "));
 }
 
@@ -203,15 +204,17 @@ Finding judge_cgroups(const Facts& facts) {
         "cgroups", State::unknown, "/proc/self/mountinfo or /proc/self/cgroup cannot be read", {}};
   }
   const cgroup::Place& place = facts.cgroup.place;
-  if (place.lacking.empty()) {
+  const bool lacks_weights_alone =
+      place.lacking.size() == 1 && place.lacking.contains(cgroup::Controller::io);
+  if (place.lacking.empty() || lacks_weights_alone) {
     std::vector<std::string> below;
     for (const cgroup::Ground& ground : place.grounds)
       below.push_back(fmt::format("'{}'", ground.directory));
     return {
         "cgroups",
         State::ok,
-        fmt::format("each agent's memory, processes and CPUs can be limited, in groups below {}",
-                    fmt::join(below, ", ")),
+        fmt::format("each agent's memory, processes and CPUs can be limited, in groups below {}{}",
+                    fmt::join(below, ", "), lacks_weights_alone ? "; --io-weight is not kept" : ""),
         {}};
   }
   if (facts.cgroup.why_no_scope.empty()) {

@@ -76,6 +76,20 @@ class PolicySandbox(Case):
         self.assertIn("hide /usr/share/common-licenses where it exists\n", run.out)
 
 
+class Shares(Case):
+    policy = POLICY.replace("timeout: 1h", "memory: 64MiB\n      swap: 1MiB\n      io_weight: 50")
+
+    def test_of_swap_and_of_the_disk_are_made_or_said_not_to_be_and_never_loosened(self):
+        run = self.shell("true", options=("--dry-run",))
+        self.assertRegex(run.out + run.err, "1 MiB of swap|--swap 1 MiB is not kept")
+        self.assertRegex(run.out + run.err, "an I/O weight of 50|--io-weight 50 is not kept")
+        for options, most in ((("--swap", "2MiB"), "1 MiB"), (("--io-weight", "51"), "50")):
+            run = self.shell("true", options=options, status=125)
+            self.assertIn(f"{options[0]} is more than the policy gives the agent: {most}", run.err)
+        run = self.shell("true", options=("--swap", "0", "--io-weight", "1", "--dry-run"))
+        self.assertRegex(run.out + run.err, "an I/O weight of 1|--io-weight 1 is not kept")
+
+
 class SharedPolicySandbox(SharedCase):
     policy = POLICY
 

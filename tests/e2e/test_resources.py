@@ -255,6 +255,38 @@ class Groups(ResourcesCase):
         self.assertGreaterEqual(len(values), 1)
         self.assertEqual(values, {name: swap.get(name, 64 * MIB) for name in values})
 
+    def test_swap_is_what_was_asked_for_beside_memory(self):
+        _, pid = self.start_sleeping("--memory", "64MiB", "--swap", "16MiB")
+        agents = groups_of(pid)
+        folder = agents.get("memory", agents.get(""))
+        values = {}
+        for name in ("memory.memsw.limit_in_bytes", "memory.swap.max"):
+            if os.path.exists(f"{folder}/{name}"):
+                with open(f"{folder}/{name}") as file:
+                    values[name] = int(file.read())
+        if not values:
+            self.skipTest("this kernel does not count swap")
+        wanted = {"memory.memsw.limit_in_bytes": 80 * MIB, "memory.swap.max": 16 * MIB}
+        self.assertEqual(values, {name: wanted[name] for name in values})
+
+    def test_a_weight_of_the_disk_is_set_or_said_not_to_be(self):
+        process, pid = self.start_sleeping("--io-weight", "50")
+        agents = groups_of(pid)
+        folder = agents.get("blkio", agents.get(""))
+        self.assertIn(f"/{PREFIX}", folder)
+        weights = {}
+        for name in ("io.weight", "io.bfq.weight", "blkio.weight", "blkio.bfq.weight"):
+            if os.path.exists(f"{folder}/{name}"):
+                with open(f"{folder}/{name}") as file:
+                    weights[name] = file.readline().split()[-1]
+        process.terminate()
+        run = self.finish(process)
+        if weights:
+            self.assertEqual(set(weights.values()), {"50"}, run)
+            self.assertNotIn("--io-weight", run.err)
+        else:
+            self.assertIn("--io-weight 50 is not kept: this kernel has no weights of I/O", run.err)
+
     def test_a_run_leaves_none_however_it_ends(self):
         for command, status in ((("true",), 0), (("no-such-program",), 127), (("/usr",), 126)):
             with self.subTest(command):
@@ -375,3 +407,20 @@ class Values(ResourcesCase):
 
 if __name__ == "__main__":
     unittest.main()
+
+
+class SharesAndSwap(Case):
+    def test_what_makes_no_sense_is_refused(self):
+        for options, sentence in ((("--swap", "1GiB"), "--swap stands without --memory"),
+                                  (("--io-weight", "0"), "'0' is not an I/O weight"),
+                                  (("--io-weight", "10001"), "'10001' is not an I/O weight")):  # fmt: skip
+            with self.subTest(options):
+                run = self.run_agent("true", options=options, status=125)
+                self.assertIn(sentence, run.err, run)
+
+    def test_without_control_groups_they_are_said_not_to_be_kept(self):
+        if is_root():
+            self.skipTest("root's agents have control groups")
+        run = self.run_agent("true", options=("--memory", "1GiB", "--swap", "0", "--io-weight", "7"))
+        self.assertIn("--io-weight 7 is not kept", run.err, run)
+        self.assertIn("--swap 0 bytes is not kept", run.err, run)

@@ -34,9 +34,9 @@ TEST(PolicyFile, UnknownKeysAreErrorsWithTheNearestKnownOne) {
 
 TEST(PolicyFile, KeysThatDoNotActYetAreErrorsNotIgnored) {
   EXPECT_EQ(
-      errors_of(coder("    sandbox: {swap: 0B}\n")),
-      "allow.yaml:4:15: error: 'swap' is not built yet: an agent with a 'memory' limit has no "
-      "swap\n"
+      errors_of(coder("    protect: [.tool/hooks]\n")),
+      "allow.yaml:4:5: error: 'protect' is not built yet: what is protected in a workspace is one "
+      "list for all\n"
       "hint: remove it\n");
   for (const UnbuiltKey& key : unbuilt_keys) {
     if (key.key.find(' ') != std::string_view::npos) continue;
@@ -46,6 +46,13 @@ TEST(PolicyFile, KeysThatDoNotActYetAreErrorsNotIgnored) {
     EXPECT_THAT(errors_of(coder("    " + text + "\n")), HasSubstr(expected));
     EXPECT_THAT(errors_of_rule("{host: a.test, " + text + "}"), HasSubstr(expected));
   }
+}
+
+TEST(PolicyFile, HasSwapOnlyBesideMemory) {
+  EXPECT_EQ(errors_of(coder("    sandbox: {swap: 0}\n")),
+            "allow.yaml:4:15: error: 'swap' stands without 'memory'\n"
+            "hint: write how much memory there is beside it: memory: 2GiB\n");
+  EXPECT_EQ(errors_of(coder("    sandbox: {swap: 0, memory: 1GiB}\n")), "");
 }
 
 TEST(PolicyFile, SetsLimitsForEachEntry) {

@@ -11,7 +11,9 @@ using testing::HasSubstr;
 using namespace std::chrono_literals;
 
 const Sandbox whole = {.memory = std::uint64_t{2} << 30,
+                       .swap = std::uint64_t{1} << 30,
                        .cpu_thousandths = 1500,
+                       .io_weight = 50,
                        .pids = 256,
                        .timeout = 30min,
                        .tmpfs = {{"/tmp", std::uint64_t{100} << 20}},
@@ -22,7 +24,9 @@ const Sandbox whole = {.memory = std::uint64_t{2} << 30,
 TEST(Sandbox, IsReadFromAnEntry) {
   const auto policy = policy_of(coder(R"(    sandbox:
       memory: 2GiB
+      swap: 1GiB
       cpus: 1.5
+      io_weight: 50
       pids: 256
       timeout: 30m
       tmpfs: {/tmp: 100MiB}
@@ -44,12 +48,12 @@ TEST(Sandbox, TravelsAsJson) {
 }
 
 TEST(Sandbox, ThatIsNotWhollyKnownIsRefused) {
-  for (const char* text :
-       {"", "[]", "{", R"({"walls":3})", R"({"memory":"2GiB"})", R"({"memory":-1})",
-        R"({"pids":4194305})", R"({"timeout_ms":99999999999999})", R"({"tmpfs":[{"path":"tmp"}]})",
-        R"({"tmpfs":[{"bytes":4096}]})", R"({"tmpfs":[{"path":"/a","more":1}]})",
-        R"({"seed":["/a"]})", R"({"mask":["a"]})", R"({"mask":[7]})",
-        R"({"require_landlock":1})"}) {
+  for (const char* text : {"", "[]", "{", R"({"walls":3})", R"({"memory":"2GiB"})",
+                           R"({"memory":-1})", R"({"pids":4194305})", R"({"io_weight":10001})",
+                           R"({"swap":"0"})", R"({"timeout_ms":99999999999999})",
+                           R"({"tmpfs":[{"path":"tmp"}]})", R"({"tmpfs":[{"bytes":4096}]})",
+                           R"({"tmpfs":[{"path":"/a","more":1}]})", R"({"seed":["/a"]})",
+                           R"({"mask":["a"]})", R"({"mask":[7]})", R"({"require_landlock":1})"}) {
     const auto read = sandbox_from_json(text);
     ASSERT_FALSE(read) << text;
     EXPECT_THAT(read.error().hint, HasSubstr("of the same release"));

@@ -11,6 +11,7 @@
 #include "launcher/cgroup/place.h"
 #include "launcher/cgroup/reached.h"
 #include "launcher/cgroup/scope.h"
+#include "launcher/cgroup/settings.h"
 
 namespace sluice::launcher::cgroup {
 namespace {
@@ -38,7 +39,7 @@ class FakeTree : public ::testing::Test {
 
   // A delegated v2 group that holds `procs`.
   void put_v2(const std::string& group, const std::string& procs,
-              const std::string& controllers = "cpuset cpu memory pids") const {
+              const std::string& controllers = "cpuset cpu io memory pids") const {
     put(group + "/cgroup.type", "domain\n");
     put(group + "/cgroup.controllers", controllers + "\n");
     put(group + "/cgroup.subtree_control", "");
@@ -95,7 +96,7 @@ TEST_F(FakeTree, OfADelegatedGroupWithNobodyElseInItIsAGroundThatSluiceLeaves) {
   EXPECT_EQ(place.grounds[0].directory, at("/user/run"));
   EXPECT_EQ(place.grounds[0].must_leave, MustLeave::yes);
   EXPECT_THAT(place.grounds[0].controllers,
-              ElementsAre(Controller::memory, Controller::pids, Controller::cpu));
+              ElementsAre(Controller::memory, Controller::pids, Controller::cpu, Controller::io));
   EXPECT_TRUE(place.lacking.empty());
 }
 
@@ -115,7 +116,8 @@ TEST_F(FakeTree, OfTheRootHoldsProcessesAndGroupsAtOnce) {
   ASSERT_EQ(place.grounds.size(), 1U);
   EXPECT_EQ(place.grounds[0].must_leave, MustLeave::no);
   EXPECT_THAT(place.lacking,
-              ElementsAre(Pair(Controller::cpu, "no control group has the controller cpu")));
+              ElementsAre(Pair(Controller::cpu, "no control group has the controller cpu"),
+                          Pair(Controller::io, "no control group has the controller io")));
 }
 
 // What is absent may not be written either, whoever runs the test.
@@ -170,6 +172,57 @@ TEST_F(FakeTree, IsNotLeftForAScopeWhereALimitOfMemoryOrCpusHoldsInIt) {
   EXPECT_EQ(outer_limit(at("/slice/session")), at("/slice/memory.high"));
   put("/slice/session/cpu.max", "50000 100000\n");
   EXPECT_EQ(outer_limit(at("/slice/session")), at("/slice/session/cpu.max"));
+}
+
+TEST_F(FakeTree, OfVersion1SharesOutTheDiskByTheNameBlkio) {
+  put("/blkio/cgroup.procs", "1\n4711\n");
+  const Place place = find_place(read_hierarchies({v1_mount("blkio")}, "4:blkio:/\n"), caller);
+  ASSERT_NE(place.of(Controller::io), nullptr);
+  EXPECT_EQ(place.of(Controller::io)->directory, at("/blkio"));
+}
+
+TEST(ASetting, OfTheDisksShareIsTheSameForEitherScheduler) {
+  for (const auto& [weight, bfq] :
+       {std::pair{1U, "1"}, {100U, "100"}, {1000U, "181"}, {10000U, "1000"}}) {
+    const auto settings = settings_for(Version::v2, Controller::io, {.io_weight = weight});
+    ASSERT_EQ(settings.size(), 2U);
+    EXPECT_STREQ(settings[0].file, "io.weight");
+    EXPECT_EQ(settings[0].value, std::to_string(weight));
+    EXPECT_STREQ(settings[1].file, "io.bfq.weight");
+    EXPECT_EQ(settings[1].value, bfq);
+  }
+  EXPECT_STREQ(settings_for(Version::v1, Controller::io, {.io_weight = 1})[1].file,
+               "blkio.bfq.weight");
+}
+
+TEST(ASetting, OfSwapIsBesideMemoryInVersion2AndTogetherWithItInVersion1) {
+  Limits limits{.memory = 64U << 20};
+  EXPECT_EQ(settings_for(Version::v2, Controller::memory, limits)[1].value, "0");
+  EXPECT_EQ(settings_for(Version::v2, Controller::memory, limits)[1].unkept, "");
+  EXPECT_EQ(settings_for(Version::v1, Controller::memory, limits)[1].value, "67108864");
+  limits.swap = 1U << 20;
+  EXPECT_EQ(settings_for(Version::v2, Controller::memory, limits)[1].value, "1048576");
+  EXPECT_EQ(settings_for(Version::v1, Controller::memory, limits)[1].value, "68157440");
+  EXPECT_EQ(settings_for(Version::v1, Controller::memory, limits)[1].unkept,
+            "--swap 1 MiB is not kept: this kernel does not count swap");
+}
+
+TEST(AWeight, IsAGroupOfItsOwnOrIsSaidNotToBeKept) {
+  Place place;
+  place.grounds = {{Version::v2, "/x", {Controller::io}}};
+  place.lacking = {{Controller::memory, "why"}, {Controller::pids, "why"}};
+  Means means = choose_means({.io_weight = 50}, place);
+  EXPECT_EQ(means.group.io_weight, 50U);
+  EXPECT_EQ(means.steps.front(), "make a control group with an I/O weight of 50");
+  place.grounds[0].controllers = {Controller::memory, Controller::pids};
+  place.lacking = {{Controller::io, "why"}};
+  means = choose_means({.memory = 64U << 20, .swap = 1U << 20, .io_weight = 50}, place);
+  EXPECT_FALSE(means.group.io_weight);
+  EXPECT_EQ(means.notice,
+            "--io-weight 50 is not kept; no control group: why ('sluice doctor' says what mends "
+            "it)");
+  EXPECT_EQ(means.steps.front(),
+            "make a control group of at most 64 MiB of memory, 1 MiB of swap, 4096 processes");
 }
 
 TEST(AScope, IsNotAskedForWhereVersion1Is) {

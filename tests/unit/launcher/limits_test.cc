@@ -24,6 +24,21 @@ TEST(CpuLimits, AreDecimalNumbers) {
   }
 }
 
+TEST(Weights, AreWholeNumbersUpToTenThousand) {
+  EXPECT_EQ(parse_io_weight("1"), 1U);
+  EXPECT_EQ(parse_io_weight("10000"), 10000U);
+  for (const char* text : {"", "0", "-1", "10001", "1.5", "100%", "99999999999999999999"}) {
+    EXPECT_FALSE(parse_io_weight(text)) << text;
+  }
+}
+
+TEST(Swap, IsASizeOrNone) {
+  EXPECT_EQ(parse_swap("0"), 0U);
+  EXPECT_EQ(parse_swap("1GiB"), 1U << 30);
+  EXPECT_FALSE(parse_swap("1"));
+  EXPECT_FALSE(parse_swap("-0"));
+}
+
 TEST(ProcessLimits, AreWholeNumbers) {
   EXPECT_EQ(parse_pids("8"), 8U);
   EXPECT_EQ(parse_pids("4194304"), 4194304U);

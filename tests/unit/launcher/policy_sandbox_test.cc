@@ -69,6 +69,29 @@ TEST(PolicySandbox, LimitsWhatNobodyLimitedAndNeverMoreThanThat) {
               HasSubstr("--cpus is more than the policy gives the agent: 1.5"));
 }
 
+TEST(PolicySandbox, GivesNoMoreSwapAndNoLargerShareOfTheDiskThanItSays) {
+  allowlists::Sandbox policy{.memory = std::uint64_t{2} << 30, .swap = 1U << 20, .io_weight = 50};
+  RunOptions options;
+  ASSERT_TRUE(tighten(options, policy, machine()));
+  EXPECT_EQ(options.limits.swap, 1U << 20);
+  EXPECT_EQ(options.limits.io_weight, 50U);
+  options.limits.swap = 2U << 20;
+  EXPECT_THAT(tighten(options, policy, machine()).error().what,
+              HasSubstr("--swap is more than the policy gives the agent: 1 MiB"));
+  options.limits.swap = 0;
+  options.limits.io_weight = 51;
+  EXPECT_THAT(tighten(options, policy, machine()).error().what,
+              HasSubstr("--io-weight is more than the policy gives the agent: 50"));
+  options.limits = {.swap = 1U << 20};
+  policy.swap.reset();
+  policy.io_weight.reset();
+  EXPECT_THAT(tighten(options, policy, machine()).error().what,
+              HasSubstr("--swap is more than the policy gives the agent: none"));
+  options.limits = {.swap = 0};
+  EXPECT_THAT(tighten(options, {}, machine()).error().what,
+              HasSubstr("--swap stands without --memory"));
+}
+
 TEST(PolicySandbox, SeedsNoMoreThanThePolicySays) {
   RunOptions options;
   const allowlists::Sandbox policy{.seeds = {{"~/tool", 65536}, {"/etc/tool", std::nullopt}}};
