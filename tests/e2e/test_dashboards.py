@@ -41,6 +41,7 @@ NOT_EXPORTED = {
     "sluice_agent_starts_total",
     "sluice_agent_ends_total",
     "sluice_containment_probe_ok",
+    "sluice_containment_probes_total",
 }
 
 # What one round of the agent does: every kind of refusal, answers, bytes, and a tunnel that stays.
