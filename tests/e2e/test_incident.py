@@ -86,6 +86,8 @@ class Incident(SharedCase):
         self.assertEqual(before, {}, "sections that are not there")
         reached = set(self.outside.addresses_reached())
         self.assertTrue(reached and reached <= {world.ALLOWED4, world.ALLOWED6}, reached)
+        asked = [name for name in self.outside.questions() if name.endswith((".corp.test", ".other.test"))]
+        self.assertEqual(asked, [])
         self.the_runbooks_commands_work()
         if self.writing:
             print("-- document\n" + written + "-- end")
