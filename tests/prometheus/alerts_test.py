@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Each alert has a severity, words for a person, a section of the runbook, and tests that it fires and does not.
 
-Sections are compared both ways: one without an alert is stale.
+Sections are compared both ways: one without an alert is stale. No reason to refuse is forgotten.
 """
 
 import pathlib
@@ -13,6 +13,16 @@ import yaml
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 RULES = ROOT / "deploy/prometheus"
 RUNBOOK = ROOT / "docs/runbook.md"
+REASONS = ROOT / "base/reason.h"
+# Refusals that are no alert's business, and why.
+OF_NO_ALERT = {
+    "unknown_agent": "a caller that the policy does not know is no agent",
+    "policy_changed": "somebody changed the policy",
+    "auth_required": "clients ask without a password first",
+    "proxy_loop": "somebody's configuration, told to them at once",
+    "header_too_large": "one request's fault",
+    "deadline": "one connection's fault",
+}
 PARTS = ("**Means**", "**Look**", "**Decide**", "**Mend**", "**Silence**")
 
 
@@ -66,10 +76,27 @@ def expectations():
                     yield named[1] if named else test["name"], False
 
 
+def faults_of_reasons():
+    """Each reason to refuse or fail is in one group of the rules or of the alerts, or known to be in none."""
+    enum = re.search(r"enum class Reason.*?\{(.*?)\};", REASONS.read_text(), re.DOTALL)[1]
+    refused = re.findall(r"^  (\w+),", enum.split("// denied by policy")[1], re.MULTILINE)
+    recorded = (RULES / "sluice.rules.yaml").read_text().split("labels: {kind: targets}")[1]
+    told = recorded + "".join(rule["expr"] for rule in alerts().values())
+    grouped = {name for value in re.findall(r'reason=~?"([a-z_|]+)"', told) for name in value.split("|")}
+    for name in refused:
+        if name not in grouped and name not in OF_NO_ALERT:
+            yield f"no rule knows the reason {name}; put it into one, or into OF_NO_ALERT"
+        if name in grouped and name in OF_NO_ALERT:
+            yield f"{name} is in a rule and in OF_NO_ALERT"
+    if len(refused) < 30:
+        yield f"only {len(refused)} reasons were found in {REASONS}"
+
+
 def main():
     rules, runbook, tested = alerts(), sections(), list(expectations())
     found = [f"docs/runbook.md has a section {name}, which is no alert"
              for name in runbook if name.startswith("Sluice") and name not in rules]  # fmt: skip
+    found += faults_of_reasons()
     for name, rule in rules.items():
         faults = [*faults_of_words(name, rule), *faults_of_section(rule, runbook.get(name))]
         if tested.count((name, True)) < 1:

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What Grafana needs of a dashboard and no query shows: fixed uids, variables that exist, panels that do not overlap."""
+"""What Grafana needs and no query shows: fixed uids, variables that exist, panels that do not overlap."""
 
 import json
 import pathlib
