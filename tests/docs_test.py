@@ -2,7 +2,7 @@
 """Every link of the documentation leads somewhere, and every block of commands is typed by a test or says why not.
 
 Typed are ```console fences below docs/ (tests/e2e/test_walkthrough.py) and files that they use (```sh NAME). Any other
-block that begins with a command is a fence whose first line ends in `untested: WHY`.
+block that begins with a command is a fence whose first line ends in `untested: WHY`, or in `typed by TEST`.
 """
 
 import pathlib
@@ -36,6 +36,8 @@ def broken_links(path, text):
 def is_typed(path, kind, rest):
     if rest.startswith("untested: ") and len(rest) > len("untested: x"):
         return True
+    if rest.startswith("typed by "):
+        return path.name in (ROOT / rest.removeprefix("typed by ")).read_text()
     return path.is_relative_to(ROOT / "docs") and (kind == "console" and not rest or kind == "sh" and bool(rest))
 
 

@@ -35,6 +35,8 @@ BASE = "/mnt"  # the world's directory, as W sees it
 BIN = "/home/bin"  # the programs under test
 TESTS = "/home/tests"  # these sources
 DOCS = "/home/docs"  # the documentation, which a test types
+DEPLOY = "/home/deploy"  # what is shipped for operators
+PROMETHEUS = "/home/prometheus"  # Prometheus's programs, where SLUICE_PROMETHEUS names them
 INSIDE = "/home/inside"  # the probe programs, readable for every agent
 LOG = BASE + "/outside.jsonl"
 CERTIFICATES = BASE + "/tls"
@@ -124,12 +126,13 @@ def _guarded(function, *arguments):
 
 def _fill_directory(base):
     os.chmod(base, 0o711)
-    for name in ("home/bin", "home/tests", "home/agent", "root", "tls"):
+    for name in ("home/bin", "home/tests", "home/agent", "home/prometheus", "root", "tls"):
         os.makedirs(f"{base}/{name}")
     here = os.path.dirname(os.path.abspath(__file__))
     shutil.copytree(f"{here}/inside", f"{base}/home/inside")
     shutil.copytree(f"{here}/../../docs", f"{base}/home/docs")
-    for top in ("inside", "docs"):
+    shutil.copytree(f"{here}/../../deploy", f"{base}/home/deploy")
+    for top in ("inside", "docs", "deploy"):
         for folder, _, files in os.walk(f"{base}/home/{top}"):
             os.chmod(folder, 0o755)
             for name in files:
@@ -213,7 +216,10 @@ def _mounts(base):
     kernel.mount("none", "/", "", kernel.MS_REC | kernel.MS_PRIVATE)
     programs = os.environ["SLUICE_BIN"]
     here = os.path.dirname(os.path.abspath(__file__))
-    for source, target in ((programs, "home/bin"), (here, "home/tests")):
+    binds = [(programs, "home/bin"), (here, "home/tests")]
+    if "SLUICE_PROMETHEUS" in os.environ:
+        binds.append((os.environ["SLUICE_PROMETHEUS"], "home/prometheus"))
+    for source, target in binds:
         kernel.mount(source, f"{base}/{target}", "", kernel.MS_BIND)
     # Before /home and /root are covered: the tree may be in either.
     for source, target in (("", BASE), ("home", "/home"), ("root", "/root")):
