@@ -17,7 +17,6 @@ struct UnbuiltKey {
 inline constexpr std::array unbuilt_keys = {
     UnbuiltKey{"swap", "an agent with a 'memory' limit has no swap", "remove it"},
     UnbuiltKey{"io_weight", "processors and memory are shared out, the disk is not", "remove it"},
-    UnbuiltKey{"protect", "what is protected in a workspace is one list for all", "remove it"},
     UnbuiltKey{"requests", "what is said inside TLS is not inspected", "remove it"},
     UnbuiltKey{"inject", "what is said inside TLS is not changed", "remove it"},
     UnbuiltKey{"secrets", "what is said inside TLS is not changed", "remove it"},

@@ -100,6 +100,9 @@ Json share_schema() {
 
 // Absolute or below ~/, no component empty, "." or "..".
 constexpr std::string_view plain_path = "~?(?:/(?![.]{1,2}(?:/|$))[^/\\x00]+)+";
+// As is_path_of_workspace(), but for its length.
+constexpr std::string_view workspace_path =
+    "(?!~)(?![.]{1,2}(?:/|$))[^/\\x00]+(?:/(?![.]{1,2}(?:/|$))[^/\\x00]+)*";
 // A colon begins its size.
 constexpr std::string_view seeded_path =
     "~?(?:/(?![.]{1,2}(?:[/:]|$))[^/:\\x00]+)+(?::[0-9]+(?:B|[KMGT](?:iB)?))?";
@@ -175,6 +178,8 @@ Json form_schema(Form form) {
       return mapping_of_names(fmt::format("^{}$", plain_path), size_schema());
     case Form::seeds:
       return paths_schema(seeded_path);
+    case Form::paths_of_workspace:
+      return paths_schema(workspace_path);
     case Form::paths:
       return paths_schema(plain_path);
     default:
