@@ -273,7 +273,7 @@ class ThePolicysOwn(Planting):
         run = self.shell("echo x > /opt/.tool/hooks/new; true",
                          options=["--bind", f"{self.workspace}:/opt:rw"])  # fmt: skip
         self.assertIn("Read-only file system", run.err)
-        self.shell("true", options=["--bind", f"{self.workspace}/tasks.py:/opt"])
+        self.shell("true", options=["--bind", f"{self.workspace}/tasks.py:{self.workspace}/ca.pem"])
 
 
 class SharedPolicysOwn(SharedCase):
