@@ -111,6 +111,13 @@ Json paths_schema(std::string_view pattern) {
   return {{"type", "array"}, {"items", text_like(fmt::format("^{}$", pattern))}};
 }
 
+// An unquoted word may be a number or a boolean to a reader of YAML.
+Json workspace_paths_schema() {
+  Json paths = paths_schema(workspace_path);
+  paths["items"]["type"] = Json::array({"string", "number", "boolean"});
+  return paths;
+}
+
 Json mapping_of(std::string_view title, std::span<const Word> words);
 
 // For the forms that are one word.
@@ -179,7 +186,7 @@ Json form_schema(Form form) {
     case Form::seeds:
       return paths_schema(seeded_path);
     case Form::paths_of_workspace:
-      return paths_schema(workspace_path);
+      return workspace_paths_schema();
     case Form::paths:
       return paths_schema(plain_path);
     default:
