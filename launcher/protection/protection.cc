@@ -13,7 +13,7 @@
 namespace sluice::launcher {
 namespace {
 
-constexpr std::size_t most_told = 10;
+constexpr std::size_t most_told = 100;  // enough that nothing hides behind a few others
 
 bool is_directory(const std::string& path) {
   struct stat status {};

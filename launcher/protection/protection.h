@@ -43,7 +43,7 @@ class Protection {
   std::unique_ptr<Placeholders> placeholders_;
 };
 
-// The lines of changes() for one place: at most a handful, the others counted.
+// The lines of changes() for one place: at most a hundred, the others counted.
 std::vector<std::string> tell_changes(const Sight& before, const Sight& now);
 
 // What is mounted for a sight of `source`, parents before children: each protected path, and each

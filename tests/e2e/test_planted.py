@@ -71,6 +71,11 @@ class Modules(Planting):
         self.assert_named(run, ".git/modules/evil", ".git/info/x")
         self.assert_person_runs("git submodule update --init new")
 
+    def test_a_repository_in_that_of_a_submodule(self):
+        self.repository_with_a_submodule()
+        run = self.agent("planted_bare .git/modules/lib/x")
+        self.assert_named(run, ".git/modules/lib/x")
+
     def test_a_repository_far_down_in_modules(self):
         self.repository_with_a_submodule()
         run = self.agent(f"planted_bare .git/modules/{DEEP}; submodule {DEEP} new")
@@ -113,6 +118,16 @@ class Gitlinks(Planting):
         self.assert_named(run, f"lib/{DEEP}/.git")
         self.assert_person_runs("git status")
 
+    def test_one_that_the_index_of_a_linked_worktree_names(self):
+        self.repository()
+        self.person("git worktree add -q tree")
+        run = self.agent(
+            f"mkdir -p many many/{{1..20001}}; cd tree; planted {DEEP}; git add {DEEP} 2>&1; "
+            f"evil {DEEP}/.git/config"
+        )
+        self.assert_named(run, f"tree/{DEEP}/.git")
+        self.assert_person_runs("cd tree; git status")
+
     def test_one_that_a_split_index_names(self):
         self.repository()
         run = self.agent(
@@ -135,6 +150,15 @@ class Gitlinks(Planting):
             """
         )
         self.assert_named(run, ".git/info/x", f"{DEEP}/.git")
+        self.assert_person_runs("git status")
+
+
+class Many(Planting):
+    def test_a_repository_behind_many_others_is_named(self):
+        self.repository()
+        run = self.agent("for i in {1..30}; do git init -q a$i; done; planted zz; "
+                         "git add zz 2>&1; evil zz/.git/config")  # fmt: skip
+        self.assert_named(run, "zz/.git")
         self.assert_person_runs("git status")
 
 

@@ -75,9 +75,9 @@ TEST(Changes, NameANewRepositoryOnceAndCountWhatIsMoreThanAPersonReads) {
   now.paths["/w/.git/config"] = there();
   EXPECT_THAT(tell_changes(before, now),
               ElementsAre("'/w/.git': a repository, whose hooks and config git obeys"));
-  for (int i = 0; i < 30; ++i) now.paths["/w/" + std::to_string(i)] = there();
+  for (int i = 0; i < 120; ++i) now.paths["/w/" + std::to_string(i)] = there();
   const auto told = tell_changes(before, now);
-  EXPECT_EQ(told.size(), 11U);
+  EXPECT_EQ(told.size(), 101U);
   EXPECT_EQ(told.back(), "and 21 more");
 }
 
