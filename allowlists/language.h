@@ -52,6 +52,7 @@ enum class Form : std::uint8_t {
   caps,    // a mapping of paths to sizes
   seeds,   // a list of paths, each with a size or without
   paths,
+  paths_of_workspace,
 };
 
 // Where a key may stand.
@@ -111,6 +112,9 @@ inline constexpr std::array sandbox_words = {
          "Directories that are writable copies of what the root has there: [/etc/tool, "
          "/opt/tool:64MiB]."},
     Word{"mask", Form::paths, "What is hidden besides: [~/.netrc]."},
+    Word{"protect", Form::paths_of_workspace,
+         "What is read-only in the workspace besides, and is not made where it is missing: "
+         "[.tool/hooks]."},
     Word{"require_landlock", Form::yes_no,
          "Whether a run ends where the kernel has no Landlock to fence the agent's files with."},
 };

@@ -19,6 +19,7 @@ enum Key : std::size_t {
   tmpfs,
   seed,
   mask,
+  protect,
   require_landlock
 };
 constexpr auto keys = keys_of(sandbox_words);
@@ -155,6 +156,19 @@ class SandboxReader {
     return paths;
   }
 
+  std::vector<std::string> paths_of_workspace(const Field& field) {
+    std::vector<std::string> paths;
+    each(field, "write protect: [.tool/hooks]", [&](const YamlValue& item) {
+      if (item.kind() == YamlKind::scalar && is_path_of_workspace(item.text())) {
+        paths.emplace_back(item.text());
+        return;
+      }
+      report_.error(item, shown(item) + " is no path in a workspace",
+                    "write it relative to the workspace: .tool/hooks");
+    });
+    return paths;
+  }
+
  private:
   template <class Take>
   void each(const Field& field, std::string_view hint, Take take) {
@@ -203,6 +217,7 @@ Sandbox read_sandbox(const Field& sandbox, Reporter& report) {
   if (fields[tmpfs]) read.tmpfs = reader.caps(*fields[tmpfs]);
   if (fields[seed]) read.seeds = reader.seeds(*fields[seed]);
   if (fields[mask]) read.masks = reader.paths(*fields[mask]);
+  if (fields[protect]) read.protects = reader.paths_of_workspace(*fields[protect]);
   if (fields[require_landlock]) read.requires_landlock = reader.yes_no(*fields[require_landlock]);
   return read;
 }

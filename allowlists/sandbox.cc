@@ -66,6 +66,15 @@ bool read_masks(const Json& list, std::vector<std::string>& masks) {
   return true;
 }
 
+bool read_protects(const Json& list, std::vector<std::string>& protects) {
+  if (!list.is_array() || list.size() > most_paths) return false;
+  for (const Json& item : list) {
+    if (!item.is_string() || !is_path_of_workspace(item.get<std::string>())) return false;
+    protects.push_back(item.get<std::string>());
+  }
+  return true;
+}
+
 template <class Value>
 bool read_number(const Json& value, std::optional<Value>& into, std::uint64_t most) {
   const auto found = number(value, most);
@@ -94,12 +103,26 @@ bool read_key(const std::string& key, const Json& value, Sandbox& sandbox) {
   if (key == "tmpfs") return read_sized(value, sandbox.tmpfs);
   if (key == "seed") return read_sized(value, sandbox.seeds);
   if (key == "mask") return read_masks(value, sandbox.masks);
+  if (key == "protect") return read_protects(value, sandbox.protects);
   if (key != "require_landlock" || !value.is_boolean()) return false;
   sandbox.requires_landlock = value.get<bool>();
   return true;
 }
 
 }  // namespace
+
+bool is_path_of_workspace(std::string_view path) {
+  if (path.size() > longest_path || path.starts_with('~')) return false;
+  for (;;) {
+    const std::size_t slash = path.find('/');
+    const std::string_view name = path.substr(0, slash);
+    if (name.empty() || name == "." || name == ".." || name.find('\0') != std::string_view::npos) {
+      return false;
+    }
+    if (slash == std::string_view::npos) return true;
+    path.remove_prefix(slash + 1);
+  }
+}
 
 std::string to_json(const Sandbox& sandbox) {
   Json json = Json::object();
@@ -112,6 +135,7 @@ std::string to_json(const Sandbox& sandbox) {
   if (!sandbox.tmpfs.empty()) json["tmpfs"] = to_json(sandbox.tmpfs);
   if (!sandbox.seeds.empty()) json["seed"] = to_json(sandbox.seeds);
   if (!sandbox.masks.empty()) json["mask"] = sandbox.masks;
+  if (!sandbox.protects.empty()) json["protect"] = sandbox.protects;
   if (sandbox.requires_landlock) json["require_landlock"] = true;
   return json.dump(-1, ' ', false, Json::error_handler_t::replace);
 }

@@ -40,11 +40,15 @@ struct Sandbox {
   std::vector<SizedPath> tmpfs;
   std::vector<SizedPath> seeds;
   std::vector<std::string> masks;
+  std::vector<std::string> protects;  // relative to the workspace, is_path_of_workspace()
   bool requires_landlock = false;
 
   bool empty() const { return *this == Sandbox{}; }
   friend bool operator==(const Sandbox&, const Sandbox&) = default;
 };
+
+// Relative, and no component is empty, "." or "..": "a/b", not "/a", "~/a" or "a/".
+bool is_path_of_workspace(std::string_view path);
 
 // The form in which a sluiced tells a supervisor (handover protocol, "sandbox"): a JSON object.
 std::string to_json(const Sandbox& sandbox);

@@ -15,7 +15,6 @@ struct UnbuiltKey {
 };
 
 inline constexpr std::array unbuilt_keys = {
-    UnbuiltKey{"protect", "what is protected in a workspace is one list for all", "remove it"},
     UnbuiltKey{"requests", "what is said inside TLS is not inspected", "remove it"},
     UnbuiltKey{"inject", "what is said inside TLS is not changed", "remove it"},
     UnbuiltKey{"secrets", "what is said inside TLS is not changed", "remove it"},

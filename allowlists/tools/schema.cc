@@ -100,12 +100,22 @@ Json share_schema() {
 
 // Absolute or below ~/, no component empty, "." or "..".
 constexpr std::string_view plain_path = "~?(?:/(?![.]{1,2}(?:/|$))[^/\\x00]+)+";
+// As is_path_of_workspace(), but for its length.
+constexpr std::string_view workspace_path =
+    "(?!~)(?![.]{1,2}(?:/|$))[^/\\x00]+(?:/(?![.]{1,2}(?:/|$))[^/\\x00]+)*";
 // A colon begins its size.
 constexpr std::string_view seeded_path =
     "~?(?:/(?![.]{1,2}(?:[/:]|$))[^/:\\x00]+)+(?::[0-9]+(?:B|[KMGT](?:iB)?))?";
 
 Json paths_schema(std::string_view pattern) {
   return {{"type", "array"}, {"items", text_like(fmt::format("^{}$", pattern))}};
+}
+
+// An unquoted word may be a number or a boolean to a reader of YAML.
+Json workspace_paths_schema() {
+  Json paths = paths_schema(workspace_path);
+  paths["items"]["type"] = Json::array({"string", "number", "boolean"});
+  return paths;
 }
 
 Json mapping_of(std::string_view title, std::span<const Word> words);
@@ -182,6 +192,8 @@ Json form_schema(Form form) {
       return mapping_of_names(fmt::format("^{}$", plain_path), size_schema());
     case Form::seeds:
       return paths_schema(seeded_path);
+    case Form::paths_of_workspace:
+      return workspace_paths_schema();
     case Form::paths:
       return paths_schema(plain_path);
     default:

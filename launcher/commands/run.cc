@@ -45,10 +45,11 @@ struct Prepared {
   Machine machine;
   std::optional<std::string> shared;  // socket of a shared sluiced
   std::string workspace;
-  cgroup::Place place;   // of the agent's control groups
-  PolicyChoice policy;   // for an embedded one
-  bool brought = false;  // the policy is the workspace's own
-  std::string sandbox;   // what the policy says of it, as a sluiced tells it
+  cgroup::Place place;                // of the agent's control groups
+  PolicyChoice policy;                // for an embedded one
+  bool brought = false;               // the policy is the workspace's own
+  std::string sandbox;                // what the policy says of it, as a sluiced tells it
+  std::vector<std::string> protects;  // of the workspace, besides: what the policy says
   Plan plan;
   Protection protection;
   std::vector<FilterProgram> filters;
@@ -131,6 +132,7 @@ tl::expected<void, Errors> add_sandbox(const std::string& agent, Prepared& prepa
     sandbox = prepared.policy.policy->for_agent(agent).sandbox();
   }
   prepared.sandbox = to_json(sandbox);
+  prepared.protects = sandbox.protects;
   if (auto done = tighten(prepared.options, sandbox, prepared.machine); !done) {
     return tl::unexpected(only(done.error()));
   }
@@ -181,11 +183,10 @@ tl::expected<void, Errors> add_plan(Prepared& prepared) {
   for (std::string& notice : writable_notices(*request, *plan))
     prepared.notices.push_back(std::move(notice));
   prepared.plan = std::move(*plan);
-  auto protection = Protection::find(prepared.plan, prepared.machine, IsForShow(options.dry_run));
+  auto protection = Protection::find(prepared.plan, prepared.machine, prepared.protects,
+                                     IsForShow(options.dry_run));
   if (!protection) return tl::unexpected(only(protection.error()));
   prepared.protection = std::move(*protection);
-  for (std::string& notice : prepared.protection.notices())
-    prepared.notices.push_back(std::move(notice));
   notice_unless_empty(root_notice(prepared.plan.root), prepared);
   if (options.log_exec && !prepared.plan.log_exec) {
     prepared.notices.push_back("commands are not logged in an overlay");
@@ -420,7 +421,8 @@ int hold_and_supervise(const RunOptions& options, Prepared& prepared, int starte
   order.door = held->control->fd();
   order.started = started;
   const int status = supervise(std::move(order));
-  if (!options.quiet && !prepared.plan.proves) {
+  // Also to whoever asked for quiet: nobody else says it.
+  if (!prepared.plan.proves) {
     for (const std::string& change : protection.changes()) tell(change);
   }
   return status;
@@ -438,6 +440,7 @@ int run(const RunOptions& options, Purpose purpose) {
   if (!options.quiet) {
     for (const std::string& notice : prepared->notices) tell(notice);
   }
+  for (const std::string& notice : prepared->protection.notices()) tell(notice);
   add_probes(purpose, *prepared);
   if (options.dry_run) return print_plan(options, *prepared);
   if (auto fine = refuse_directories(); !fine) return complain({fine.error()});

@@ -24,10 +24,14 @@ struct CloseDirectory {
 bool says_something(std::string_view name) {
   if (name == ".git" || name == "HEAD" || name == "objects" || name == "refs") return true;
   if (name == "commondir" || name.ends_with(workspace_ending)) return true;
+  if (name == index_name || name.starts_with(shared_index_beginning)) return true;
   const auto names = names_of_project();
-  return name.starts_with('.') && std::any_of(names.begin(), names.end(), [&](const auto& known) {
-           return known.name == name;
-         });
+  const auto others = other_systems();
+  return name.starts_with('.') &&
+         (std::any_of(names.begin(), names.end(),
+                      [&](const auto& known) { return known.name == name; }) ||
+          std::any_of(others.begin(), others.end(),
+                      [&](const auto& known) { return known.folder == name; }));
 }
 
 Fd open_folder(const std::string& path) {
@@ -35,6 +39,13 @@ Fd open_folder(const std::string& path) {
   how.flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC;
   how.resolve = RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
   return Fd(static_cast<int>(::syscall(SYS_openat2, AT_FDCWD, path.c_str(), &how, sizeof(how))));
+}
+
+// Some file systems do not say it in the directory (readdir(3)).
+mode_t kind_of(const dirent& entry, int folder) {
+  if (entry.d_type != DT_UNKNOWN) return DTTOIF(entry.d_type);
+  struct stat status {};
+  return ::fstatat(folder, entry.d_name, &status, AT_SYMLINK_NOFOLLOW) == 0 ? status.st_mode : 0;
 }
 
 bool is_own(const std::string& path) {
@@ -56,8 +67,9 @@ FolderContent read_folder(const std::string& path) {
     const std::string_view name = entry->d_name;
     if (name == "." || name == "..") continue;
     if (says_something(name)) content.known.emplace(name);
-    const bool may_be_folder = entry->d_type == DT_DIR || entry->d_type == DT_UNKNOWN;
-    if (may_be_folder && name != ".git") content.folders.emplace_back(name);
+    const mode_t kind = kind_of(*entry, ::dirfd(entries.get()));
+    if (S_ISLNK(kind)) content.links.emplace_back(name);
+    if (S_ISDIR(kind) && name != ".git") content.folders.emplace_back(name);
   }
   return content;
 }

@@ -1,17 +1,18 @@
 #include "launcher/protection/git_index.h"
 
 #include <algorithm>
-#include <cstdint>
-#include <optional>
-#include <string>
 
 namespace sluice::launcher {
 namespace {
 
 constexpr std::size_t header_size = 12;
-constexpr std::size_t flags_at = 60;  // of an entry: behind ten numbers and a SHA-1
-constexpr std::size_t sha256_excess = 12;
+constexpr std::size_t mode_at = 24;   // of an entry
+constexpr std::size_t flags_at = 40;  // behind ten numbers and the hash
 constexpr std::uint16_t extended_flag = 0x4000;
+constexpr std::uint32_t repository_mode = 0160000;
+constexpr std::uint32_t folder_mode = 0040000;
+constexpr std::uint32_t kind_of_mode = 0170000;
+constexpr std::string_view split_extension = "link";
 
 std::uint32_t number_at(std::string_view bytes, std::size_t at, std::size_t size) {
   std::uint32_t number = 0;
@@ -41,29 +42,51 @@ bool is_odd_path(std::string_view path) {
 
 class Reader {
  public:
-  Reader(std::string_view index, std::size_t hash_excess)
-      : index_(index), hash_excess_(hash_excess) {}
+  Reader(std::string_view index, ObjectFormat format, PathsWanted wanted)
+      : index_(index), hash_size_(format == ObjectFormat::sha1 ? 20 : 32), wanted_(wanted) {}
 
-  // Nothing for what is no index with hashes of this size.
-  std::optional<bool> run() {
-    if (index_.size() < header_size || !index_.starts_with("DIRC")) return std::nullopt;
-    version_ = number_at(index_, 4, 4);
-    const std::uint32_t count = number_at(index_, 8, 4);
-    if (version_ < 2 || version_ > 4) return std::nullopt;
-    at_ = header_size;
-    bool odd = false;
-    for (std::uint32_t i = 0; i < count; ++i) {
-      if (!read_entry()) return std::nullopt;
-      odd = odd || is_odd_path(path_);
-    }
-    return odd;
+  IndexContent run() {
+    content_.leads_astray = !read_entries() || (has_nameless_ && !is_split());
+    content_.is_half = has_nameless_repository_;
+    content_.leads_astray = content_.leads_astray || is_odd_;
+    return std::move(content_);
   }
 
  private:
+  bool read_entries() {
+    if (index_.size() < header_size || !index_.starts_with("DIRC")) return false;
+    version_ = number_at(index_, 4, 4);
+    const std::uint32_t count = number_at(index_, 8, 4);
+    if (version_ < 2 || version_ > 4) return false;
+    at_ = header_size;
+    for (std::uint32_t i = 0; i < count; ++i) {
+      if (!read_entry()) return false;
+      take();
+    }
+    return true;
+  }
+
+  // The entry whose path and mode were read.
+  void take() {
+    const std::uint32_t kind = mode_ & kind_of_mode;
+    if (path_.empty()) {  // in half of a split index: as in the other half
+      has_nameless_ = true;
+      has_nameless_repository_ = has_nameless_repository_ || kind == repository_mode;
+      return;
+    }
+    is_odd_ = is_odd_ || is_odd_path(path_);
+    if (kind == folder_mode) {
+      content_.folders.push_back(path_.substr(0, path_.find_last_not_of('/') + 1));
+    } else if (kind == repository_mode || wanted_ == PathsWanted::all) {
+      content_.paths.push_back(path_);
+    }
+  }
+
   bool read_entry() {
     const std::size_t begin = at_;
-    const std::size_t flags = begin + flags_at + hash_excess_;
+    const std::size_t flags = begin + flags_at + hash_size_;
     if (index_.size() < flags + 4) return false;
+    mode_ = number_at(index_, begin + mode_at, 4);
     const bool is_extended = (number_at(index_, flags, 2) & extended_flag) != 0;
     at_ = flags + (is_extended ? 4 : 2);
     if (version_ == 4 && !drop_end()) return false;
@@ -90,20 +113,32 @@ class Reader {
     return true;
   }
 
+  // Extensions: a name, the size of what follows, and that; the hash of all ends the file.
+  bool is_split() const {
+    for (std::size_t at = at_; at + 8 + hash_size_ <= index_.size();) {
+      if (index_.substr(at, 4) == split_extension) return true;
+      at += 8 + number_at(index_, at + 4, 4);
+    }
+    return false;
+  }
+
   std::string_view index_;
-  std::size_t hash_excess_;
+  std::size_t hash_size_;
+  PathsWanted wanted_;
+  IndexContent content_;
   std::uint32_t version_ = 0;
+  std::uint32_t mode_ = 0;
   std::size_t at_ = 0;
   std::string path_;
+  bool is_odd_ = false;
+  bool has_nameless_ = false;
+  bool has_nameless_repository_ = false;
 };
 
 }  // namespace
 
-bool leads_astray(std::string_view index) {
-  const auto by_sha1 = Reader(index, 0).run();
-  if (by_sha1 && !*by_sha1) return false;
-  const auto by_sha256 = Reader(index, sha256_excess).run();
-  return !by_sha256 || *by_sha256;
+IndexContent read_index(std::string_view index, ObjectFormat format, PathsWanted wanted) {
+  return Reader(index, format, wanted).run();
 }
 
 }  // namespace sluice::launcher

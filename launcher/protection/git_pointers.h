@@ -5,17 +5,22 @@
 #include <string_view>
 #include <vector>
 
+#include "launcher/protection/git_index.h"
+
 namespace sluice::launcher {
 
 enum class Obeyed : std::uint8_t {
-  hooks,    // core.hooksPath
-  include,  // a further configuration file
-  program,  // a word of a command that git runs by itself
+  hooks,      // core.hooksPath
+  include,    // a further configuration file
+  program,    // a word of a command that git runs by itself
+  asked_for,  // a word of a command that git runs when it is asked for by name, as an alias
+  computed,   // a command with a part that only a shell can tell
 };
 
 struct GitPointer {
   Obeyed as = Obeyed::program;
-  std::string path;  // absolute; a program's need not be one
+  // Absolute; a program's need not be one. Computed: the setting, as "core.editor".
+  std::string path;
 };
 
 struct GitConfigPlace {
@@ -27,6 +32,14 @@ struct GitConfigPlace {
 // What one configuration file names, its includes not followed. A file with an error says nothing:
 // git refuses it as well.
 std::vector<GitPointer> pointers_of_config(std::string_view text, const GitConfigPlace& place);
+
+struct RepositoryFacts {
+  ObjectFormat format = ObjectFormat::sha1;
+  std::string work_tree;  // core.worktree, absolute; "" for none
+};
+
+// What the configuration at `place.file` says of its own repository.
+RepositoryFacts facts_of_config(std::string_view text, const GitConfigPlace& place);
 
 // Where a .git file ("gitdir: PATH", `key` is "gitdir:") or a commondir file (`key` is "") leads,
 // seen from `folder`; "" for none.

@@ -20,7 +20,7 @@ constexpr std::array<ProtectedName, 3> linked_worktree{{
     {"config.worktree", StandIn::file, "is obeyed as config is"},
 }};
 
-constexpr std::array<ProtectedName, 26> project{{
+constexpr std::array<ProtectedName, 25> project{{
     {".sluice.yaml", StandIn::none, "the policy of later runs; obeyed only once it is trusted"},
     {".envrc", StandIn::directory, "direnv runs it on cd"},
     {".vscode", StandIn::directory, "tasks, launchers and paths of programs that the editor runs"},
@@ -46,7 +46,31 @@ constexpr std::array<ProtectedName, 26> project{{
     {".aider.conf.yml", StandIn::directory, "lint and test commands that aider runs"},
     {".husky", StandIn::none, "git hooks of a work tree, where core.hooksPath names it"},
     {".githooks", StandIn::none, "git hooks of a work tree, where core.hooksPath names it"},
-    {".hg/hgrc", StandIn::file, "names hooks and extensions that hg runs"},
+}};
+
+constexpr std::array<ProtectedName, 3> mercurial{{
+    {"hgrc", StandIn::file, "names hooks and extensions that hg runs"},
+    {"hgrc-not-shared", StandIn::file, "names hooks and extensions that hg runs"},
+    {"sharedpath", StandIn::none, "makes hg obey another directory's hgrc"},
+}};
+
+constexpr std::array<ProtectedName, 3> sapling{{
+    {"config", StandIn::file, "names hooks and extensions that sl runs"},
+    {"hgrc", StandIn::file, "names hooks and extensions that sl runs"},
+    {"sharedpath", StandIn::none, "makes sl obey another directory's config"},
+}};
+
+// Without stand-ins: jj moves its own configuration.
+constexpr std::array<ProtectedName, 3> jujutsu{{
+    {"repo/config.toml", StandIn::none, "names programs that jj runs"},
+    {"repo/config-id", StandIn::none, "says which configuration jj obeys"},
+    {"workspace-config.toml", StandIn::none, "names programs that jj runs"},
+}};
+
+constexpr std::array<OtherSystem, 3> systems{{
+    {".hg", "a repository, whose hooks and config hg obeys", mercurial},
+    {".sl", "a repository, whose hooks and config sl obeys", sapling},
+    {".jj", "a repository, whose config jj obeys", jujutsu},
 }};
 
 constexpr std::array<ProtectedName, 1> watched{{
@@ -58,6 +82,7 @@ constexpr std::array<ProtectedName, 1> watched{{
 std::span<const ProtectedName> names_of_repository() noexcept { return repository; }
 std::span<const ProtectedName> names_of_linked_worktree() noexcept { return linked_worktree; }
 std::span<const ProtectedName> names_of_project() noexcept { return project; }
+std::span<const OtherSystem> other_systems() noexcept { return systems; }
 std::span<const ProtectedName> names_only_watched() noexcept { return watched; }
 
 }  // namespace sluice::launcher

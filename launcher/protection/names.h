@@ -28,6 +28,14 @@ std::span<const ProtectedName> names_of_linked_worktree() noexcept;
 // Where a person, an editor or a tool begins: the workspace and the work tree of each repository.
 std::span<const ProtectedName> names_of_project() noexcept;
 
+// Another version control system, by the directory that makes a work tree its own.
+struct OtherSystem {
+  std::string_view folder;
+  std::string_view reason;               // of a new one
+  std::span<const ProtectedName> names;  // in the folder
+};
+std::span<const OtherSystem> other_systems() noexcept;
+
 // What git writes there itself, and what is therefore only named when it appears.
 std::span<const ProtectedName> names_only_watched() noexcept;
 

@@ -13,7 +13,7 @@
 namespace sluice::launcher {
 namespace {
 
-constexpr std::size_t most_told = 10;
+constexpr std::size_t most_told = 100;  // enough that nothing hides behind a few others
 
 bool is_directory(const std::string& path) {
   struct stat status {};
@@ -51,6 +51,31 @@ bool is_in_new_repository(const std::string& path, const std::vector<std::string
   return std::any_of(repositories.begin(), repositories.end(), [&](const std::string& git) {
     return is_at_or_below(path, git) || path == git;
   });
+}
+
+std::vector<std::string> paths_in(const std::string& workspace,
+                                  const std::vector<std::string>& protects) {
+  std::vector<std::string> paths;
+  for (const std::string& path : protects) paths.push_back(absolute(workspace + "/" + path));
+  return paths;
+}
+
+// A bind of its own opens what is protected, but not what the policy protects.
+Result<void> refuse_opening(const Plan& plan, const std::vector<std::string>& protects) {
+  for (const Mount& mount : plan.mounts) {
+    if (mount.kind != Mount::Kind::bind || mount.access != Access::read_write) continue;
+    if (mount.source == plan.workspace) continue;
+    for (const std::string& path : protects) {
+      const auto real = real_path(path);
+      if (!is_at_or_below(mount.source, path) && (!real || !is_at_or_below(mount.source, *real))) {
+        continue;
+      }
+      return fail(Errc::not_permitted,
+                  fmt::format("'--bind' opens what the policy protects: {}", in_quotes(path)),
+                  "leave the bind out, or ask the operator to change 'sandbox:' of the policy");
+    }
+  }
+  return {};
 }
 
 // Stand-ins that cannot be made leave the plan, and so does an ancestor of nothing else.
@@ -93,10 +118,10 @@ std::vector<Shield> shields_of(const Sight& sight, const std::string& source) {
 std::vector<std::string> tell_changes(const Sight& before, const Sight& now) {
   std::vector<std::string> told;
   std::vector<std::string> repositories;
-  for (const std::string& git : now.repositories) {
+  for (const auto& [git, reason] : now.repositories) {
     if (before.repositories.contains(git)) continue;
     repositories.push_back(git);
-    told.push_back(in_quotes(git) + ": a repository, whose hooks and config git obeys");
+    told.push_back(fmt::format("{}: {}", in_quotes(git), reason));
   }
   for (const auto& [path, what] : now.paths) {
     if (!what.found || is_in_new_repository(path, repositories)) continue;
@@ -110,8 +135,12 @@ std::vector<std::string> tell_changes(const Sight& before, const Sight& now) {
   return told;
 }
 
-Result<Protection> Protection::find(Plan& plan, const Machine& machine, IsForShow for_show) {
+Result<Protection> Protection::find(Plan& plan, const Machine& machine,
+                                    const std::vector<std::string>& protects, IsForShow for_show) {
   Protection protection;
+  if (auto fine = refuse_opening(plan, paths_in(plan.workspace, protects)); !fine) {
+    return Failure(fine.error());
+  }
   std::vector<std::string> sources;
   for (const Mount& mount : plan.mounts) {
     if (is_looked_at(mount)) sources.push_back(mount.source);
@@ -125,7 +154,8 @@ Result<Protection> Protection::find(Plan& plan, const Machine& machine, IsForSho
     if (!is_looked_at(bind)) continue;
     const bool is_workspace = bind.source == plan.workspace && bind.path == plan.workspace;
     const bool is_project = is_workspace || identity_of(bind.source + "/.git");
-    LookOrder order{bind.source, IsProject(is_project), machine.home, user_git_config(machine)};
+    LookOrder order{bind.source, IsProject(is_project), machine.home, user_git_config(machine),
+                    paths_in(plan.workspace, protects)};
     Sight sight = look_at(order);
     for (auto& [path, what] : sight.paths) {
       if (is_covered(plan, bind, inside(bind, path))) what.only_watched = true;
@@ -138,12 +168,15 @@ Result<Protection> Protection::find(Plan& plan, const Machine& machine, IsForSho
 
 Result<void> Protection::stand_in(Plan& plan) {
   if (!placeholders_) return {};
-  std::vector<Wanted> wanted;
+  std::map<std::string, StandIn> by_path;  // once each, parents before children
   for (const Place& place : places_) {
+    for (const std::string& way : place.before.ways) by_path.emplace(way, StandIn::directory);
     for (const auto& [path, what] : place.before.paths) {
-      if (!what.found && is_shielded(what)) wanted.push_back({path, what.stand_in});
+      if (!what.found && is_shielded(what)) by_path.emplace(path, what.stand_in);
     }
   }
+  std::vector<Wanted> wanted;
+  for (const auto& [path, kind] : by_path) wanted.push_back({path, kind});
   if (auto made = placeholders_->make(wanted); !made) return made;
   for (Mount& bind : plan.mounts) drop(bind, placeholders_->impossible());
   for (Place& place : places_) {
@@ -157,10 +190,13 @@ Result<void> Protection::stand_in(Plan& plan) {
 std::vector<std::string> Protection::notices() const {
   std::vector<std::string> lines;
   for (const Place& place : places_) {
-    if (place.before.is_whole) continue;
-    lines.push_back(fmt::format(
-        "not all of {} was looked at for repositories to protect: it is large or closed",
-        in_quotes(place.order.source)));
+    for (const std::string& computed : place.before.computed) {
+      lines.push_back(computed + ": what that is was not followed, and is not protected");
+    }
+    if (place.before.is_whole()) continue;
+    lines.push_back(
+        fmt::format("not everything in {} was looked at, and what was not is not protected: {}",
+                    in_quotes(place.order.source), place.before.unseen));
   }
   return lines;
 }
@@ -173,9 +209,11 @@ std::vector<std::string> Protection::changes() const {
       lines.push_back(fmt::format(
           "made or changed during this run, look at it before you work there: {}", change));
     }
-    if (now.is_whole || !place.before.is_whole) continue;
-    lines.push_back(fmt::format("not all of {} was looked at again: it has grown",
-                                in_quotes(place.order.source)));
+    if (now.is_whole()) continue;
+    lines.push_back(fmt::format(
+        "not everything in {} was looked at again, so that what this run planted there is not "
+        "named: {}",
+        in_quotes(place.order.source), now.unseen));
   }
   return lines;
 }

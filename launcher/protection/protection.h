@@ -19,8 +19,10 @@ using IsForShow = YesNo<struct IsForShowTag>;  // nothing is run, and nothing wr
 class Protection {
  public:
   // Looks at what the plan lets the agent write to, and adds to the plan which of it is mounted
-  // read-only. A bind of its own below another wins over the other's protection.
-  static Result<Protection> find(Plan& plan, const Machine& machine, IsForShow for_show);
+  // read-only. A bind of its own below another wins over the other's protection, but not over
+  // `protects`: what the policy adds, relative to the workspace.
+  static Result<Protection> find(Plan& plan, const Machine& machine,
+                                 const std::vector<std::string>& protects, IsForShow for_show);
 
   // Makes what must exist to be mounted over; what cannot come to be leaves the plan.
   Result<void> stand_in(Plan& plan);
@@ -41,7 +43,7 @@ class Protection {
   std::unique_ptr<Placeholders> placeholders_;
 };
 
-// The lines of changes() for one place: at most a handful, the others counted.
+// The lines of changes() for one place: at most a hundred, the others counted.
 std::vector<std::string> tell_changes(const Sight& before, const Sight& now);
 
 // What is mounted for a sight of `source`, parents before children: each protected path, and each

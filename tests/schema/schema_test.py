@@ -79,6 +79,7 @@ PLACES = {
     "tmpfs": "{version: 1, agents: {a: {sandbox: {tmpfs: %s}}}}",
     "seed": "{version: 1, agents: {a: {sandbox: {seed: %s}}}}",
     "mask": "{version: 1, agents: {a: {sandbox: {mask: %s}}}}",
+    "protect": "{version: 1, agents: {a: {sandbox: {protect: %s}}}}",
     "require_landlock": "{version: 1, agents: {a: {sandbox: {require_landlock: %s}}}}",
     "agent": "{version: 1, agents: {%s: {}}}",
     "group": "{version: 1, groups: {%s: [{host: a.example.com}]}, agents: {a: {use: [group:%s]}}}",

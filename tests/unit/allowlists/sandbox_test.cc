@@ -19,6 +19,7 @@ const Sandbox whole = {.memory = std::uint64_t{2} << 30,
                        .tmpfs = {{"/tmp", std::uint64_t{100} << 20}},
                        .seeds = {{"/etc/tool", std::nullopt}, {"/opt/tool", 65536}},
                        .masks = {"~/.netrc"},
+                       .protects = {".tool/hooks"},
                        .requires_landlock = true};
 
 TEST(Sandbox, IsReadFromAnEntry) {
@@ -32,6 +33,7 @@ TEST(Sandbox, IsReadFromAnEntry) {
       tmpfs: {/tmp: 100MiB}
       seed: [/etc/tool, "/opt/tool:64KiB"]
       mask: [~/.netrc]
+      protect: [.tool/hooks]
       require_landlock: true
 )"));
   EXPECT_EQ(policy->for_agent("coder-1").sandbox(), whole);
@@ -53,7 +55,9 @@ TEST(Sandbox, ThatIsNotWhollyKnownIsRefused) {
                            R"({"swap":"0"})", R"({"timeout_ms":99999999999999})",
                            R"({"tmpfs":[{"path":"tmp"}]})", R"({"tmpfs":[{"bytes":4096}]})",
                            R"({"tmpfs":[{"path":"/a","more":1}]})", R"({"seed":["/a"]})",
-                           R"({"mask":["a"]})", R"({"mask":[7]})", R"({"require_landlock":1})"}) {
+                           R"({"mask":["a"]})", R"({"mask":[7]})", R"({"protect":["/a"]})",
+                           R"({"protect":["a/../b"]})", R"({"protect":[""]})",
+                           R"({"require_landlock":1})"}) {
     const auto read = sandbox_from_json(text);
     ASSERT_FALSE(read) << text;
     EXPECT_THAT(read.error().hint, HasSubstr("of the same release"));

@@ -71,13 +71,13 @@ TEST(Changes, AreToldOfWhatAppearedOrBecameAnotherAndOfNothingElse) {
 TEST(Changes, NameANewRepositoryOnceAndCountWhatIsMoreThanAPersonReads) {
   Sight before;
   Sight now;
-  now.repositories = {"/w/.git"};
+  now.repositories["/w/.git"] = "a repository, whose hooks and config git obeys";
   now.paths["/w/.git/config"] = there();
   EXPECT_THAT(tell_changes(before, now),
               ElementsAre("'/w/.git': a repository, whose hooks and config git obeys"));
-  for (int i = 0; i < 30; ++i) now.paths["/w/" + std::to_string(i)] = there();
+  for (int i = 0; i < 120; ++i) now.paths["/w/" + std::to_string(i)] = there();
   const auto told = tell_changes(before, now);
-  EXPECT_EQ(told.size(), 11U);
+  EXPECT_EQ(told.size(), 101U);
   EXPECT_EQ(told.back(), "and 21 more");
 }
 
@@ -96,7 +96,7 @@ TEST(ProtectedNames, HaveAReasonEachAndNoSecondEntry) {
 std::vector<std::string> spell(const std::vector<GitPointer>& pointers) {
   std::vector<std::string> spelled;
   for (const GitPointer& pointer : pointers) {
-    const char* const as[] = {"hooks ", "include ", "program "};
+    const char* const as[] = {"hooks ", "include ", "program ", "asked for ", "computed "};
     spelled.push_back(as[static_cast<int>(pointer.as)] + pointer.path);
   }
   return spelled;
@@ -116,12 +116,40 @@ TEST(GitConfiguration, NamesHooksIncludesAndWhatGitRunsByItself) {
 	t = !./aliased
 [remote "origin"]
 	url = ./there
+[submodule "a"]
+	update = checkout
 )";
   EXPECT_THAT(spell(pointers_of_config(text, {"/w/.git/config", "/w", "/home/ana"})),
               ElementsAre("hooks /w/tools/hooks", "program /w/.git/watch",
                           "include /w/.git/../common", "include /home/ana/mine", "program /w/sh",
-                          "program /w/scripts/clean", "program /w/it", "program /w/%f"));
+                          "program /w/scripts/clean", "program /w/it", "program /w/%f",
+                          "asked for /w/./aliased", "asked for /w/./there"));
   EXPECT_THAT(pointers_of_config("[core", {"/w/.git/config", "/w", ""}), IsEmpty());
+}
+
+TEST(GitConfiguration, ComputesAPathThatIsSpelledOutWhereItCanBe) {
+  const auto of = [](const std::string& value) {
+    return spell(pointers_of_config("[filter \"f\"]\n\tclean = \"" + value + "\"\n",
+                                    {"/w/.git/config", "/w", "/home/ana"}));
+  };
+  EXPECT_THAT(of("$(git rev-parse --show-toplevel)/x"), ElementsAre("program /w/x"));
+  EXPECT_THAT(of("`git rev-parse --git-dir`/x $1 \\\"$@\\\""),
+              ElementsAre("program /w/.git/x", "program /w/1", "program /w/@"));
+  EXPECT_THAT(of("'$PWD/a b'/c"), ElementsAre("program /w/a b", "program /w/a", "program /w/b/c"));
+  EXPECT_THAT(of("${HOME}/x"), ElementsAre("program /home/ana/x"));
+  for (const char* value : {"$(cat x)", "`x`", "${x}", "$PWDS", "$x/y"}) {
+    EXPECT_THAT(of(value), ::testing::Contains("computed filter.f.clean")) << value;
+  }
+}
+
+TEST(GitConfiguration, SaysWhereTheWorkTreeIsAndHowObjectsAreNamed) {
+  const auto facts = facts_of_config(
+      "[core]\n\tworktree = ../../../lib\n"
+      "[extensions]\n\tobjectFormat = sha256\n",
+      {"/w/.git/modules/lib/config", "", ""});
+  EXPECT_EQ(facts.work_tree, "/w/.git/modules/lib/../../../lib");
+  EXPECT_EQ(facts.format, ObjectFormat::sha256);
+  EXPECT_EQ(facts_of_config("", {"/w/.git/config", "", ""}).format, ObjectFormat::sha1);
 }
 
 TEST(GitFiles, PointSomewhereSeenFromTheirFolder) {
@@ -164,13 +192,21 @@ std::string number(std::size_t value, int size) {
   return bytes;
 }
 
+struct Entry {
+  std::string path;
+  std::uint32_t mode = 0100644;
+};
+
+constexpr std::uint32_t repository_mode = 0160000;
+
 // gitformat-index(5): entries whose stat data is zero.
-std::string index_of(const std::vector<std::string>& paths, std::uint32_t version,
-                     std::size_t hash = 20) {
-  std::string bytes = "DIRC" + number(version, 4) + number(paths.size(), 4);
+std::string index_of(const std::vector<Entry>& entries, std::uint32_t version,
+                     ObjectFormat format = ObjectFormat::sha1, const std::string& extensions = {}) {
+  const std::size_t hash = format == ObjectFormat::sha1 ? 20 : 32;
+  std::string bytes = "DIRC" + number(version, 4) + number(entries.size(), 4);
   std::string before;
-  for (const std::string& path : paths) {
-    std::string entry(40 + hash, '\0');
+  for (const auto& [path, mode] : entries) {
+    std::string entry = std::string(24, '\0') + number(mode, 4) + std::string(12 + hash, '\0');
     entry += number(path.size(), 2);
     if (version == 4) {
       std::size_t same = 0;
@@ -183,34 +219,69 @@ std::string index_of(const std::vector<std::string>& paths, std::uint32_t versio
     bytes += entry;
     before = path;
   }
-  return bytes + std::string(hash, 'x');
+  return bytes + extensions + std::string(hash, 'x');
+}
+
+bool leads_astray(const std::string& index, ObjectFormat format = ObjectFormat::sha1) {
+  return read_index(index, format).leads_astray;
 }
 
 TEST(AnIndex, LeadsAstrayWhereAComponentIsNoneThatGitPutsThere) {
   for (const std::uint32_t version : {2, 3, 4}) {
-    for (const std::size_t hash : {20U, 32U}) {
-      const std::vector<std::string> fine{".gita", ".gitignore", "a/.github/x", "a/..b", "z.git/y"};
-      EXPECT_FALSE(leads_astray(index_of(fine, version, hash))) << version << " " << hash;
+    for (const auto format : {ObjectFormat::sha1, ObjectFormat::sha256}) {
+      const std::vector<Entry> fine{
+          {".gita"}, {".gitignore"}, {"a/.github/x"}, {"a/..b"}, {"z.git/y"}};
+      EXPECT_FALSE(leads_astray(index_of(fine, version, format), format)) << version;
       for (const char* path : {".git/hooks/x", ".gita/.git/x", "a/../../x", "../x", "/etc/x",
-                               "a//b", ".GIT/config", "./x", "sub/.git"}) {
-        auto paths = fine;
-        paths.insert(paths.begin() + 2, path);
-        EXPECT_TRUE(leads_astray(index_of(paths, version, hash))) << path << " " << version;
+                               "a//b", ".GIT/config", "./x", "sub/.git", ""}) {
+        auto entries = fine;
+        entries.insert(entries.begin() + 2, {path});
+        EXPECT_TRUE(leads_astray(index_of(entries, version, format), format))
+            << path << " " << version;
       }
     }
   }
 }
 
 TEST(AnIndex, ThatCannotBeReadToItsEndLeadsAstray) {
-  const std::string whole = index_of({"a", "b/c"}, 2);
+  const std::string whole = index_of({{"a"}, {"b/c"}}, 2);
   EXPECT_FALSE(leads_astray(whole));
+  EXPECT_TRUE(leads_astray(whole, ObjectFormat::sha256));
   EXPECT_TRUE(leads_astray(""));
   EXPECT_TRUE(leads_astray("DIRC"));
-  EXPECT_TRUE(leads_astray(index_of({"a"}, 5)));
+  EXPECT_TRUE(leads_astray(index_of({{"a"}}, 5)));
   EXPECT_TRUE(leads_astray(whole.substr(0, 90)));
   std::string more = whole;
   more[11] = 9;
   EXPECT_TRUE(leads_astray(more));
+}
+
+TEST(AnIndex, NamesRepositoriesAndTheDirectoriesThatItLeavesOut) {
+  for (const std::uint32_t version : {2, 3, 4}) {
+    const auto content = read_index(
+        index_of({{"a"}, {"a/lib", repository_mode}, {"left/", 040000}, {"lib", repository_mode}},
+                 version),
+        ObjectFormat::sha1);
+    EXPECT_FALSE(content.leads_astray);
+    EXPECT_THAT(content.paths, ElementsAre("a/lib", "lib"));
+    EXPECT_THAT(content.folders, ElementsAre("left"));
+  }
+  const auto all = read_index(index_of({{"a"}, {"lib", repository_mode}}, 2), ObjectFormat::sha1,
+                              PathsWanted::all);
+  EXPECT_THAT(all.paths, ElementsAre("a", "lib"));
+}
+
+TEST(AnIndex, ThatIsHalfOfASplitOneMayHaveEntriesWithoutAName) {
+  const std::string split = "link" + number(20, 4) + std::string(20, 'h');
+  const std::string other = "TREE" + number(3, 4) + "abc";
+  const auto of = [&](std::uint32_t mode, const std::string& extensions) {
+    return read_index(index_of({{"", mode}, {"b"}}, 2, ObjectFormat::sha1, extensions),
+                      ObjectFormat::sha1);
+  };
+  EXPECT_FALSE(of(0100644, other + split).leads_astray);
+  EXPECT_FALSE(of(0100644, other + split).is_half);
+  EXPECT_TRUE(of(repository_mode, split).is_half);
+  EXPECT_TRUE(of(0100644, other).leads_astray);
 }
 
 class InADirectory : public ::testing::Test {
@@ -251,25 +322,61 @@ TEST_F(TheLook, FindsRepositoriesWhereverTheyLie) {
   make("w/no/HEAD");
   make("outside/.git/HEAD");
   fs::create_directory_symlink(root_ + "/outside", root_ + "/w/link");
-  const Sight sight = look_at({root_ + "/w", IsProject::yes, "/home/ana", {}});
+  const Sight sight = look_at({root_ + "/w", IsProject::yes, "/home/ana", {}, {}});
   std::vector<std::string> names;
-  for (const std::string& git : sight.repositories) names.push_back(git.substr(root_.size()));
+  for (const auto& [git, reason] : sight.repositories) names.push_back(git.substr(root_.size()));
   EXPECT_THAT(names, ElementsAre("/w/.git", "/w/.git/modules/a/b", "/w/a/b/.git", "/w/bare",
                                  "/w/elsewhere/x"));
-  EXPECT_TRUE(sight.is_whole);
+  EXPECT_TRUE(sight.is_whole()) << sight.unseen;
+}
+
+TEST_F(TheLook, FindsRepositoriesAnywhereInAGitDirectory) {
+  make("w/.git/HEAD");
+  make("w/.git/info/a/.git/HEAD");
+  for (const char* name : {"HEAD", "objects/x", "refs/x"}) {
+    make(std::string("w/.git/objects/ab/c/") + name);
+    make(std::string("w/.git/info/linked/") + name);
+    make(std::string("w/.git/modules/") + std::string(40, 'a') + "/b/c/d/e/f/g/h/i/j/k/l/m/" +
+         name);
+  }
+  fs::create_directory_symlink("../info", root_ + "/w/.git/modules/x");
+  fs::create_directory_symlink(".git/info/a", root_ + "/w/docs");
+  fs::create_directory_symlink("..", root_ + "/w/.git/modules/loop");
+  const Sight sight = look_at({root_ + "/w", IsProject::yes, "/home/ana", {}, {}});
+  std::vector<std::string> names;
+  for (const auto& [git, reason] : sight.repositories) names.push_back(git.substr(root_.size()));
+  EXPECT_THAT(names,
+              ElementsAre("/w/.git", "/w/.git/info/a/.git", "/w/.git/info/linked",
+                          "/w/.git/modules/" + std::string(40, 'a') + "/b/c/d/e/f/g/h/i/j/k/l/m",
+                          "/w/.git/objects/ab/c"));
+  EXPECT_TRUE(sight.paths.contains(root_ + "/w/.git/modules/x"));
+  EXPECT_TRUE(sight.paths.contains(root_ + "/w/docs"));
+  EXPECT_TRUE(sight.is_whole()) << sight.unseen;
 }
 
 TEST_F(TheLook, SaysWhenItWasNotAtEverything) {
-  std::string deep = "w";
-  for (int i = 0; i <= deepest_directory; ++i) deep += "/d";
-  make(deep + "/x");
-  EXPECT_FALSE(look_at({root_ + "/w", IsProject::yes, "/home/ana", {}}).is_whole);
+  for (std::size_t i = 0; i < most_directories; ++i) {
+    fs::create_directories(root_ + "/w/" + std::to_string(i));
+  }
+  EXPECT_EQ(look_at({root_ + "/w", IsProject::yes, "/home/ana", {}, {}}).unseen,
+            "it has more than 20000 directories");
+}
+
+TEST_F(TheLook, SeesWhatThePolicyProtectsAndWhatMustStandInAboveIt) {
+  make("w/a/x");
+  const LookOrder order{root_ + "/w", IsProject::no, "/home/ana", {}, {root_ + "/w/a/b/c/d"}};
+  const Sight sight = look_at(order);
+  ASSERT_TRUE(sight.paths.contains(root_ + "/w/a/b/c/d"));
+  EXPECT_EQ(sight.paths.at(root_ + "/w/a/b/c/d").stand_in, StandIn::directory);
+  EXPECT_THAT(sight.ways, ElementsAre(root_ + "/w/a/b", root_ + "/w/a/b/c"));
+  EXPECT_THAT(spell(shields_of(sight, root_ + "/w")),
+              ElementsAre("+ a", "+ a/b", "+ a/b/c", "- a/b/c/d"));
 }
 
 TEST_F(TheLook, ProtectsTheHooksThatTheUsersOwnConfigurationNamesInEachProject) {
   make("user", "[core]\n\thooksPath = .hooks\n");
   make("w/.git/HEAD");
-  const Sight sight = look_at({root_ + "/w", IsProject::yes, "/home/ana", {root_ + "/user"}});
+  const Sight sight = look_at({root_ + "/w", IsProject::yes, "/home/ana", {root_ + "/user"}, {}});
   ASSERT_TRUE(sight.paths.contains(root_ + "/w/.hooks"));
   EXPECT_EQ(sight.paths.at(root_ + "/w/.hooks").stand_in, StandIn::directory);
 }
