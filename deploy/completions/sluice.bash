@@ -23,6 +23,7 @@ _sluice_path() {
 	printf '%s\n' "${path[@]}"
 }
 
+# compgen's options, with one word a line.
 _sluice_reply() {
 	local IFS=$'\n'
 	mapfile -t COMPREPLY < <(compgen "$@" -- "${COMP_WORDS[COMP_CWORD]}")
@@ -33,9 +34,9 @@ _sluice_value() {
 	case $1 in
 		--policy | --audit | --seccomp | --config | --proxy | --netns | --mask | --i-know | --tmpfs | --seed | --bind) _sluice_reply -f ;;
 		--workspace | --keep-changes) _sluice_reply -d ;;
-		--root) _sluice_reply -d -W "host $("${COMP_WORDS[0]}" root list 2>/dev/null | awk '{print $1}')" ;;
-		--root-mode) _sluice_reply -W 'readonly overlay' ;;
-		--despite) _sluice_reply -W 'link net_admin vsock' ;;
+		--root) _sluice_reply -d -W "$(echo host && "${COMP_WORDS[0]}" root list 2>/dev/null | awk '{print $1}')" ;;
+		--root-mode) _sluice_reply -W $'readonly\noverlay' ;;
+		--despite) _sluice_reply -W $'link\nnet_admin\nvsock' ;;
 		--pass-env) _sluice_reply -v ;;
 		--pid) _sluice_reply -W "$(cd /proc && printf '%s\n' [0-9]*)" ;;
 		*) return 1 ;;
