@@ -1,4 +1,4 @@
-"""Under a service manager: sluiced takes the listening sockets that it is given, and answers the watchdog."""
+"""sluiced under a service manager: it takes the sockets that it is given, and answers the watchdog."""
 
 import os
 import socket
@@ -15,7 +15,7 @@ import os, sys
 count = int(sys.argv[1])
 for at in range(count):
     os.dup2(100 + at, 3 + at, inheritable=True)
-os.environ.update(LISTEN_FDS=str(count), LISTEN_PID=str(os.getpid()))
+os.environ.update(LISTEN_FDS=os.environ.get("TOLD", str(count)), LISTEN_PID=str(os.getpid()))
 os.execv(sys.argv[2], sys.argv[2:])
 """
 
@@ -139,6 +139,15 @@ class ServiceManager(SharedCase):
         said = daemon.communicate(timeout=20)[1]
         self.assertIn("descriptor 3 of LISTEN_FDS is no listening socket", said)
         self.assertEqual(daemon.returncode, 1)
+
+    def test_a_number_of_descriptors_that_nobody_gives_is_an_error(self):
+        self.write_config()
+        for told in ("1025", "-1", "many"):
+            self.environment["TOLD"] = told
+            daemon = self.activate()
+            said = daemon.communicate(timeout=20)[1]
+            self.assertIn("LISTEN_FDS is no number of descriptors", said)
+            self.assertEqual(daemon.returncode, 1)
 
     def test_descriptors_for_another_process_are_left_alone(self):
         self.environment.update(LISTEN_FDS="2", LISTEN_PID="1")
