@@ -10,6 +10,7 @@
 
 #include "allowlists/amend.h"
 #include "base/io.h"
+#include "proxy/daemon/activation.h"
 #include "proxy/daemon/admin.h"
 #include "proxy/daemon/config.h"
 #include "proxy/daemon/handover_server.h"
@@ -137,28 +138,34 @@ Result<Fd> open_audit(const Config::Audit& audit) {
   return fd;
 }
 
-// The old one's socket of this kind and address, or else a new one.
+// The old one's socket of this kind and address, or the service manager's, or else a new one.
 using Open = std::function<Result<Fd>()>;
-Result<Fd> inherited_or_new(ServerOrder& order, Inheritance::Kind kind, const std::string& address,
-                            const Open& open) {
+Result<Fd> given_or_new(ServerOrder& order, Activation& activation, Inheritance::Kind kind,
+                        const std::string& address, const Open& open) {
   if (order.inheritance) {
     if (Fd taken = order.inheritance->socket(kind, address)) return taken;
   }
+  if (Fd given = activation.socket(SOCK_STREAM, address)) return given;
   return open();
 }
 
-Result<void> open_admin(const Config& config, ServerOrder& order) {
+Result<Fd> open_handover(const std::string& path, ServerOrder& order, Activation& activation) {
+  if (order.inheritance) return order.inheritance->handover_socket();
+  if (Fd given = activation.socket(SOCK_SEQPACKET, path)) return given;
+  return listen_for_peers(path);
+}
+
+Result<void> open_admin(const Config& config, ServerOrder& order, Activation& activation) {
   const Config::Admin& admin = config.admin;
-  auto socket = inherited_or_new(order, Inheritance::Kind::admin, admin.socket, [&] {
-    return listen_unix(admin.socket, SOCK_STREAM, admin.mode);
-  });
+  auto socket = given_or_new(order, activation, Inheritance::Kind::admin, admin.socket,
+                             [&] { return listen_unix(admin.socket, SOCK_STREAM, admin.mode); });
   if (!socket) return Failure(socket.error());
   order.admin_socket = std::move(*socket);
   if (!admin.address) return {};
   const auto& [address, port] = *admin.address;
-  auto listener = inherited_or_new(order, Inheritance::Kind::admin_address,
-                                   Inheritance::address_text(address, port),
-                                   [&] { return listen_admin(address, port); });
+  auto listener = given_or_new(order, activation, Inheritance::Kind::admin_address,
+                               Inheritance::address_text(address, port),
+                               [&] { return listen_admin(address, port); });
   if (!listener) return Failure(listener.error());
   order.admin_address = std::move(*listener);
   order.own_listeners.emplace_back(to_asio(address), port);
@@ -166,24 +173,22 @@ Result<void> open_admin(const Config& config, ServerOrder& order) {
 }
 
 Result<void> open_listeners(const Config& config, ServerOrder& order) {
-  if (order.inheritance) {
-    order.handover_listener = order.inheritance->handover_socket();
-  } else {
-    auto handover = listen_for_peers(config.handover.socket);
-    if (!handover) return Failure(handover.error());
-    order.handover_listener = std::move(*handover);
-  }
-  if (auto opened = open_admin(config, order); !opened) return opened;
+  auto activation = Activation::take();
+  if (!activation) return Failure(activation.error());
+  auto handover = open_handover(config.handover.socket, order, *activation);
+  if (!handover) return Failure(handover.error());
+  order.handover_listener = std::move(*handover);
+  if (auto opened = open_admin(config, order, *activation); !opened) return opened;
   for (ReadyListener& listener : order.listeners) {
     const auto& [address, port] = listener.config.address;
-    auto socket =
-        inherited_or_new(order, Inheritance::Kind::listen, Inheritance::address_text(address, port),
-                         [&] { return listen_on(listener.config.address); });
+    auto socket = given_or_new(order, *activation, Inheritance::Kind::listen,
+                               Inheritance::address_text(address, port),
+                               [&] { return listen_on(listener.config.address); });
     if (!socket) return Failure(socket.error());
     listener.socket = std::move(*socket);
     order.own_listeners.emplace_back(to_asio(address), port);
   }
-  return {};
+  return activation->require_all_used();
 }
 
 int run_shared(const Arguments& arguments) {

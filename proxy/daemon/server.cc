@@ -18,6 +18,7 @@
 #include "proxy/daemon/notify.h"
 #include "proxy/daemon/policy_reload.h"
 #include "proxy/daemon/spawn.h"
+#include "proxy/daemon/watchdog.h"
 
 namespace sluice::proxy {
 namespace {
@@ -64,6 +65,7 @@ class Server {
   void keep_budgets();
   void take(Reloaded reloaded);
   void serve_admins();
+  void keep_watchdog();
   void stop();
 
   ServerOrder order_;
@@ -299,6 +301,16 @@ void Server::serve_admins() {
   serve(admin_address_, order_.admin_address, for_all);
 }
 
+// One that another has taken over from is watched no longer.
+void Server::keep_watchdog() {
+  const auto limit = watchdog_limit();
+  if (limit.count() == 0) return;
+  std::vector<asio::io_context*> threads;
+  for (const auto& worker : workers_) threads.push_back(&worker->io);
+  const auto serves = [this] { return stage_ != Stage::retired; };
+  spawn(workers_[0]->io, feed_watchdog(std::move(threads), limit, serves));
+}
+
 // Nothing is served yet, so that whatever fails leaves all to the other one.
 Result<void> Server::inherit() {
   Inheritance& inheritance = *order_.inheritance;
@@ -338,6 +350,7 @@ Result<void> Server::serve_all() {
   spawn(control, heed_signals());
   spawn(control, peers_->accept(*handover_));
   serve_admins();
+  keep_watchdog();
   notify(fmt::format("MAINPID={}\nREADY=1", ::getpid()));
   return {};
 }

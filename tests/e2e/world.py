@@ -33,6 +33,7 @@ ROUTER6 = "2a0e:1::2"
 PREFIX = "sluice-e2e-"
 BASE = "/mnt"  # the world's directory, as W sees it
 BIN = "/home/bin"  # the programs under test
+DEB = "/home/sluice.deb"  # the package of $SLUICE_DEB
 TESTS = "/home/tests"  # these sources
 DOCS = "/home/docs"  # the documentation, which a test types
 DEPLOY = "/home/deploy"  # what is shipped for operators
@@ -137,6 +138,8 @@ def _fill_directory(base):
             os.chmod(folder, 0o755)
             for name in files:
                 os.chmod(f"{folder}/{name}", 0o644)
+    if "SLUICE_DEB" in os.environ:
+        shutil.copy(os.environ["SLUICE_DEB"], f"{base}/home/sluice.deb")
     with open(f"{base}/resolv.conf", "w") as file:
         file.write(f"nameserver {DNS4}\n")
     with open(f"{base}/hosts", "w") as file:
