@@ -422,7 +422,8 @@ void Supervisor::on_exec_log(ControlMessage& message) {
   if (!listener) {
     const Error why = errno_error(Errc::not_permitted, "seccomp", message.number);
     if (!order_.quiet) say(fmt::format("commands are not logged: {}", why.what));
-  } else if (auto started = exec_log_.start(std::move(listener)); !started) {
+  } else if (auto started = exec_log_.start(std::move(listener), detach(message, "set_id"));
+             !started) {
     fail_run(failed_status, started.error());
   }
 }

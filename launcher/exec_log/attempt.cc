@@ -59,6 +59,8 @@ bool read_arguments(pid_t thread, const Call& call, Words& path, netns::SeenExec
 
 }  // namespace
 
+bool is_exec(int call) { return call == SYS_execve || call == SYS_execveat; }
+
 std::optional<netns::SeenExec> look_at(const Notification& notification,
                                        std::optional<Root>& root) {
   const pid_t thread = notification.thread;
@@ -73,7 +75,9 @@ std::optional<netns::SeenExec> look_at(const Notification& notification,
     if (name.empty() && !call.is_descriptor) return std::nullopt;
     const std::optional<std::string> whole = resolve(thread, call, name, seen.cwd);
     if (!root) root.emplace(thread);
-    if (!by_descriptor && whole && !root->has_program(*whole)) return std::nullopt;
+    // After chroot(2), which an overlay's root may call, its names lead elsewhere.
+    const bool can_look = !by_descriptor && whole && link_of(thread, "root") == "/";
+    if (can_look && !root->has_program(*whole)) return std::nullopt;
     seen.program = (by_descriptor ? whole.value_or("") : name).substr(0, most_path_bytes);
   }
   const Kin kin = kin_of(thread);

@@ -4,13 +4,16 @@
 #include <optional>
 
 #include "launcher/exec_log/lookup.h"
-#include "launcher/exec_log/notifications.h"
+#include "launcher/sandbox/notifications.h"
 #include "netns/seen_exec.h"
 
 namespace sluice::launcher {
 
 // Bytes of a program's name and of a working directory that are told.
 inline constexpr std::size_t most_path_bytes = 1024;
+
+// Whether the call starts a program.
+bool is_exec(int call);
 
 // Nothing when the call will fail: there is no such file, or its arguments lie nowhere. `root` is
 // made of the first process that is looked at. What is read may be another process's unless

@@ -31,7 +31,7 @@ void ExecLog::on_child(pid_t pid) noexcept {
   if (pid == watcher_) watcher_ = -1;
 }
 
-Result<void> ExecLog::start(Fd listener) {
+Result<void> ExecLog::start(Fd listener, Fd set_id) {
   auto pair = netns::socket_pair();
   if (!pair) return Failure(pair.error());
   if (::fcntl(pair->first.get(), F_SETFL, O_NONBLOCK) != 0) {
@@ -39,7 +39,7 @@ Result<void> ExecLog::start(Fd listener) {
   }
   const pid_t pid = ::fork();
   if (pid < 0) return fail_errno(Errc::unavailable, "fork");
-  if (pid == 0) be_watcher(std::move(listener), std::move(pair->second));
+  if (pid == 0) be_watcher(std::move(listener), std::move(pair->second), std::move(set_id));
   watcher_ = pid;
   from_watcher_ = std::move(pair->first);
   return {};

@@ -25,8 +25,8 @@ class ExecLog {
   ExecLog& operator=(const ExecLog&) = delete;
   ~ExecLog();
 
-  // Forks the watcher over the listener of the agent's exec calls.
-  Result<void> start(Fd listener);
+  // Forks the watcher over the listener of the agent's exec calls. `set_id`: see be_watcher().
+  Result<void> start(Fd listener, Fd set_id);
   // -1: nothing is waited for. While sluiced takes nothing, nothing is read: the watcher counts
   // what does not fit then.
   int fd() const noexcept { return held_ ? -1 : from_watcher_.get(); }

@@ -12,11 +12,14 @@
 #include <charconv>
 #include <climits>
 
+#include "base/io.h"
+
 namespace sluice::launcher {
 namespace {
 
 // Directories above a missing file that are looked at; more are no search in PATH.
 constexpr int most_missing_levels = 8;
+constexpr std::size_t longest_status = std::size_t{1024} * 1024;
 
 // The files of /proc that are read here are short, and cut off where they are not.
 std::string read_start(const std::string& path) {
@@ -51,6 +54,17 @@ Kin kin_of(pid_t thread) {
   kin.parent_name = read_start(fmt::format("/proc/{}/comm", kin.parent));
   if (kin.parent_name.ends_with('\n')) kin.parent_name.pop_back();
   return kin;
+}
+
+// NSpid has a number for each namespace, its own last. An overlay's root can have thousands of
+// groups in the line before it.
+pid_t innermost_number(pid_t thread) {
+  const auto status = read_file(fmt::format("/proc/{}/status", thread), longest_status);
+  const std::size_t line = status ? status->find("\nNSpid:") : std::string::npos;
+  if (line == std::string::npos) return 0;
+  std::string_view numbers = std::string_view(*status).substr(line + 1);
+  numbers = numbers.substr(0, numbers.find('\n'));
+  return field(numbers.substr(numbers.rfind('\t')), "\t");
 }
 
 std::string link_of(pid_t thread, const std::string& name) {

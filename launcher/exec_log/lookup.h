@@ -20,11 +20,14 @@ struct Kin {
 // All zero and "" for a process that is gone.
 Kin kin_of(pid_t thread);
 
+// Its number in the innermost pid namespace that it is in; 0 for one that is gone.
+pid_t innermost_number(pid_t thread);
+
 // What a link of /proc/THREAD leads to, as its own root has it: "cwd", "fd/3". "" where it cannot
 // be read.
 std::string link_of(pid_t thread, const std::string& name);
 
-// The agent's root, which is the same for all of its processes: no filter lets them change it.
+// The agent's root: that of all its processes but those that have called chroot(2).
 class Root {
  public:
   explicit Root(pid_t thread);

@@ -9,7 +9,9 @@
 #include <cerrno>
 #include <cstddef>
 
+#include "base/pipe.h"
 #include "launcher/control.h"
+#include "netns/handover.h"
 
 namespace sluice::launcher {
 namespace {
@@ -44,6 +46,24 @@ Result<void> hand_over_exec_listener(int control) {
   } else {
     message.number = errno;
   }
+  return send_control(control, message);
+}
+
+Result<SharedListener> load_shared_filter(const FilterProgram& program, int line) {
+  auto told = make_pipe();
+  if (!told) return Failure(told.error());
+  auto listener = load_filter_with_listener(program);
+  if (!listener) return Failure(listener.error());
+  auto sent = netns::send_packet(line, "listener", {listener->get(), told->read_end.get()});
+  if (!sent) return Failure(sent.error());
+  return SharedListener{std::move(*listener), std::move(told->write_end)};
+}
+
+Result<void> hand_over_shared_listener(SharedListener shared, int control) {
+  ControlMessage message;
+  message.kind = ControlMessage::Kind::exec_log;
+  attach(message, "listener", std::move(shared.listener));
+  attach(message, "set_id", std::move(shared.set_id));
   return send_control(control, message);
 }
 

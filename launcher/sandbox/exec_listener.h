@@ -2,6 +2,8 @@
 #pragma once
 
 #include "base/error.h"
+#include "base/fd.h"
+#include "launcher/sandbox/filter_program.h"
 
 namespace sluice::launcher {
 
@@ -10,5 +12,17 @@ namespace sluice::launcher {
 // the listener (seccomp_unotify(2)). The listener goes over `control` as ControlMessage exec_log
 // and is not kept. Where the kernel refuses one, the message says so and nothing waits.
 Result<void> hand_over_exec_listener(int control);
+
+// An overlay's listener with the pipe on which pid 1 is told of its calls (HeldCalls).
+struct SharedListener {
+  Fd listener;
+  Fd set_id;
+};
+
+// In place of load_filter(), where `program` holds back programs and changes of mode: pid 1 gets
+// the listener and the pipe's end over `line`.
+Result<SharedListener> load_shared_filter(const FilterProgram& program, int line);
+// The supervisor gets the other ends, as ControlMessage exec_log. None is kept.
+Result<void> hand_over_shared_listener(SharedListener shared, int control);
 
 }  // namespace sluice::launcher

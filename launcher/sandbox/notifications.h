@@ -1,4 +1,4 @@
-// A seccomp listener: which thread waits at execve(2), and letting it go on (seccomp_unotify(2)).
+// A seccomp listener: which thread waits at a system call, and its answer (seccomp_unotify(2)).
 #pragma once
 
 #include <sys/types.h>
@@ -17,7 +17,7 @@ namespace sluice::launcher {
 struct Notification {
   std::uint64_t id = 0;
   pid_t thread = 0;  // as the calling process sees it
-  int call = 0;      // SYS_execve or SYS_execveat
+  int call = 0;      // its number, of this architecture
   std::array<std::uint64_t, 6> arguments{};
 };
 
@@ -35,6 +35,8 @@ class Notifications {
   bool is_valid(const Notification& notification) const;
   // The call goes on as if nobody had looked. False: it no longer waited.
   bool let_go_on(const Notification& notification) const;
+  // The call is not made and answers 0, or -1 with this errno. False: it no longer waited.
+  bool answer(const Notification& notification, int error_number) const;
 
  private:
   Notifications(Fd listener, std::size_t size) : listener_(std::move(listener)), buffer_(size) {}

@@ -1,4 +1,4 @@
-#include "launcher/exec_log/notifications.h"
+#include "launcher/sandbox/notifications.h"
 
 #include <linux/seccomp.h>
 #include <signal.h>
@@ -67,6 +67,13 @@ bool Notifications::let_go_on(const Notification& notification) const {
   seccomp_notif_resp answer{};
   answer.id = notification.id;
   answer.flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE;
+  return ::ioctl(listener_.get(), SECCOMP_IOCTL_NOTIF_SEND, &answer) == 0;
+}
+
+bool Notifications::answer(const Notification& notification, int error_number) const {
+  seccomp_notif_resp answer{};
+  answer.id = notification.id;
+  answer.error = -error_number;
   return ::ioctl(listener_.get(), SECCOMP_IOCTL_NOTIF_SEND, &answer) == 0;
 }
 
