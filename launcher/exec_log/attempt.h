@@ -15,9 +15,10 @@ inline constexpr std::size_t most_path_bytes = 1024;
 // Whether the call starts a program.
 bool is_exec(int call);
 
-// Nothing when the call will fail: there is no such file, or its arguments lie nowhere. `root` is
-// made of the first process that is looked at. What is read may be another process's unless
+// Nothing when the call will fail: there is no such file, or its arguments lie nowhere. `process`:
+// a descriptor of the thread's process, -1 for none. What is read may be another process's unless
 // Notifications::is_valid() afterwards.
-std::optional<netns::SeenExec> look_at(const Notification& notification, std::optional<Root>& root);
+std::optional<netns::SeenExec> look_at(const Notification& notification, const Root& root,
+                                       int process = -1);
 
 }  // namespace sluice::launcher

@@ -9,6 +9,7 @@
 #include <algorithm>
 
 #include "launcher/exec_log/watcher.h"
+#include "netns/exec_event.h"
 
 namespace sluice::launcher {
 namespace {
@@ -62,12 +63,10 @@ Result<bool> ExecLog::take_next(const Report& report, Clock::time_point now) {
     from_watcher_.reset();
     return false;
   }
-  auto request = netns::decode_request((*packet)->bytes);
-  if (!request) return Failure(request.error());
-  if (!std::holds_alternative<netns::Event>(*request)) {
+  if (!netns::is_exec_event((*packet)->bytes)) {
     return fail(Errc::bug, "the commands log told what it did not see");
   }
-  held_ = std::get<netns::Event>(std::move(*request));
+  held_ = std::move((*packet)->bytes);
   retry_at_ = now;
   tick(report, now);
   return true;

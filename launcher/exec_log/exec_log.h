@@ -7,6 +7,7 @@
 #include <chrono>
 #include <functional>
 #include <optional>
+#include <string>
 
 #include "base/error.h"
 #include "base/fd.h"
@@ -17,8 +18,9 @@ namespace sluice::launcher {
 class ExecLog {
  public:
   using Clock = std::chrono::steady_clock;
-  // Gives the event to the sluiced that has the registration; an error: to be tried again.
-  using Report = std::function<Result<void>(const netns::Event&)>;
+  // Gives the event, which is encoded, to the sluiced that has the registration; an error: to be
+  // tried again.
+  using Report = std::function<Result<void>(const std::string&)>;
 
   ExecLog() = default;
   ExecLog(const ExecLog&) = delete;
@@ -47,7 +49,7 @@ class ExecLog {
 
   Fd from_watcher_;
   pid_t watcher_ = -1;
-  std::optional<netns::Event> held_;
+  std::optional<std::string> held_;  // as the watcher encoded it: sluiced reads it
   std::optional<Clock::time_point> retry_at_;
 };
 

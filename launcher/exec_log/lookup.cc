@@ -13,6 +13,7 @@
 #include <climits>
 
 #include "base/io.h"
+#include "launcher/exec_log/pidfd.h"
 
 namespace sluice::launcher {
 namespace {
@@ -45,11 +46,16 @@ bool is_of_the_looker(std::string_view path) {
 
 }  // namespace
 
-Kin kin_of(pid_t thread) {
+Kin kin_of(pid_t thread, int process) {
   Kin kin;
-  const std::string status = read_start(fmt::format("/proc/{}/status", thread));
-  kin.process = field(status, "\nTgid:\t");
-  kin.parent = field(status, "\nPPid:\t");
+  if (const auto numbers = process < 0 ? std::nullopt : numbers_of(process)) {
+    kin.process = numbers->process;
+    kin.parent = numbers->parent;
+  } else {
+    const std::string status = read_start(fmt::format("/proc/{}/status", thread));
+    kin.process = field(status, "\nTgid:\t");
+    kin.parent = field(status, "\nPPid:\t");
+  }
   if (kin.parent == 0) return kin;
   kin.parent_name = read_start(fmt::format("/proc/{}/comm", kin.parent));
   if (kin.parent_name.ends_with('\n')) kin.parent_name.pop_back();
@@ -74,9 +80,11 @@ std::string link_of(pid_t thread, const std::string& name) {
   return std::string(bytes.data(), got > 0 ? static_cast<std::size_t>(got) : 0);
 }
 
-Root::Root(pid_t thread)
-    : root_(
-          ::open(fmt::format("/proc/{}/root", thread).c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC)) {}
+Root::Root(pid_t thread, CanChange can_change)
+    : root_(::open(fmt::format("/proc/{}/root", thread).c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC)),
+      can_change_(can_change) {}
+
+bool Root::is_of(pid_t thread) const { return !can_change_ || link_of(thread, "root") == "/"; }
 
 Fd Root::look(const std::string& path) const {
   open_how how{};

@@ -14,6 +14,7 @@
 #include "base/capabilities.h"
 #include "launcher/exec_log/attempt.h"
 #include "launcher/exec_log/outbox.h"
+#include "launcher/exec_log/pidfd.h"
 #include "launcher/exec_log/running.h"
 #include "launcher/sandbox/held_calls.h"
 #include "launcher/sandbox/privileges.h"
@@ -60,8 +61,8 @@ class Watcher {
   Fd epoll_;
   Running running_;
   Outbox outbox_;
-  std::optional<Root> root_;
-  std::string message_;  // not yet sent
+  std::optional<Root> root_;  // of the first process
+  std::string message_;       // not yet sent
   bool waits_for_room_ = false;
   std::optional<Clock::time_point> send_at_;
   std::optional<Clock::time_point> deserted_;  // since when nobody is left to start a program
@@ -90,9 +91,10 @@ int Watcher::timeout() const {
 
 // Whatever happens to the notes, the thread goes on.
 bool Watcher::answer(const Notification& notification) {
-  auto seen = look_at(notification, root_);
-  Fd process;
-  if (seen) process = running_.hold(static_cast<pid_t>(seen->pid));
+  if (!root_) root_.emplace(notification.thread, Root::CanChange(bool(set_id_)));
+  Fd process = open_process(notification.thread);
+  auto seen = look_at(notification, *root_, process.get());
+  if (seen) process = running_.hold(static_cast<pid_t>(seen->pid), std::move(process));
   const bool is_valid = notifications_.is_valid(notification);
   const auto now = Clock::now();
   if (!notifications_.let_go_on(notification)) return errno == ENOENT;

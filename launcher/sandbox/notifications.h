@@ -23,13 +23,12 @@ struct Notification {
 
 class Notifications {
  public:
-  // SIGALRM must be this process's to use, and unblocked.
   static Result<Notifications> of(Fd listener);
 
   int fd() const noexcept { return listener_.get(); }
 
-  // To be called when fd() is readable. Nothing: whoever waited has been killed. An error: the
-  // listener is broken.
+  // To be called when fd() is readable, by one process alone. Nothing: whoever waited has been
+  // killed. An error: the listener is broken.
   Result<std::optional<Notification>> receive();
   // Whether the thread still waits: else what was read of it may be another's.
   bool is_valid(const Notification& notification) const;
