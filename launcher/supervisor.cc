@@ -165,7 +165,7 @@ int Supervisor::run() {
 void Supervisor::keep_what_changed() {
   kill_sandbox();
   if (order_.keep_changes < 0 || !changes_ || !was_running_) return;
-  const auto kept = keep_changes(changes_.get(), order_.keep_changes);
+  const auto kept = keep_changes(changes_.get(), order_.keep_changes, order_.plan.root.sub_ids);
   if (!kept) {
     say_raw(fmt::format("sluice: {}", to_string(kept.error())));
     status_ = failed_status;

@@ -100,15 +100,11 @@ Result<void> filter_calls(Becoming& becoming) {
   const AgentStart& start = becoming.start;
   const Fd line(listener_fd);
   if (!start.plan.root.is_overlay()) return load_filter(start.filters.front());
-  if (start.plan.log_exec) {
-    auto shared = load_shared_filter(start.filters.front(), line.get());
-    if (!shared) return Failure(shared.error());
-    becoming.shared.emplace(std::move(*shared));
-    return {};
-  }
-  const auto listener = load_filter_with_listener(start.filters.front());
-  if (!listener) return Failure(listener.error());
-  return netns::send_packet(line.get(), "listener", {listener->get()});
+  auto shared =
+      load_shared_filter(start.filters.front(), line.get(), HoldsBackExec(start.plan.log_exec));
+  if (!shared) return Failure(shared.error());
+  becoming.shared = std::move(*shared);
+  return {};
 }
 
 Result<void> enter_workspace(Becoming& becoming) {
@@ -122,8 +118,10 @@ Result<void> enter_workspace(Becoming& becoming) {
 
 Result<void> nest_namespace(Becoming& becoming) {
   const Plan& plan = becoming.start.plan;
-  if (plan.root.has_id_range) return nest_user_namespace_with_range(overlay_id_count);
-  return nest_user_namespace(plan.inside_uid, plan.inside_gid);
+  if (!plan.root.has_id_range) return nest_user_namespace(plan.inside_uid, plan.inside_gid);
+  // Processes are limited for each id, but for all together where the namespace was made so.
+  if (auto done = limit_resources(plan.means.process); !done) return done;
+  return nest_user_namespace_with_range(overlay_id_count);
 }
 
 Result<void> limit(Becoming& becoming) {

@@ -8,6 +8,7 @@
 #include <array>
 #include <cerrno>
 #include <cstddef>
+#include <vector>
 
 #include "base/pipe.h"
 #include "launcher/control.h"
@@ -49,13 +50,16 @@ Result<void> hand_over_exec_listener(int control) {
   return send_control(control, message);
 }
 
-Result<SharedListener> load_shared_filter(const FilterProgram& program, int line) {
+Result<std::optional<SharedListener>> load_shared_filter(const FilterProgram& program, int line,
+                                                         HoldsBackExec exec) {
   auto told = make_pipe();
   if (!told) return Failure(told.error());
   auto listener = load_filter_with_listener(program);
   if (!listener) return Failure(listener.error());
-  auto sent = netns::send_packet(line, "listener", {listener->get(), told->read_end.get()});
-  if (!sent) return Failure(sent.error());
+  std::vector<int> fds{listener->get()};
+  if (exec) fds.push_back(told->read_end.get());
+  if (auto sent = netns::send_packet(line, "listener", fds); !sent) return Failure(sent.error());
+  if (!exec) return std::nullopt;
   return SharedListener{std::move(*listener), std::move(told->write_end)};
 }
 

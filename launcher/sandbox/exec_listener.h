@@ -1,9 +1,11 @@
 // Asks the kernel to tell the supervisor of every program that the agent is about to start.
 #pragma once
 
+#include <optional>
+
 #include "base/error.h"
 #include "base/fd.h"
-#include "launcher/sandbox/filter_program.h"
+#include "launcher/sandbox/seccomp.h"
 
 namespace sluice::launcher {
 
@@ -19,9 +21,11 @@ struct SharedListener {
   Fd set_id;
 };
 
-// In place of load_filter(), where `program` holds back programs and changes of mode: pid 1 gets
-// the listener and the pipe's end over `line`.
-Result<SharedListener> load_shared_filter(const FilterProgram& program, int line);
+// In place of load_filter(), of an overlay: pid 1 gets the listener of what `program` holds back
+// over `line`. Where programs are among it, with an end of the pipe; the answer is for the
+// supervisor.
+Result<std::optional<SharedListener>> load_shared_filter(const FilterProgram& program, int line,
+                                                         HoldsBackExec exec);
 // The supervisor gets the other ends, as ControlMessage exec_log. None is kept.
 Result<void> hand_over_shared_listener(SharedListener shared, int control);
 
