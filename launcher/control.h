@@ -21,7 +21,9 @@ struct ControlMessage {
     ready,     // fds, attached as: the listeners by netns::role_name(), "refused_udp" (a
                // netns::RefusedUdp), "denials" (/run/sluice/denials), "terminal" (a pty's master)
     notice,    // sentence: for the person
-    exec_log,  // fds: "listener", of the agent's programs; without one, number: errno, says why
+    exec_log,  // fds: "listener", of the agent's programs, and of an overlay "set_id", on which pid
+               // 1
+               // is told of its calls; without a listener, number: errno, says why
     failed,    // number: exit status; sentence and hint say why
     started,   // the agent's command runs
     ended,     // number: the agent's exit status, 128+n after signal n

@@ -259,8 +259,7 @@ Result<Plan> make_plan(const RunRequest& request, const Machine& machine) {
                                         .passed = request.pass_environment});
   plan.means = request.means;
   plan.command = request.command;
-  // One process may watch an agent's calls, and an overlay's root needs it (answer_set_id()).
-  plan.log_exec = request.log_exec && !plan.root.is_overlay();
+  plan.log_exec = request.log_exec;
   return plan;
 }
 

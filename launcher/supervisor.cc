@@ -16,6 +16,7 @@
 #include "launcher/control.h"
 #include "launcher/denials.h"
 #include "launcher/exec_log/exec_log.h"
+#include "launcher/roots/as_owner.h"
 #include "launcher/roots/changes.h"
 #include "launcher/sandbox/bind_source.h"
 #include "launcher/sandbox/enter.h"
@@ -74,7 +75,7 @@ class Supervisor {
   void count_datagrams();
   void on_exec_log(ControlMessage& message);
   void on_execs();
-  ExecLog::Report reporter();
+  ExecLog::Report exec_reporter();
   void fail_run(int status, const Error& error);
   void kill_sandbox();
   void signal_agent(int number);
@@ -161,18 +162,28 @@ int Supervisor::run() {
   return status_;
 }
 
+// Who has ids of his own sees files of theirs only as their owner.
+Result<void> Supervisor::learn_what_changed() {
+  if (!order_.plan.root.sub_ids) return order_.learn(changes_.get(), status_);
+  return as_owner(*order_.plan.root.sub_ids,
+                  [&] {
+                    return order_.learn(changes_.get(), status_).map([] { return std::string(); });
+                  })
+      .map([](const std::string&) {});
+}
+
 // After the end of everything that could write there.
 void Supervisor::keep_what_changed() {
   kill_sandbox();
   if (!changes_ || !was_running_) return;
   if (order_.learn) {
-    if (auto learnt = order_.learn(changes_.get(), status_); !learnt) {
+    if (auto learnt = learn_what_changed(); !learnt) {
       say_raw(fmt::format("sluice: {}", to_string(learnt.error())));
       status_ = failed_status;
     }
   }
   if (order_.keep_changes < 0) return;
-  const auto kept = keep_changes(changes_.get(), order_.keep_changes);
+  const auto kept = keep_changes(changes_.get(), order_.keep_changes, order_.plan.root.sub_ids);
   if (!kept) {
     say_raw(fmt::format("sluice: {}", to_string(kept.error())));
     status_ = failed_status;
@@ -231,16 +242,17 @@ void Supervisor::handle(const std::vector<pollfd>& ready) {
   }
   if (ready[3].revents != 0) on_proxy(proxy_.on_log());
   if (ready[2].revents != 0) on_proxy(proxy_.on_handover(Clock::now()));
+  // Before what its death may have ended.
+  if (ready[5].revents != 0) on_execs();
   if (ready[1].revents != 0) on_control();
   if (ready[4].revents != 0) on_door();
-  if (ready[5].revents != 0) on_execs();
 }
 
 void Supervisor::on_time() {
   const auto now = Clock::now();
   on_proxy(proxy_.tick(now));
   if (datagrams_.next() && now >= *datagrams_.next()) count_datagrams();
-  exec_log_.tick(reporter(), now);
+  exec_log_.tick(exec_reporter(), now);
   if (run_until_ && now >= *run_until_) {
     run_until_.reset();
     timed_out_ = true;
@@ -424,8 +436,8 @@ void Supervisor::on_stop(Stop how) {
   if (phase_ != Phase::ending) on_signal(SIGKILL);
 }
 
-ExecLog::Report Supervisor::reporter() {
-  return [this](const netns::Event& event) { return proxy_.report(event); };
+ExecLog::Report Supervisor::exec_reporter() {
+  return [this](const std::string& event) { return proxy_.report_encoded(event); };
 }
 
 // It is a log and no wall: a kernel that refuses it is no reason to refuse the run.
@@ -434,20 +446,22 @@ void Supervisor::on_exec_log(ControlMessage& message) {
   if (!listener) {
     const Error why = errno_error(Errc::not_permitted, "seccomp", message.number);
     if (!order_.quiet) say(fmt::format("commands are not logged: {}", why.what));
-  } else if (auto started = exec_log_.start(std::move(listener)); !started) {
+  } else if (auto started = exec_log_.start(std::move(listener), detach(message, "set_id"));
+             !started) {
     fail_run(failed_status, started.error());
   }
 }
 
 // Without the watcher the agent could start nothing more, and nobody would know why.
 void Supervisor::on_execs() {
-  if (auto received = exec_log_.receive(reporter(), Clock::now()); !received) {
+  if (auto received = exec_log_.receive(exec_reporter(), Clock::now()); !received) {
     fail_run(failed_status, received.error());
   }
 }
 
 void Supervisor::count_datagrams() {
-  if (auto told = datagrams_.tell(reporter(), Clock::now()); !told) say(told.error().what);
+  const auto report = [this](const netns::Event& event) { return proxy_.report(event); };
+  if (auto told = datagrams_.tell(report, Clock::now()); !told) say(told.error().what);
 }
 
 void Supervisor::on_ended(int status) {
@@ -457,7 +471,7 @@ void Supervisor::on_ended(int status) {
   kill_at_.reset();
   if (terminal_) terminal_->drain();
   kill_sandbox();
-  if (!exec_log_.finish(reporter())) say("some commands are missing in the log");
+  if (!exec_log_.finish(exec_reporter())) say("some commands are missing in the log");
   count_datagrams();
   const bool counts = proxy_.is_registered() && proxy_.unregister();
   enter(counts ? Phase::ending : Phase::done, ending_time);

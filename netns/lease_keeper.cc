@@ -35,6 +35,11 @@ Result<void> LeaseKeeper::report(const netns::Event& event) {
   return link_.report(event);
 }
 
+Result<void> LeaseKeeper::report_encoded(const std::string& event) {
+  if (!is_registered()) return fail(Errc::unavailable, "no sluiced is there");
+  return link_.report_encoded(event);
+}
+
 Result<void> LeaseKeeper::unregister() {
   was_registered_ = false;
   return link_.unregister();

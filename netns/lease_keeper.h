@@ -47,6 +47,7 @@ class LeaseKeeper {
   bool was_registered() const noexcept { return was_registered_; }
   // For sluiced to count; to be tried again where it fails.
   Result<void> report(const netns::Event& event);
+  Result<void> report_encoded(const std::string& event);
   // See ProxyLink::ports().
   std::vector<std::uint16_t> ports() const { return link_.ports(); }
   // Totals, or Gone, follow as an event; a sluiced that dies from here on is not replaced.

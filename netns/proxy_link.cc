@@ -90,6 +90,10 @@ Result<void> ProxyLink::unregister() {
 
 Result<void> ProxyLink::report(const netns::Event& event) { return ask(event); }
 
+Result<void> ProxyLink::report_encoded(const std::string& event) {
+  return send_packet(handover_.get(), event);
+}
+
 std::vector<std::uint16_t> ProxyLink::ports() const {
   std::vector<std::uint16_t> all;
   for (const auto& [port, listener] : ports_) all.push_back(port);

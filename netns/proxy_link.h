@@ -48,6 +48,8 @@ class ProxyLink {
   Result<void> register_over(Fd handover, const Listeners& listeners);
   // What was seen of the agent. On a full socket: Errc::unavailable, to be tried again.
   Result<void> report(const netns::Event& event);
+  // The same for one that is encoded already.
+  Result<void> report_encoded(const std::string& event);
   // Those that were opened for a network without capture rules, sorted.
   std::vector<std::uint16_t> ports() const;
   // Like close_listeners() for the listeners of these.

@@ -54,10 +54,12 @@ int complain(const Error& error) {
 }  // namespace
 
 int prove(const RunOptions& options, AsJson as_json) {
-  if (options.dry_run) return run(options, Purpose::proof);
+  RunOptions asked = options;
+  asked.log_exec = false;  // nobody but the probes runs
+  if (options.dry_run) return run(asked, Purpose::proof);
   auto aside = OutputAside::begin();
   if (!aside) return complain(aside.error());
-  const int status = run(options, Purpose::proof);
+  const int status = run(asked, Purpose::proof);
   const auto text = aside->end();
   if (status != 0 && status != failed_status) {
     complain({Errc::unavailable, "the probes were ended before they were through", "", {}});

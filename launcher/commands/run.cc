@@ -188,9 +188,6 @@ tl::expected<void, Errors> add_plan(Prepared& prepared) {
   if (!protection) return tl::unexpected(only(protection.error()));
   prepared.protection = std::move(*protection);
   notice_unless_empty(root_notice(prepared.plan.root), prepared);
-  if (options.log_exec && !prepared.plan.log_exec) {
-    prepared.notices.push_back("commands are not logged in an overlay");
-  }
   return {};
 }
 
@@ -201,7 +198,9 @@ FilterFor filter_for(const Root& root) {
 
 // Both before anything starts, so that a profile is refused in time.
 tl::expected<void, Errors> add_filters(const RunOptions& options, Prepared& prepared) {
-  auto own = compile_filter(filter_for(prepared.plan.root));
+  const bool overlay = prepared.plan.root.is_overlay();
+  auto own = compile_filter(filter_for(prepared.plan.root),
+                            HoldsBackExec(overlay && prepared.plan.log_exec));
   if (!own) return tl::unexpected(only(own.error()));
   prepared.filters.push_back(std::move(*own));
   if (!options.seccomp) return {};

@@ -63,6 +63,8 @@ struct SubidFact {
   unsigned long long gids = 0;  // in /etc/subgid
   bool has_newuidmap = false;
   bool has_newgidmap = false;
+  bool may_map = false;    // they have the rights that they need
+  bool is_usable = false;  // a whole range too: find_sub_ids()
 };
 
 struct Facts {

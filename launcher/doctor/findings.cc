@@ -11,6 +11,7 @@
 
 #include "launcher/doctor/fence_findings.h"
 #include "launcher/doctor/sandbox_findings.h"
+#include "launcher/roots/sub_ids.h"
 
 namespace sluice::launcher::doctor {
 namespace {
@@ -174,7 +175,6 @@ Finding judge_ipv6(const Facts& facts) {
 }
 
 Finding judge_subids(const Facts& facts) {
-  constexpr unsigned long long whole = 65536;
   Finding finding{"subordinate ids", State::ok, {}, {}};
   if (facts.is_root()) {
     finding.means = "not needed: root writes the id maps of its agents itself";
@@ -182,18 +182,23 @@ Finding judge_subids(const Facts& facts) {
   }
   const SubidFact& subids = facts.subids;
   std::vector<std::string> mends;
-  if (!subids.has_newuidmap || !subids.has_newgidmap) mends.emplace_back("apt-get install uidmap");
-  if (subids.uids < whole || subids.gids < whole) mends.push_back(give_subids(facts.user));
-  if (mends.empty()) {
-    finding.means =
-        fmt::format("{} ids can be mapped for {}: an agent could be root over a root of its own",
-                    std::min(subids.uids, subids.gids), facts.user);
+  if (!subids.has_newuidmap || !subids.has_newgidmap) {
+    mends.emplace_back("apt-get install uidmap");
+  } else if (!subids.may_map) {
+    mends.emplace_back("chmod u+s $(which newuidmap newgidmap)");
+  }
+  const bool is_short = std::min(subids.uids, subids.gids) < sub_id_count;
+  const bool is_in_pieces = subids.may_map && !subids.is_usable;
+  if (is_short || is_in_pieces) mends.push_back(give_subids(facts.user));
+  if (subids.is_usable) {
+    finding.means = fmt::format("the agent of an overlay is root of {} ids that are {}'s own",
+                                sub_id_count + 1, facts.user);
     return finding;
   }
   finding.state = State::limited;
   finding.means =
-      "an agent's user namespace holds one id, which is all that 'sluice run' asks for; a root "
-      "of its own with other owners needs 65536";
+      "the agent of an overlay (--root-mode overlay) is root of one id: changes of owner are "
+      "answered and not made, and imported roots do not keep theirs";
   finding.mend = fmt::format("{}", fmt::join(mends, " && "));
   return finding;
 }

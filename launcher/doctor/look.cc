@@ -25,6 +25,7 @@
 #include "launcher/doctor/trial.h"
 #include "launcher/paths.h"
 #include "launcher/proxy_process.h"
+#include "launcher/roots/sub_ids.h"
 #include "launcher/sandbox/landlock.h"
 #include "netns/sockets.h"
 
@@ -120,6 +121,8 @@ void look_at_person(Facts& facts) {
   facts.subids.gids = count_subids(text_of("/etc/subgid"), facts.user, facts.uid);
   facts.subids.has_newuidmap = is_in_path("newuidmap");
   facts.subids.has_newgidmap = is_in_path("newgidmap");
+  facts.subids.may_map = !map_program("newuidmap").empty() && !map_program("newgidmap").empty();
+  facts.subids.is_usable = find_sub_ids().has_value();
 }
 
 void look_at_programs(Facts& facts) {

@@ -59,8 +59,10 @@ bool read_arguments(pid_t thread, const Call& call, Words& path, netns::SeenExec
 
 }  // namespace
 
-std::optional<netns::SeenExec> look_at(const Notification& notification,
-                                       std::optional<Root>& root) {
+bool is_exec(int call) { return call == SYS_execve || call == SYS_execveat; }
+
+std::optional<netns::SeenExec> look_at(const Notification& notification, const Root& root,
+                                       int process) {
   const pid_t thread = notification.thread;
   const Call call = read_call(notification);
   netns::SeenExec seen;
@@ -72,11 +74,11 @@ std::optional<netns::SeenExec> look_at(const Notification& notification,
     const bool by_descriptor = name.empty() && call.is_descriptor;
     if (name.empty() && !call.is_descriptor) return std::nullopt;
     const std::optional<std::string> whole = resolve(thread, call, name, seen.cwd);
-    if (!root) root.emplace(thread);
-    if (!by_descriptor && whole && !root->has_program(*whole)) return std::nullopt;
+    const bool can_look = !by_descriptor && whole && root.is_of(thread);
+    if (can_look && !root.has_program(*whole)) return std::nullopt;
     seen.program = (by_descriptor ? whole.value_or("") : name).substr(0, most_path_bytes);
   }
-  const Kin kin = kin_of(thread);
+  const Kin kin = kin_of(thread, process);
   seen.pid = static_cast<std::uint64_t>(kin.process);
   seen.parent_pid = static_cast<std::uint64_t>(kin.parent);
   seen.parent = kin.parent_name;

@@ -4,7 +4,7 @@
 #include <optional>
 
 #include "launcher/exec_log/lookup.h"
-#include "launcher/exec_log/notifications.h"
+#include "launcher/sandbox/notifications.h"
 #include "netns/seen_exec.h"
 
 namespace sluice::launcher {
@@ -12,9 +12,13 @@ namespace sluice::launcher {
 // Bytes of a program's name and of a working directory that are told.
 inline constexpr std::size_t most_path_bytes = 1024;
 
-// Nothing when the call will fail: there is no such file, or its arguments lie nowhere. `root` is
-// made of the first process that is looked at. What is read may be another process's unless
+// Whether the call starts a program.
+bool is_exec(int call);
+
+// Nothing when the call will fail: there is no such file, or its arguments lie nowhere. `process`:
+// a descriptor of the thread's process, -1 for none. What is read may be another process's unless
 // Notifications::is_valid() afterwards.
-std::optional<netns::SeenExec> look_at(const Notification& notification, std::optional<Root>& root);
+std::optional<netns::SeenExec> look_at(const Notification& notification, const Root& root,
+                                       int process = -1);
 
 }  // namespace sluice::launcher

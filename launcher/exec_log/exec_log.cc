@@ -9,6 +9,7 @@
 #include <algorithm>
 
 #include "launcher/exec_log/watcher.h"
+#include "netns/exec_event.h"
 
 namespace sluice::launcher {
 namespace {
@@ -31,7 +32,7 @@ void ExecLog::on_child(pid_t pid) noexcept {
   if (pid == watcher_) watcher_ = -1;
 }
 
-Result<void> ExecLog::start(Fd listener) {
+Result<void> ExecLog::start(Fd listener, Fd set_id) {
   auto pair = netns::socket_pair();
   if (!pair) return Failure(pair.error());
   if (::fcntl(pair->first.get(), F_SETFL, O_NONBLOCK) != 0) {
@@ -39,7 +40,7 @@ Result<void> ExecLog::start(Fd listener) {
   }
   const pid_t pid = ::fork();
   if (pid < 0) return fail_errno(Errc::unavailable, "fork");
-  if (pid == 0) be_watcher(std::move(listener), std::move(pair->second));
+  if (pid == 0) be_watcher(std::move(listener), std::move(pair->second), std::move(set_id));
   watcher_ = pid;
   from_watcher_ = std::move(pair->first);
   return {};
@@ -62,12 +63,10 @@ Result<bool> ExecLog::take_next(const Report& report, Clock::time_point now) {
     from_watcher_.reset();
     return false;
   }
-  auto request = netns::decode_request((*packet)->bytes);
-  if (!request) return Failure(request.error());
-  if (!std::holds_alternative<netns::Event>(*request)) {
+  if (!netns::is_exec_event((*packet)->bytes)) {
     return fail(Errc::bug, "the commands log told what it did not see");
   }
-  held_ = std::get<netns::Event>(std::move(*request));
+  held_ = std::move((*packet)->bytes);
   retry_at_ = now;
   tick(report, now);
   return true;

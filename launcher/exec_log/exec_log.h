@@ -7,6 +7,7 @@
 #include <chrono>
 #include <functional>
 #include <optional>
+#include <string>
 
 #include "base/error.h"
 #include "base/fd.h"
@@ -17,16 +18,17 @@ namespace sluice::launcher {
 class ExecLog {
  public:
   using Clock = std::chrono::steady_clock;
-  // Gives the event to the sluiced that has the registration; an error: to be tried again.
-  using Report = std::function<Result<void>(const netns::Event&)>;
+  // Gives the event, which is encoded, to the sluiced that has the registration; an error: to be
+  // tried again.
+  using Report = std::function<Result<void>(const std::string&)>;
 
   ExecLog() = default;
   ExecLog(const ExecLog&) = delete;
   ExecLog& operator=(const ExecLog&) = delete;
   ~ExecLog();
 
-  // Forks the watcher over the listener of the agent's exec calls.
-  Result<void> start(Fd listener);
+  // Forks the watcher over the listener of the agent's exec calls. `set_id`: see be_watcher().
+  Result<void> start(Fd listener, Fd set_id);
   // -1: nothing is waited for. While sluiced takes nothing, nothing is read: the watcher counts
   // what does not fit then.
   int fd() const noexcept { return held_ ? -1 : from_watcher_.get(); }
@@ -47,7 +49,7 @@ class ExecLog {
 
   Fd from_watcher_;
   pid_t watcher_ = -1;
-  std::optional<netns::Event> held_;
+  std::optional<std::string> held_;  // as the watcher encoded it: sluiced reads it
   std::optional<Clock::time_point> retry_at_;
 };
 

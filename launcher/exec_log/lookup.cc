@@ -12,11 +12,15 @@
 #include <charconv>
 #include <climits>
 
+#include "base/io.h"
+#include "launcher/exec_log/pidfd.h"
+
 namespace sluice::launcher {
 namespace {
 
 // Directories above a missing file that are looked at; more are no search in PATH.
 constexpr int most_missing_levels = 8;
+constexpr std::size_t longest_status = std::size_t{1024} * 1024;
 
 // The files of /proc that are read here are short, and cut off where they are not.
 std::string read_start(const std::string& path) {
@@ -42,15 +46,31 @@ bool is_of_the_looker(std::string_view path) {
 
 }  // namespace
 
-Kin kin_of(pid_t thread) {
+Kin kin_of(pid_t thread, int process) {
   Kin kin;
-  const std::string status = read_start(fmt::format("/proc/{}/status", thread));
-  kin.process = field(status, "\nTgid:\t");
-  kin.parent = field(status, "\nPPid:\t");
+  if (const auto numbers = process < 0 ? std::nullopt : numbers_of(process)) {
+    kin.process = numbers->process;
+    kin.parent = numbers->parent;
+  } else {
+    const std::string status = read_start(fmt::format("/proc/{}/status", thread));
+    kin.process = field(status, "\nTgid:\t");
+    kin.parent = field(status, "\nPPid:\t");
+  }
   if (kin.parent == 0) return kin;
   kin.parent_name = read_start(fmt::format("/proc/{}/comm", kin.parent));
   if (kin.parent_name.ends_with('\n')) kin.parent_name.pop_back();
   return kin;
+}
+
+// NSpid has a number for each namespace, its own last. An overlay's root can have thousands of
+// groups in the line before it.
+pid_t innermost_number(pid_t thread) {
+  const auto status = read_file(fmt::format("/proc/{}/status", thread), longest_status);
+  const std::size_t line = status ? status->find("\nNSpid:") : std::string::npos;
+  if (line == std::string::npos) return 0;
+  std::string_view numbers = std::string_view(*status).substr(line + 1);
+  numbers = numbers.substr(0, numbers.find('\n'));
+  return field(numbers.substr(numbers.rfind('\t')), "\t");
 }
 
 std::string link_of(pid_t thread, const std::string& name) {
@@ -60,9 +80,11 @@ std::string link_of(pid_t thread, const std::string& name) {
   return std::string(bytes.data(), got > 0 ? static_cast<std::size_t>(got) : 0);
 }
 
-Root::Root(pid_t thread)
-    : root_(
-          ::open(fmt::format("/proc/{}/root", thread).c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC)) {}
+Root::Root(pid_t thread, CanChange can_change)
+    : root_(::open(fmt::format("/proc/{}/root", thread).c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC)),
+      can_change_(can_change) {}
+
+bool Root::is_of(pid_t thread) const { return !can_change_ || link_of(thread, "root") == "/"; }
 
 Fd Root::look(const std::string& path) const {
   open_how how{};

@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "base/fd.h"
+#include "base/strong.h"
 
 namespace sluice::launcher {
 
@@ -17,17 +18,26 @@ struct Kin {
   std::string parent_name;
 };
 
-// All zero and "" for a process that is gone.
-Kin kin_of(pid_t thread);
+// All zero and "" for a process that is gone. `process`: its descriptor, -1 for none.
+Kin kin_of(pid_t thread, int process = -1);
+
+// Its number in the innermost pid namespace that it is in; 0 for one that is gone.
+pid_t innermost_number(pid_t thread);
 
 // What a link of /proc/THREAD leads to, as its own root has it: "cwd", "fd/3". "" where it cannot
 // be read.
 std::string link_of(pid_t thread, const std::string& name);
 
-// The agent's root, which is the same for all of its processes: no filter lets them change it.
+// The agent's root: that of all its processes but those that have called chroot(2).
 class Root {
  public:
-  explicit Root(pid_t thread);
+  using CanChange = YesNo<struct CanChangeTag>;
+
+  // `can_change`: an agent that may call chroot(2).
+  explicit Root(pid_t thread, CanChange can_change = CanChange::no);
+
+  // Whether it is the root of `thread`; if not, its names lead elsewhere.
+  bool is_of(pid_t thread) const;
 
   // Whether execve(2) of this absolute path would find a file that somebody may execute. Links are
   // followed inside the agent's root only. True for what cannot be looked at from outside, such as
@@ -39,6 +49,7 @@ class Root {
   bool is_surely_missing(std::string path) const;
 
   Fd root_;
+  CanChange can_change_;
 };
 
 }  // namespace sluice::launcher

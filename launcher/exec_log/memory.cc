@@ -14,6 +14,7 @@ namespace {
 
 constexpr std::size_t page = 4096;  // the smallest there is: a read across one may fail as a whole
 constexpr std::size_t chunk = 512;
+constexpr std::size_t pointers_at_once = 32;
 
 std::size_t to_page_end(std::uint64_t address) {
   return page - static_cast<std::size_t>(address % page);
@@ -54,10 +55,21 @@ tl::expected<Words, int> Memory::read_words(std::uint64_t address) const {
   Words words;
   if (address == 0) return words;
   std::size_t left = most_argument_bytes;
-  for (;; address += sizeof(std::uint64_t)) {
-    std::uint64_t at = 0;
-    const auto pointer = read(address, reinterpret_cast<char*>(&at), sizeof(at));
-    if (!pointer) return tl::unexpected(pointer.error());
+  std::array<std::uint64_t, pointers_at_once> pointers{};
+  std::size_t next = 0;
+  for (std::size_t count = 0;; ++next) {
+    if (next == count) {
+      // A list that does not lie on a multiple of 8 may have a pointer across two pages.
+      const std::size_t whole = std::min(sizeof(pointers), to_page_end(address));
+      const std::size_t size = std::max(whole / sizeof(address), std::size_t{1}) * sizeof(address);
+      const auto got = read(address, reinterpret_cast<char*>(pointers.data()), size);
+      if (!got) return tl::unexpected(got.error());
+      if (*got < sizeof(address)) return tl::unexpected(EFAULT);
+      count = *got / sizeof(address);
+      address += count * sizeof(address);
+      next = 0;
+    }
+    const std::uint64_t at = pointers.at(next);
     if (at == 0) return words;
     if (left == 0 || words.list.size() == netns::max_exec_words) {
       words.cut = true;

@@ -1,44 +1,19 @@
 #include "launcher/exec_log/running.h"
 
-#include <linux/ioctl.h>
 #include <poll.h>
 #include <sys/epoll.h>
-#include <sys/ioctl.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 
-#include "launcher/sandbox/init.h"
+#include "launcher/exec_log/pidfd.h"
 
 namespace sluice::launcher {
 namespace {
 
 constexpr rlim_t other_descriptors = 64;
-
-// struct pidfd_info of linux/pidfd.h (Linux 6.15), which older headers lack, in its first version.
-struct PidfdInfo {
-  std::uint64_t mask;
-  std::uint64_t cgroup_id;
-  std::uint32_t ids[11];
-  std::int32_t exit_code;
-};
-constexpr std::uint64_t info_exit = 1 << 3;
-constexpr unsigned long get_info = _IOWR(0xFF, 11, PidfdInfo);
-
-// Of a process that was reaped by whoever its parent is; nothing before that.
-std::optional<std::uint64_t> status_of(int process) {
-  PidfdInfo info{};
-  info.mask = info_exit;
-  if (::ioctl(process, get_info, &info) != 0 || (info.mask & info_exit) == 0) return std::nullopt;
-  return static_cast<std::uint64_t>(exit_status(info.exit_code));
-}
-
-Fd open_process(pid_t process) {
-  return Fd(static_cast<int>(::syscall(SYS_pidfd_open, process, 0)));
-}
 
 // Tried on a child of our own.
 bool kernel_tells_status() {
@@ -47,7 +22,7 @@ bool kernel_tells_status() {
   if (child < 0) return false;
   const Fd process = open_process(child);
   ::waitpid(child, nullptr, 0);
-  return process && status_of(process.get()) == 7U;
+  return process && exit_status_of(process.get()) == 7U;
 }
 
 std::size_t raise_room(std::size_t most) {
@@ -72,9 +47,9 @@ Running::Running(int epoll, Tell tell)
       tells_status_(kernel_tells_status()),
       room_(raise_room(most)) {}
 
-Fd Running::hold(pid_t process) {
+Fd Running::hold(pid_t process, Fd open) {
   if (programs_.size() >= room_ && !programs_.contains(process)) return {};
-  return open_process(process);
+  return open ? std::move(open) : open_process(process);
 }
 
 void Running::begin(netns::SeenExec seen, Fd process, Clock::time_point now) {
@@ -104,7 +79,7 @@ void Running::begin(netns::SeenExec seen, Fd process, Clock::time_point now) {
 void Running::end(Programs::iterator at) {
   Program& program = at->second;
   program.seen.ms = milliseconds(*program.ended - program.since);
-  program.seen.exit_status = status_of(program.process.get());
+  program.seen.exit_status = exit_status_of(program.process.get());
   tell_(std::move(program.seen));
   programs_.erase(at);
 }

@@ -27,9 +27,9 @@ class Running {
   // `epoll`: where ends make a process's number readable; `tell` gets each program once.
   Running(int epoll, Tell tell);
 
-  // A descriptor of the process, to be taken while it is sure to be the one that is meant. Empty:
-  // there is no room.
-  Fd hold(pid_t process);
+  // A descriptor of the process, to be taken while it is sure to be the one that is meant; `open`,
+  // where there is one. Empty: there is no room.
+  Fd hold(pid_t process, Fd open = {});
   // It runs `seen` from now on; a program that it ran before has become this one.
   void begin(netns::SeenExec seen, Fd process, Clock::time_point now);
   // epoll said something of this process.

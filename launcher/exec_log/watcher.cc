@@ -14,7 +14,9 @@
 #include "base/capabilities.h"
 #include "launcher/exec_log/attempt.h"
 #include "launcher/exec_log/outbox.h"
+#include "launcher/exec_log/pidfd.h"
 #include "launcher/exec_log/running.h"
+#include "launcher/sandbox/held_calls.h"
 #include "launcher/sandbox/privileges.h"
 #include "netns/handover.h"
 
@@ -33,9 +35,10 @@ constexpr std::uint64_t out_key = listener_key + 1;
 
 class Watcher {
  public:
-  Watcher(Notifications notifications, Fd out, Fd epoll)
+  Watcher(Notifications notifications, Fd out, Fd set_id, Fd epoll)
       : notifications_(std::move(notifications)),
         out_(std::move(out)),
+        set_id_(std::move(set_id)),
         epoll_(std::move(epoll)),
         running_(epoll_.get(), [this](netns::SeenExec seen) { put(std::move(seen)); }) {}
 
@@ -47,17 +50,19 @@ class Watcher {
   int timeout() const;
   bool on_notification(std::uint32_t events);
   bool answer(const Notification& notification);
+  bool pass_on(Notification notification) const;
   void put(netns::SeenExec seen);
   bool send();
   bool is_done() const;
 
   Notifications notifications_;
   Fd out_;
+  Fd set_id_;
   Fd epoll_;
   Running running_;
   Outbox outbox_;
-  std::optional<Root> root_;
-  std::string message_;  // not yet sent
+  std::optional<Root> root_;  // of the first process
+  std::string message_;       // not yet sent
   bool waits_for_room_ = false;
   std::optional<Clock::time_point> send_at_;
   std::optional<Clock::time_point> deserted_;  // since when nobody is left to start a program
@@ -86,14 +91,27 @@ int Watcher::timeout() const {
 
 // Whatever happens to the notes, the thread goes on.
 bool Watcher::answer(const Notification& notification) {
-  auto seen = look_at(notification, root_);
-  Fd process;
-  if (seen) process = running_.hold(static_cast<pid_t>(seen->pid));
+  if (!root_) root_.emplace(notification.thread, Root::CanChange(bool(set_id_)));
+  Fd process = open_process(notification.thread);
+  auto seen = look_at(notification, *root_, process.get());
+  if (seen) process = running_.hold(static_cast<pid_t>(seen->pid), std::move(process));
   const bool is_valid = notifications_.is_valid(notification);
   const auto now = Clock::now();
   if (!notifications_.let_go_on(notification)) return errno == ENOENT;
   if (seen && is_valid) running_.begin(std::move(*seen), std::move(process), now);
   return true;
+}
+
+// With its thread as pid 1 sees it. Where that has become another's number meanwhile, pid 1 finds
+// that the notification is no longer valid.
+bool Watcher::pass_on(Notification notification) const {
+  notification.thread = innermost_number(notification.thread);
+  int error_number = ESRCH;
+  if (notification.thread > 0) {
+    if (tell_of_call(set_id_.get(), notification)) return true;
+    error_number = errno == EAGAIN ? EAGAIN : ENOSYS;
+  }
+  return notifications_.answer(notification, error_number) || errno == ENOENT;
 }
 
 bool Watcher::on_notification(std::uint32_t events) {
@@ -104,7 +122,8 @@ bool Watcher::on_notification(std::uint32_t events) {
   }
   const auto notification = notifications_.receive();
   if (!notification) return false;
-  return !*notification || answer(**notification);
+  if (!*notification) return true;
+  return is_exec((*notification)->call) ? answer(**notification) : pass_on(**notification);
 }
 
 // As much as there is room for.
@@ -168,7 +187,7 @@ Result<void> keep_rights_to_read() {
   return {};
 }
 
-Result<void> settle(int listener, int out) {
+Result<void> settle(int listener, int out, int set_id) {
   if (auto done = die_with_parent(); !done) return done;
   if (::prctl(PR_SET_NAME, "sluice-execs") != 0) return fail_errno(Errc::bug, "PR_SET_NAME");
   if (::prctl(PR_SET_DUMPABLE, 0) != 0) return fail_errno(Errc::bug, "PR_SET_DUMPABLE");
@@ -181,22 +200,24 @@ Result<void> settle(int listener, int out) {
   for (const int number : {SIGINT, SIGQUIT, SIGTSTP, SIGTERM, SIGHUP, SIGPIPE, SIGTTIN, SIGTTOU}) {
     ::signal(number, SIG_IGN);
   }
-  if (::fcntl(out, F_SETFL, O_NONBLOCK) != 0) return fail_errno(Errc::bug, "F_SETFL");
+  for (const int fd : {out, set_id}) {
+    if (fd >= 0 && ::fcntl(fd, F_SETFL, O_NONBLOCK) != 0) return fail_errno(Errc::bug, "F_SETFL");
+  }
   for (const int standard : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) ::close(standard);
-  return close_all_but({listener, out});
+  return close_all_but({listener, out, set_id});
 }
 
 }  // namespace
 
-void be_watcher(Fd listener, Fd out) {
+void be_watcher(Fd listener, Fd out, Fd set_id) {
   const pid_t supervisor = ::getppid();
-  const auto settled = settle(listener.get(), out.get());
+  const auto settled = settle(listener.get(), out.get(), set_id.get());
   if (!settled || ::getppid() != supervisor) ::_exit(1);
   auto notifications = Notifications::of(std::move(listener));
   Fd epoll(::epoll_create1(EPOLL_CLOEXEC));
   if (!notifications || !epoll) ::_exit(1);
   const int last_word = out.get();
-  Watcher watcher(std::move(*notifications), std::move(out), std::move(epoll));
+  Watcher watcher(std::move(*notifications), std::move(out), std::move(set_id), std::move(epoll));
   if (!watcher.run()) ::_exit(1);
   ::_exit(netns::send_packet(last_word, watcher_end) ? 0 : 1);
 }

@@ -14,6 +14,9 @@ inline constexpr const char* watcher_end = "end";
 // `out`, a SOCK_SEQPACKET socket, as messages of Outbox. Never waits for who reads them. Ends with
 // its parent, or after `watcher_end`; where it ends otherwise, the kernel refuses the agent every
 // further program (ENOSYS).
-[[noreturn]] void be_watcher(Fd listener, Fd out);
+//
+// Calls that are no exec are passed on over `set_id` (tell_of_call()) and not answered here; empty:
+// there are none.
+[[noreturn]] void be_watcher(Fd listener, Fd out, Fd set_id);
 
 }  // namespace sluice::launcher

@@ -10,9 +10,11 @@
 #include <array>
 #include <cerrno>
 #include <map>
+#include <type_traits>
 
 #include "base/io.h"
 #include "base/text.h"
+#include "launcher/roots/as_owner.h"
 #include "launcher/roots/upper_layer.h"
 
 namespace sluice::launcher {
@@ -134,6 +136,34 @@ class Copier {
   KeptChanges kept_;
 };
 
+Result<KeptChanges> copy_changes(int changes, int directory) {
+  if (::mkdirat(directory, "files", 0700) != 0) return fail_errno(Errc::unavailable, "files");
+  const auto files = open_directory(directory, "files");
+  if (!files) return Failure(files.error());
+  const Fd list(
+      ::openat(directory, list_name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
+  if (!list) return fail_errno(Errc::unavailable, list_name);
+  Copier copier(files->get(), list.get());
+  if (auto done = copier.copy_directory(changes, files->get(), ""); !done) {
+    return Failure(done.error());
+  }
+  return copier.kept();
+}
+
+Result<KeptChanges> copy_changes(int changes, int directory) {
+  if (::mkdirat(directory, "files", 0700) != 0) return fail_errno(Errc::unavailable, "files");
+  const auto files = open_directory_of(directory, "files");
+  if (!files) return Failure(files.error());
+  const Fd list(
+      ::openat(directory, list_name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
+  if (!list) return fail_errno(Errc::unavailable, list_name);
+  Copier copier(files->get(), list.get());
+  if (auto done = copier.copy_directory(changes, files->get(), ""); !done) {
+    return Failure(done.error());
+  }
+  return copier.kept();
+}
+
 }  // namespace
 
 Result<Fd> open_for_changes(const std::string& path) {
@@ -150,18 +180,19 @@ Result<Fd> open_for_changes(const std::string& path) {
               "name a new one for --keep-changes, or move away what an earlier run left");
 }
 
-Result<KeptChanges> keep_changes(int changes, int directory) {
-  if (::mkdirat(directory, "files", 0700) != 0) return fail_errno(Errc::unavailable, "files");
-  const auto files = open_directory_of(directory, "files");
-  if (!files) return Failure(files.error());
-  const Fd list(
-      ::openat(directory, list_name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
-  if (!list) return fail_errno(Errc::unavailable, list_name);
-  Copier copier(files->get(), list.get());
-  if (auto done = copier.copy_directory(changes, files->get(), ""); !done) {
-    return Failure(done.error());
-  }
-  return copier.kept();
+Result<KeptChanges> keep_changes(int changes, int directory, const std::optional<SubIds>& ids) {
+  if (!ids) return copy_changes(changes, directory);
+  static_assert(std::is_trivially_copyable_v<KeptChanges>);
+  const auto bytes = as_owner(*ids, [&]() -> Result<std::string> {
+    return copy_changes(changes, directory).map([](const KeptChanges& kept) {
+      return std::string(reinterpret_cast<const char*>(&kept), sizeof(kept));
+    });
+  });
+  if (!bytes) return Failure(bytes.error());
+  KeptChanges kept;
+  if (bytes->size() != sizeof(kept)) return fail(Errc::bug, "the changes were not counted");
+  bytes->copy(reinterpret_cast<char*>(&kept), sizeof(kept));
+  return kept;
 }
 
 }  // namespace sluice::launcher

@@ -2,10 +2,12 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "base/error.h"
 #include "base/fd.h"
+#include "launcher/roots/sub_ids.h"
 
 namespace sluice::launcher {
 
@@ -21,7 +23,9 @@ struct KeptChanges {
 // Copies the upper layer `changes` (overlayfs) to files/ in `directory`, and writes changes.txt: a
 // line for each thing that was written, deleted or left out, names printable. The copies belong to
 // the caller and are neither setuid nor setgid; sockets, FIFOs and devices are left out. No
-// symbolic link is followed. Nothing may still write to `changes`.
-Result<KeptChanges> keep_changes(int changes, int directory);
+// symbolic link is followed. Nothing may still write to `changes`. `ids`: where the agent had the
+// caller's other ids, whose files he could not read.
+Result<KeptChanges> keep_changes(int changes, int directory,
+                                 const std::optional<SubIds>& ids = std::nullopt);
 
 }  // namespace sluice::launcher

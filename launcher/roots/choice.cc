@@ -95,7 +95,8 @@ Result<Root> choose_root(const RunOptions& options, const Machine& machine,
   const auto mode = choose_mode(options);
   if (!mode) return Failure(mode.error());
   root.mode = *mode;
-  root.has_id_range = root.is_overlay() && machine.is_root();
+  if (root.is_overlay()) root.sub_ids = find_sub_ids();
+  root.has_id_range = root.is_overlay() && (machine.is_root() || root.sub_ids);
   const std::string value = options.root.value_or("host");
   if (value != "host") {
     const bool is_directory = names_a_directory(value);

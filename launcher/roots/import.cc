@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <fmt/core.h>
+#include <linux/capability.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -14,10 +15,12 @@
 #include <cerrno>
 
 #include "base/capabilities.h"
+#include "base/io.h"
 #include "base/pipe.h"
 #include "base/signals.h"
 #include "base/text.h"
 #include "launcher/paths.h"
+#include "launcher/roots/as_owner.h"
 #include "launcher/sandbox/landlock.h"
 #include "launcher/sandbox/namespaces.h"
 #include "launcher/sandbox/privileges.h"
@@ -29,6 +32,15 @@ namespace {
 constexpr std::size_t most_said = 1000;  // bytes of what tar said that are shown
 
 using Words = std::vector<std::string>;
+
+// Of the ordinary user's tar, over files of his ids only.
+constexpr std::array<int, 4> unpacking{CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER, CAP_FSETID};
+
+// What tar may write to, and whose files it makes.
+struct Target {
+  std::string into;  // "": it only reads
+  std::optional<SubIds> ids{};
+};
 
 // What a program is started with in place of ours; -1: ours.
 struct Streams {
@@ -44,10 +56,11 @@ bool take(const Streams& streams) {
 }
 
 // Everything but `into` becomes read-only: Landlock lets modes and owners be changed anywhere.
-Result<void> make_all_else_read_only(const std::string& into) {
+Result<void> make_all_else_read_only(const std::string& into, const std::optional<SubIds>& ids) {
   const bool is_ordinary = ::geteuid() != 0;
   if (is_ordinary) {
-    if (auto done = nest_user_namespace(::geteuid(), ::getegid()); !done) return done;
+    auto entered = ids ? enter_sub_ids(*ids) : nest_user_namespace(::geteuid(), ::getegid());
+    if (!entered) return entered;
   }
   if (::unshare(CLONE_NEWNS) != 0 ||
       ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) {
@@ -58,20 +71,21 @@ Result<void> make_all_else_read_only(const std::string& into) {
   if (!writable) return Failure(writable.error());
   if (auto set = set_attributes(all.get(), MOUNT_ATTR_RDONLY, Recursive::yes); !set) return set;
   if (auto done = attach(writable->get(), into); !done) return done;
+  if (ids) return keep_capabilities(unpacking);
   return is_ordinary ? drop_capabilities() : Result<void>{};
 }
 
 // Exit status 126: it was not enclosed; 127: there is none.
-[[noreturn]] void become_tar(const Words& words, const Streams& streams, const std::string& into,
+[[noreturn]] void become_tar(const Words& words, const Streams& streams, const Target& target,
                              pid_t parent) {
   sigset_t none;
   ::sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
   if (!take(streams) || ::unsetenv("TAR_OPTIONS") != 0) ::_exit(126);
   std::vector<WritablePlace> places = writable_places({});
-  if (!into.empty()) {
-    places.push_back({into, WritablePlace::Writes::all});
-    if (!make_all_else_read_only(into)) ::_exit(126);
+  if (!target.into.empty()) {
+    places.push_back({target.into, WritablePlace::Writes::all});
+    if (!make_all_else_read_only(target.into, target.ids)) ::_exit(126);
   }
   if (!forbid_new_privileges() || !restrict_files(places)) ::_exit(126);
   // Who died before is not waited for.
@@ -85,11 +99,11 @@ Result<void> make_all_else_read_only(const std::string& into) {
 
 class Child {
  public:
-  static Result<Child> start(const Words& words, const Streams& streams, const std::string& into) {
+  static Result<Child> start(const Words& words, const Streams& streams, const Target& target) {
     const pid_t parent = ::getpid();
     const pid_t pid = ::fork();
     if (pid < 0) return fail_errno(Errc::unavailable, "fork");
-    if (pid == 0) become_tar(words, streams, into, parent);
+    if (pid == 0) become_tar(words, streams, target, parent);
     return Child(pid);
   }
   Child(Child&& other) noexcept : pid_(std::exchange(other.pid_, -1)) {}
@@ -116,19 +130,42 @@ class Child {
   pid_t pid_;
 };
 
-Words reading(const std::string& directory) {
-  return {"tar",     "--create", "--file=-", "--one-file-system", "--numeric-owner", "--directory",
-          directory, "--",       "."};
+// What is the caller's on the host is root's in the root, where it can have other ids too.
+struct OwnerMaps {
+  Fd uids;
+  Fd gids;
+};
+
+Result<OwnerMaps> map_owners() {
+  auto uids = sealed_memfd("uids", fmt::format("+{} root:0\n", ::geteuid()));
+  if (!uids) return Failure(uids.error());
+  auto gids = sealed_memfd("gids", fmt::format("+{} root:0\n", ::getegid()));
+  if (!gids) return Failure(gids.error());
+  if (::fcntl(uids->get(), F_SETFD, 0) != 0 || ::fcntl(gids->get(), F_SETFD, 0) != 0) {
+    return fail_errno(Errc::bug, "F_SETFD");
+  }
+  return OwnerMaps{std::move(*uids), std::move(*gids)};
 }
 
-Words writing(const std::string& archive, const std::string& into) {
+Words reading(const std::string& directory, const OwnerMaps& maps) {
+  Words words{"tar", "--create", "--file=-", "--one-file-system", "--numeric-owner"};
+  if (maps.uids) {
+    // It has no right to look into our own directory there (landlock(7)): it inherits them.
+    words.push_back(fmt::format("--owner-map=/proc/self/fd/{}", maps.uids.get()));
+    words.push_back(fmt::format("--group-map=/proc/self/fd/{}", maps.gids.get()));
+  }
+  words.insert(words.end(), {"--directory", directory, "--", "."});
+  return words;
+}
+
+Words writing(const std::string& archive, const Target& target) {
   return {"tar",
           "--extract",
           "--file=" + archive,
           "--force-local",  // a colon names no machine
-          "--directory=" + into,
+          "--directory=" + target.into,
           "--numeric-owner",
-          ::geteuid() == 0 ? "--same-owner" : "--no-same-owner",
+          ::geteuid() == 0 || target.ids ? "--same-owner" : "--no-same-owner",
           "--same-permissions",
           "--delay-directory-restore",
           "--anchored",
@@ -180,7 +217,7 @@ Failure not_unpacked(int status, const std::string& said) {
 }
 
 // Everything that tar and its reader say on the way is heard; one of them failing is enough.
-Result<void> unpack(const std::string& source, const std::string& into, bool is_directory) {
+Result<void> unpack(const std::string& source, const Target& target, bool is_directory) {
   auto signals = watch_signals();
   if (!signals) return Failure(signals.error());
   auto said = make_pipe();
@@ -189,14 +226,20 @@ Result<void> unpack(const std::string& source, const std::string& into, bool is_
   if (!between) return Failure(between.error());
   Streams streams{.err = said->write_end.get()};
   std::optional<Child> reader;
+  OwnerMaps maps;
   if (is_directory) {
+    if (target.ids) {
+      auto mapped = map_owners();
+      if (!mapped) return Failure(mapped.error());
+      maps = std::move(*mapped);
+    }
     auto started = Child::start(
-        reading(source), {.out = between->write_end.get(), .err = said->write_end.get()}, "");
+        reading(source, maps), {.out = between->write_end.get(), .err = said->write_end.get()}, {});
     if (!started) return Failure(started.error());
     reader.emplace(std::move(*started));
     streams.in = between->read_end.get();
   }
-  auto writer = Child::start(writing(is_directory ? "-" : source, into), streams, into);
+  auto writer = Child::start(writing(is_directory ? "-" : source, target), streams, target);
   if (!writer) return Failure(writer.error());
   *between = {};
   said->write_end.reset();
@@ -206,6 +249,17 @@ Result<void> unpack(const std::string& source, const std::string& into, bool is_
   const int write_status = writer->wait();
   if (write_status == 0 && read_status == 0) return {};
   return not_unpacked(write_status != 0 ? write_status : read_status, *heard);
+}
+
+// An archive may give its top to another id, and the store's owner must be able to open it.
+Result<void> own_top(const Target& target) {
+  if (!target.ids) return {};
+  return as_owner(*target.ids,
+                  [&]() -> Result<std::string> {
+                    if (::chown(target.into.c_str(), 0, 0) == 0) return std::string();
+                    return fail_errno(Errc::unavailable, text::printable(target.into));
+                  })
+      .map([](const std::string&) {});
 }
 
 Result<void> expect_root(const std::string& path) {
@@ -235,7 +289,9 @@ Result<void> import_root(const RootStore& store, const std::string& name,
                 fmt::format("'{}' holds the imported roots themselves", text::printable(*real)),
                 "name a directory beside them");
   }
-  if (auto done = unpack(*real, staged->path(), is_directory); !done) return done;
+  const Target target{staged->path(), find_sub_ids()};
+  if (auto done = unpack(*real, target, is_directory); !done) return done;
+  if (auto done = own_top(target); !done) return done;
   if (auto fine = expect_root(staged->path()); !fine) return fine;
   return staged->commit(name);
 }

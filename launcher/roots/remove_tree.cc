@@ -9,6 +9,7 @@
 #include <memory>
 
 #include "base/text.h"
+#include "launcher/roots/as_owner.h"
 
 namespace sluice::launcher {
 
@@ -38,6 +39,14 @@ Result<void> remove_tree(const std::string& path) {
   }
   if (errno != 0) return fail_errno(Errc::unavailable, text::printable(path));
   return {};
+}
+
+Result<void> remove_root(const std::string& path) {
+  auto removed = remove_tree(path);
+  const auto ids = removed ? std::nullopt : find_sub_ids();
+  if (!ids) return removed;
+  return as_owner(*ids, [&] { return remove_tree(path).map([] { return std::string(); }); })
+      .map([](const std::string&) {});
 }
 
 }  // namespace sluice::launcher

@@ -6,13 +6,16 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
+
+#include "launcher/roots/sub_ids.h"
 
 namespace sluice::launcher {
 
 inline constexpr std::uint64_t default_overlay_bytes = std::uint64_t{2} << 30;
-// A root caller's agent is root of this many ids of its own.
-inline constexpr unsigned overlay_id_count = 65536;
+// Where an agent is root of a range of ids: so many.
+inline constexpr unsigned overlay_id_count = sub_id_count + 1;
 
 // What it keeps, in its nested user namespace only.
 inline constexpr std::array<int, 7> overlay_capabilities{
@@ -27,7 +30,8 @@ struct Root {
   std::string name;          // of an imported one
   Mode mode = Mode::read_only;
   std::uint64_t bytes = default_overlay_bytes;  // overlay: at most so much is written
-  bool has_id_range = false;  // overlay: overlay_id_count ids; else the caller's single one
+  bool has_id_range = false;      // overlay: overlay_id_count ids; else the caller's single one
+  std::optional<SubIds> sub_ids;  // where they are the caller's own, and not root's to give
 
   bool is_host() const noexcept { return source == "/"; }
   bool is_hosts_as_it_is() const noexcept { return is_host() && !is_overlay(); }

@@ -54,7 +54,7 @@ Result<void> remove_abandoned(const std::string& directory) {
     if (!entry.path().filename().string().starts_with('.')) continue;
     const Fd left = open_directory(entry.path().string());
     if (left && ::flock(left.get(), LOCK_EX | LOCK_NB) != 0) continue;
-    if (auto removed = remove_tree(entry.path().string()); !removed) return removed;
+    if (auto removed = remove_root(entry.path().string()); !removed) return removed;
   }
   if (!error) return {};
   return fail(Errc::unavailable,
@@ -94,7 +94,7 @@ StagedRoot::StagedRoot(StagedRoot&& other) noexcept
       lock_(std::move(other.lock_)) {}
 
 StagedRoot::~StagedRoot() {
-  if (!path_.empty()) (void)remove_tree(path_);
+  if (!path_.empty()) (void)remove_root(path_);
 }
 
 Result<void> StagedRoot::commit(const std::string& name) {
@@ -200,7 +200,7 @@ Result<void> RootStore::remove(const std::string& name) const {
   if (::rename(path_of(name).c_str(), dying.c_str()) != 0) {
     return fail_errno(Errc::unavailable, "cannot remove " + shown(path_of(name)));
   }
-  return remove_tree(dying);
+  return remove_root(dying);
 }
 
 }  // namespace sluice::launcher

@@ -11,6 +11,7 @@
 
 #include <array>
 #include <cerrno>
+#include <optional>
 #include <span>
 #include <utility>
 
@@ -42,6 +43,7 @@ struct Becoming {
   int report;    // where to tell of a failure
   int control;   // init's socket to the supervisor
   int listener;  // where to send the filter's listener
+  std::optional<SharedListener> shared{};
 };
 
 // A session of its own either way: nobody else's terminal is its controlling one. Only a terminal
@@ -98,9 +100,11 @@ Result<void> filter_calls(Becoming& becoming) {
   const AgentStart& start = becoming.start;
   const Fd line(listener_fd);
   if (!start.plan.root.is_overlay()) return load_filter(start.filters.front());
-  const auto listener = load_filter_with_listener(start.filters.front());
-  if (!listener) return Failure(listener.error());
-  return netns::send_packet(line.get(), "listener", {listener->get()});
+  auto shared =
+      load_shared_filter(start.filters.front(), line.get(), HoldsBackExec(start.plan.log_exec));
+  if (!shared) return Failure(shared.error());
+  becoming.shared = std::move(*shared);
+  return {};
 }
 
 Result<void> enter_workspace(Becoming& becoming) {
@@ -114,8 +118,10 @@ Result<void> enter_workspace(Becoming& becoming) {
 
 Result<void> nest_namespace(Becoming& becoming) {
   const Plan& plan = becoming.start.plan;
-  if (plan.root.has_id_range) return nest_user_namespace_with_range(overlay_id_count);
-  return nest_user_namespace(plan.inside_uid, plan.inside_gid);
+  if (!plan.root.has_id_range) return nest_user_namespace(plan.inside_uid, plan.inside_gid);
+  // Processes are limited for each id, but for all together where the namespace was made so.
+  if (auto done = limit_resources(plan.means.process); !done) return done;
+  return nest_user_namespace_with_range(overlay_id_count);
 }
 
 Result<void> limit(Becoming& becoming) {
@@ -136,11 +142,12 @@ Result<void> restrict_writes(Becoming& becoming) {
   return restrict_files(writable_places(plan.mounts, plan.root)).map([](Landlocked) {});
 }
 
-// The supervisor answers for every program that is started from here on. A proof starts its own.
+// The supervisor answers for every program that is started from here on.
 Result<void> log_programs(Becoming& becoming) {
   const Fd control(becoming.control);
-  const Plan& plan = becoming.start.plan;
-  return plan.log_exec && !plan.proves ? hand_over_exec_listener(control.get()) : Result<void>();
+  if (!becoming.start.plan.log_exec) return {};
+  if (!becoming.shared) return hand_over_exec_listener(control.get());
+  return hand_over_shared_listener(std::move(*becoming.shared), control.get());
 }
 
 // What a person adds to the filter: only exec, and what it needs, is done behind this.
@@ -258,9 +265,11 @@ AgentFailure explain(const Plan& plan, std::string_view report) {
 tl::expected<StartedAgent, AgentFailure> take_listener(pid_t pid, int line) {
   auto packet = netns::receive_packet(line);
   if (!packet) return tl::unexpected(AgentFailure{125, packet.error()});
-  StartedAgent agent{pid, {}};
-  if (*packet && !(*packet)->fds.empty()) agent.held_back = std::move((*packet)->fds.front());
-  return agent;
+  if (!*packet || (*packet)->fds.empty()) return StartedAgent{pid, {}};
+  std::vector<Fd>& fds = (*packet)->fds;
+  auto held = HeldCalls::of(std::move(fds.front()), fds.size() > 1 ? std::move(fds[1]) : Fd());
+  if (!held) return tl::unexpected(AgentFailure{125, held.error()});
+  return StartedAgent{pid, std::move(*held)};
 }
 
 }  // namespace

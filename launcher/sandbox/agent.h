@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "launcher/plan.h"
+#include "launcher/sandbox/held_calls.h"
 #include "launcher/sandbox/seccomp.h"
 
 namespace sluice::launcher {
@@ -26,7 +27,7 @@ struct AgentFailure {
 
 struct StartedAgent {
   pid_t pid = -1;
-  Fd held_back;  // of an overlay's root: for answer_set_id()
+  HeldCalls held;  // of an overlay's root
 };
 
 // Forks; answers once the agent's command has replaced it. Where the plan logs programs, the agent

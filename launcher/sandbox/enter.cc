@@ -49,18 +49,21 @@ Result<void> close_descriptors(Enclosure& enclosure) {
 
 // Before the rights that it keeps are given up.
 Result<void> start_map_writer(Enclosure& enclosure) {
-  if (!enclosure.start.plan.root.has_id_range) return {};
-  const uid_t first = *enclosure.start.host_id;
-  auto writer =
-      MapWriter::start({.outside_uid = first, .outside_gid = first, .count = overlay_id_count});
+  const Root& root = enclosure.start.plan.root;
+  if (!root.has_id_range) return {};
+  const uid_t first = enclosure.start.host_id.value_or(0);
+  auto writer = root.sub_ids
+                    ? MapWriter::start(*root.sub_ids)
+                    : MapWriter::start(
+                          {.outside_uid = first, .outside_gid = first, .count = overlay_id_count});
   if (!writer) return Failure(writer.error());
   enclosure.map_writer.emplace(std::move(*writer));
   return {};
 }
 
 Result<void> become_agents_host_id(Enclosure& enclosure) {
-  if (!enclosure.start.host_id) return {};
   if (auto started = start_map_writer(enclosure); !started) return started;
+  if (!enclosure.start.host_id) return {};
   return become_host_id(*enclosure.start.host_id);
 }
 

@@ -8,8 +8,11 @@
 #include <array>
 #include <cerrno>
 #include <cstddef>
+#include <vector>
 
+#include "base/pipe.h"
 #include "launcher/control.h"
+#include "netns/handover.h"
 
 namespace sluice::launcher {
 namespace {
@@ -44,6 +47,27 @@ Result<void> hand_over_exec_listener(int control) {
   } else {
     message.number = errno;
   }
+  return send_control(control, message);
+}
+
+Result<std::optional<SharedListener>> load_shared_filter(const FilterProgram& program, int line,
+                                                         HoldsBackExec exec) {
+  auto told = make_pipe();
+  if (!told) return Failure(told.error());
+  auto listener = load_filter_with_listener(program);
+  if (!listener) return Failure(listener.error());
+  std::vector<int> fds{listener->get()};
+  if (exec) fds.push_back(told->read_end.get());
+  if (auto sent = netns::send_packet(line, "listener", fds); !sent) return Failure(sent.error());
+  if (!exec) return std::nullopt;
+  return SharedListener{std::move(*listener), std::move(told->write_end)};
+}
+
+Result<void> hand_over_shared_listener(SharedListener shared, int control) {
+  ControlMessage message;
+  message.kind = ControlMessage::Kind::exec_log;
+  attach(message, "listener", std::move(shared.listener));
+  attach(message, "set_id", std::move(shared.set_id));
   return send_control(control, message);
 }
 

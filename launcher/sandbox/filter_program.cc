@@ -148,7 +148,11 @@ Result<void> load_filter(const FilterProgram& program) {
 }
 
 Result<Fd> load_filter_with_listener(const FilterProgram& program) {
-  return load(program, SECCOMP_FILTER_FLAG_NEW_LISTENER).map([](int fd) { return Fd(fd); });
+  // Without the second flag (Linux 5.19) any signal makes a call that waits begin anew.
+  constexpr unsigned listener = SECCOMP_FILTER_FLAG_NEW_LISTENER;
+  auto loaded = load(program, listener | SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV);
+  if (!loaded) loaded = load(program, listener);
+  return loaded.map([](int fd) { return Fd(fd); });
 }
 
 std::uint32_t run_filter(const FilterProgram& program, int number,

@@ -11,7 +11,6 @@
 #include <optional>
 
 #include "launcher/control.h"
-#include "launcher/sandbox/set_id_broker.h"
 
 namespace sluice::launcher {
 namespace {
@@ -58,23 +57,22 @@ void pass_on(pid_t agent, int number) {
 }
 
 // Answers the agent's status, or nothing when the supervisor is gone.
-std::optional<int> watch(const StartedAgent& started, int control, int signals) {
+std::optional<int> watch(StartedAgent& started, int control, int signals) {
   const pid_t agent = started.pid;
-  std::array<pollfd, 3> waiting{
-      {{control, POLLIN, 0}, {signals, POLLIN, 0}, {started.held_back.get(), POLLIN, 0}}};
   for (;;) {
-    if (::poll(waiting.data(), waiting.size(), -1) < 0 && errno != EINTR) return std::nullopt;
+    std::array<pollfd, 3> waiting{
+        {{control, POLLIN, 0}, {signals, POLLIN, 0}, {started.held.fd(), POLLIN, 0}}};
+    if (::poll(waiting.data(), waiting.size(), -1) < 0) {
+      if (errno != EINTR) return std::nullopt;
+      continue;
+    }
     if (waiting[1].revents != 0) {
       signalfd_siginfo ignored{};
       while (::read(signals, &ignored, sizeof(ignored)) > 0) {
       }
       if (const auto status = reap(agent)) return status;
     }
-    // Its other events: nobody is left whose calls could be held back.
-    const bool is_held_back = (waiting[2].revents & POLLIN) != 0;
-    if (waiting[2].revents != 0 && !(is_held_back && answer_set_id(waiting[2].fd))) {
-      waiting[2].fd = -1;
-    }
+    started.held.answer_next(waiting[2].revents);
     if (waiting[0].revents == 0) continue;
     const auto message = receive_control(control);
     if (!message) return std::nullopt;
@@ -96,7 +94,7 @@ int run_init(const AgentStart& start, Fd control) {
     (void)send_control(control.get(), failure_message(125, signals.error()));
     return 125;
   }
-  const auto agent = start_agent(start, control.get());
+  auto agent = start_agent(start, control.get());
   if (!agent) {
     (void)send_control(control.get(), failure_message(agent.error().status, agent.error().error));
     return agent.error().status;

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <vector>
 
 #include "base/io.h"
 
@@ -50,22 +51,60 @@ Result<void> write_maps(const IdMap& map) {
 constexpr int all_namespaces = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC |
                                CLONE_NEWUTS | CLONE_NEWNET | CLONE_NEWCGROUP;
 
-// In the writer's process: waits for the word, or for the end of its parent.
-[[noreturn]] void write_when_told(int order, pid_t of, const IdMap& map) {
-  char word = 0;
-  if (::read(order, &word, 1) != 1) ::_exit(1);
-  const auto line = [&](uid_t in, uid_t out) {
-    return fmt::format("{} {} {}\n", in, out, map.count);
-  };
-  const bool done =
-      write_file(fmt::format("/proc/{}/uid_map", of), line(map.inside_uid, map.outside_uid)) &&
-      write_file(fmt::format("/proc/{}/gid_map", of), line(map.inside_gid, map.outside_gid));
-  ::_exit(done ? 0 : 1);
+// A namespace around this one may map its first id apart from the rest: one line may not lie across
+// two of its lines (user_namespaces(7)).
+std::string lines(uid_t inside, uid_t outside, unsigned count) {
+  std::string text = fmt::format("{} {} 1\n", inside, outside);
+  if (count > 1) text += fmt::format("{} {} {}\n", inside + 1, outside + 1, count - 1);
+  return text;
+}
+
+// In the writer's process: runs a program and answers whether it was content.
+bool run_program(std::string_view path, const std::vector<std::string>& words) {
+  const pid_t pid = ::fork();
+  if (pid == 0) {
+    std::vector<char*> arguments{const_cast<char*>(path.data())};
+    for (const std::string& word : words) arguments.push_back(const_cast<char*>(word.c_str()));
+    arguments.push_back(nullptr);
+    ::execv(path.data(), arguments.data());
+    ::_exit(127);
+  }
+  int status = 0;
+  while (pid > 0 && ::waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+  }
+  return pid > 0 && status == 0;
+}
+
+bool map_by_program(std::string_view name, pid_t of, uid_t own, uid_t first) {
+  const std::string_view program = map_program(name);
+  return !program.empty() &&
+         run_program(program, {std::to_string(of), "0", std::to_string(own), "1", "1",
+                               std::to_string(first), std::to_string(sub_id_count)});
 }
 
 }  // namespace
 
 Result<MapWriter> MapWriter::start(const IdMap& map) {
+  return start(
+      [map](pid_t of) -> bool {
+        const std::string uids = lines(map.inside_uid, map.outside_uid, map.count);
+        const std::string gids = lines(map.inside_gid, map.outside_gid, map.count);
+        return write_file(fmt::format("/proc/{}/uid_map", of), uids) &&
+               write_file(fmt::format("/proc/{}/gid_map", of), gids);
+      },
+      "this root may be a container's: run sluice there as an ordinary user");
+}
+
+Result<MapWriter> MapWriter::start(const SubIds& ids) {
+  return start(
+      [ids](pid_t of) {
+        return map_by_program("newuidmap", of, ::geteuid(), ids.first_uid) &&
+               map_by_program("newgidmap", of, ::getegid(), ids.first_gid);
+      },
+      "newuidmap or newgidmap refused it: 'sluice doctor' says what they need");
+}
+
+Result<MapWriter> MapWriter::start(const Write& write, const char* hint) {
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC) != 0) return fail_errno(Errc::unavailable, "pipe2");
   Fd read_end(ends[0]);
@@ -73,9 +112,11 @@ Result<MapWriter> MapWriter::start(const IdMap& map) {
   const pid_t of = ::getpid();
   const pid_t pid = ::fork();
   if (pid < 0) return fail_errno(Errc::unavailable, "fork");
-  if (pid != 0) return MapWriter(pid, std::move(write_end));
+  if (pid != 0) return MapWriter(pid, std::move(write_end), hint);
   write_end.reset();
-  write_when_told(read_end.get(), of, map);
+  // Waits for the word, or for the end of its parent.
+  char word = 0;
+  ::_exit(::read(read_end.get(), &word, 1) == 1 && write(of) ? 0 : 1);
 }
 
 MapWriter::~MapWriter() {
@@ -93,8 +134,7 @@ Result<void> MapWriter::write() {
   }
   pid_ = -1;
   if (status == 0) return {};
-  return fail(Errc::not_permitted, "cannot map a range of ids into a new user namespace",
-              "this root may be a container's: run sluice there as an ordinary user");
+  return fail(Errc::not_permitted, "cannot map a range of ids into a new user namespace", hint_);
 }
 
 std::string namespace_hint(int error_number, const NamespaceSettings& settings) {
@@ -141,6 +181,13 @@ Result<void> nest_user_namespace_with_range(unsigned count) {
   if (::unshare(CLONE_NEWUSER) != 0) {
     return forbidden("cannot make the agent's user namespace", errno);
   }
+  return writer->write();
+}
+
+Result<void> enter_sub_ids(const SubIds& ids) {
+  auto writer = MapWriter::start(ids);
+  if (!writer) return Failure(writer.error());
+  if (::unshare(CLONE_NEWUSER) != 0) return forbidden("cannot make a user namespace", errno);
   return writer->write();
 }
 

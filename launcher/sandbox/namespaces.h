@@ -4,12 +4,14 @@
 
 #include <sys/types.h>
 
+#include <functional>
 #include <string>
 #include <string_view>
 #include <utility>
 
 #include "base/error.h"
 #include "base/fd.h"
+#include "launcher/roots/sub_ids.h"
 
 namespace sluice::launcher {
 
@@ -28,8 +30,10 @@ struct IdMap {
 class MapWriter {
  public:
   static Result<MapWriter> start(const IdMap& map);
+  // An ordinary caller's, by newuidmap(1) and newgidmap(1): inside 0 is himself, his ids follow.
+  static Result<MapWriter> start(const SubIds& ids);
   MapWriter(MapWriter&& other) noexcept
-      : pid_(std::exchange(other.pid_, -1)), order_(std::move(other.order_)) {}
+      : pid_(std::exchange(other.pid_, -1)), order_(std::move(other.order_)), hint_(other.hint_) {}
   MapWriter(const MapWriter&) = delete;
   MapWriter& operator=(const MapWriter&) = delete;
   MapWriter& operator=(MapWriter&&) = delete;
@@ -39,10 +43,16 @@ class MapWriter {
   Result<void> write();
 
  private:
-  MapWriter(pid_t pid, Fd order) : pid_(pid), order_(std::move(order)) {}
+  // In the writer's process: whether the maps of a process are written.
+  using Write = std::function<bool(pid_t)>;
+  static Result<MapWriter> start(const Write& write, const char* hint);
+
+  MapWriter(pid_t pid, Fd order, const char* hint)
+      : pid_(pid), order_(std::move(order)), hint_(hint) {}
 
   pid_t pid_;
   Fd order_;
+  const char* hint_;  // where it refuses
 };
 
 // New user, mount, pid (for children), ipc, uts, net and cgroup namespaces, and the map of the user
@@ -56,6 +66,8 @@ Result<void> leave_host_namespaces(MapWriter& writer);
 Result<void> nest_user_namespace(uid_t uid, gid_t gid);
 // With the ids 0 to `count` - 1, for a caller with all capabilities over a namespace that has them.
 Result<void> nest_user_namespace_with_range(unsigned count);
+// For an ordinary caller: one in which he is 0 and his other ids follow, with all capabilities.
+Result<void> enter_sub_ids(const SubIds& ids);
 
 // What forbids user namespaces when unshare(2) or the map fails with `error_number`, from what the
 // machine's settings say ("" where one does not exist).

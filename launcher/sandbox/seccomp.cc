@@ -165,7 +165,7 @@ void adapt(Rules& rules, FilterFor whom) {
 
 }  // namespace
 
-Result<FilterProgram> compile_filter(FilterFor whom) {
+Result<FilterProgram> compile_filter(FilterFor whom, HoldsBackExec exec) {
   const std::unique_ptr<void, decltype(&::seccomp_release)> context(::seccomp_init(SCMP_ACT_ALLOW),
                                                                     &::seccomp_release);
   if (!context) return fail(Errc::unavailable, "seccomp_init failed");
@@ -184,6 +184,9 @@ Result<FilterProgram> compile_filter(FilterFor whom) {
   refuse_device_nodes(rules);
   refuse_terminal_injection(rules);
   adapt(rules, whom);
+  if (exec) {
+    for (const char* call : {"execve", "execveat"}) rules.hold_back(call, {});
+  }
   if (!rules.failure().empty()) return fail(Errc::bug, "seccomp " + rules.failure());
   return export_filter(context.get());
 }

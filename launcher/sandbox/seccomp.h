@@ -2,6 +2,7 @@
 #pragma once
 
 #include "base/error.h"
+#include "base/strong.h"
 #include "launcher/sandbox/filter_program.h"
 
 namespace sluice::launcher {
@@ -18,7 +19,10 @@ enum class FilterFor : std::uint8_t {
 // EPERM, but unknown address families EAFNOSUPPORT. Setuid and setgid bits cannot be given to a
 // file (systemd's RestrictSUIDSGID), device nodes cannot be made, and limits be set only for pid 0,
 // the caller. The root of an overlay may chroot(2), and its changes of mode with set-id bits are
-// held back for answer_set_id().
-Result<FilterProgram> compile_filter(FilterFor whom = FilterFor::agent);
+// held back for answer_set_id(). One process holds one listener (EBUSY): where an overlay's
+// programs are logged, the same filter holds them back.
+using HoldsBackExec = YesNo<struct HoldsBackExecTag>;
+Result<FilterProgram> compile_filter(FilterFor whom = FilterFor::agent,
+                                     HoldsBackExec exec = HoldsBackExec::no);
 
 }  // namespace sluice::launcher

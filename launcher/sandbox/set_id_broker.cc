@@ -4,13 +4,12 @@
 #include <fmt/core.h>
 #include <limits.h>
 #include <linux/openat2.h>
-#include <linux/seccomp.h>
-#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <optional>
@@ -24,7 +23,7 @@ namespace sluice::launcher {
 namespace {
 
 constexpr int fchmodat2_call = 452;  // younger than the build machine's headers may be
-constexpr std::size_t longest_status = 16384;
+constexpr std::size_t longest_status = std::size_t{1024} * 1024;  // it may have many groups
 
 // What is asked: the arguments that the four calls have in common.
 struct Request {
@@ -35,20 +34,25 @@ struct Request {
   bool is_fd = false;  // `directory` itself is meant
 };
 
-Request read_request(const seccomp_data& call) {
-  const auto integer = [&](int n) { return static_cast<int>(call.args[n]); };
-  const auto mode = [&](int n) { return static_cast<mode_t>(call.args[n] & 01777); };
-  switch (call.nr) {
+// Nothing for a call that is none of them.
+std::optional<Request> read_request(const Notification& held) {
+  const auto argument = [&](std::size_t n) { return held.arguments.at(n); };
+  const auto integer = [&](std::size_t n) { return static_cast<int>(argument(n)); };
+  const auto mode = [&](std::size_t n) { return static_cast<mode_t>(argument(n) & 01777); };
+  switch (held.call) {
     case SYS_fchmod:
-      return {.directory = integer(0), .mode = mode(1), .is_fd = true};
+      return Request{.directory = integer(0), .mode = mode(1), .is_fd = true};
 #ifdef SYS_chmod
     case SYS_chmod:
-      return {.path = call.args[0], .mode = mode(1)};
+      return Request{.path = argument(0), .mode = mode(1)};
 #endif
     case fchmodat2_call:
-      return {.directory = integer(0), .path = call.args[1], .mode = mode(2), .flags = integer(3)};
-    default:  // fchmodat has no flags
-      return {.directory = integer(0), .path = call.args[1], .mode = mode(2)};
+      return Request{
+          .directory = integer(0), .path = argument(1), .mode = mode(2), .flags = integer(3)};
+    case SYS_fchmodat:  // has no flags
+      return Request{.directory = integer(0), .path = argument(1), .mode = mode(2)};
+    default:
+      return std::nullopt;
   }
 }
 
@@ -118,42 +122,26 @@ bool may_change(pid_t pid, const struct stat& status) {
 }
 
 // 0 or an errno.
-int change_mode(int listener, const seccomp_notif& held) {
-  const Request request = read_request(held.data);
-  const auto pid = static_cast<pid_t>(held.pid);
-  const Fd target = open_target(pid, request);
+int change_mode(const Notifications& listener, const Notification& held) {
+  const auto request = read_request(held);
+  if (!request) return ENOSYS;
+  const Fd target = open_target(held.thread, *request);
   if (!target) return errno;
   struct stat status {};
   if (::fstat(target.get(), &status) != 0) return errno;
   if (S_ISLNK(status.st_mode)) return EOPNOTSUPP;
-  const bool may = may_change(pid, status);
+  const bool may = may_change(held.thread, status);
   // What was looked at above was another process's if this one has ended.
-  if (::ioctl(listener, SECCOMP_IOCTL_NOTIF_ID_VALID, &held.id) != 0) return ESRCH;
+  if (!listener.is_valid(held)) return ESRCH;
   if (!may) return EPERM;
   const std::string name = fmt::format("/proc/self/fd/{}", target.get());
-  return ::chmod(name.c_str(), request.mode) == 0 ? 0 : errno;
+  return ::chmod(name.c_str(), request->mode) == 0 ? 0 : errno;
 }
 
 }  // namespace
 
-Result<void> answer_set_id(int listener) {
-  // A younger kernel may write more than this one's headers know; it wants to find zeros.
-  union {
-    std::array<char, 1024> room;
-    seccomp_notif held;
-  } message{};
-  const seccomp_notif& held = message.held;
-  if (::ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, &message) != 0) {
-    if (errno == ENOENT || errno == EINTR) return {};
-    return fail_errno(Errc::unavailable, "SECCOMP_IOCTL_NOTIF_RECV");
-  }
-  seccomp_notif_resp answer{};
-  answer.id = held.id;
-  answer.error = -change_mode(listener, held);
-  if (::ioctl(listener, SECCOMP_IOCTL_NOTIF_SEND, &answer) != 0 && errno != ENOENT) {
-    return fail_errno(Errc::unavailable, "SECCOMP_IOCTL_NOTIF_SEND");
-  }
-  return {};
+void answer_set_id(const Notifications& listener, const Notification& held) {
+  (void)listener.answer(held, change_mode(listener, held));
 }
 
 }  // namespace sluice::launcher

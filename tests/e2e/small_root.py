@@ -9,7 +9,7 @@ import shutil
 import subprocess
 
 PROGRAMS = ("bash", "cat", "chmod", "chown", "cp", "echo", "id", "ls", "mkdir", "mv", "rm", "stat",
-            "touch", "true", "env", "dd", "ln", "readlink", "head", "mkfifo", "sleep")  # fmt: skip
+            "touch", "true", "chroot", "env", "dd", "ln", "readlink", "head", "mkfifo", "sleep")  # fmt: skip
 PACKAGING = ("dpkg", "dpkg-deb", "dpkg-split", "dpkg-query", "tar", "apt-get", "apt-config", "sh",
              "diff", "find", "grep", "sed", "awk", "gzip", "xz", "gpgv", "sort", "tr", "xargs",
              "start-stop-daemon", "ldconfig", "dash", "mktemp", "sync", "date",
@@ -61,6 +61,14 @@ def make(root):
     with open(f"{root}/etc/group", "w") as file:
         file.write("root:x:0:\n")
     return root
+
+
+def add_python(root):
+    """python3 with the modules that it comes with."""
+    add_program(root, "python3")
+    library = f"/usr/lib/{os.path.basename(os.path.realpath('/usr/bin/python3'))}"
+    shutil.copytree(library, root + library, symlinks=True,
+                    ignore=shutil.ignore_patterns("test", "dist-packages", "*.a"))  # fmt: skip
 
 
 def add_packaging(root):

@@ -35,7 +35,7 @@ Facts whole() {
   facts.cgroup.why_no_scope = "there is no systemd to ask";
   facts.cgroup.hierarchies = {{cgroup::Version::v2, {}, "/sys/fs/cgroup/a"}};
   facts.cgroup.place.grounds = {{cgroup::Version::v2, "/sys/fs/cgroup/a", {}}};
-  facts.subids = {65536, 65536, true, true};
+  facts.subids = {65536, 65536, true, true, true, true};
   facts.has_sluiced = true;
   facts.vsock_error = EAFNOSUPPORT;
   return facts;
@@ -232,6 +232,11 @@ TEST(Doctor, MendsMissingSubordinateIdsByTheUsersName) {
   EXPECT_EQ(named(facts, "subordinate ids").mend,
             "apt-get install uidmap && usermod --add-subuids 200000-265535 --add-subgids "
             "200000-265535 ann");
+  const std::string give = "usermod --add-subuids 200000-265535 --add-subgids 200000-265535 ann";
+  facts.subids = {65536, 65536, true, true, true, false};  // in pieces
+  EXPECT_EQ(named(facts, "subordinate ids").mend, give);
+  facts.subids = {65536, 65536, true, true, false, false};
+  EXPECT_EQ(named(facts, "subordinate ids").mend, "chmod u+s $(which newuidmap newgidmap)");
   facts.uid = 0;
   EXPECT_EQ(named(facts, "subordinate ids").state, State::ok);
 }

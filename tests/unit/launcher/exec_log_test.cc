@@ -19,6 +19,7 @@
 #include "launcher/exec_log/lookup.h"
 #include "launcher/exec_log/memory.h"
 #include "launcher/exec_log/outbox.h"
+#include "launcher/exec_log/pidfd.h"
 #include "launcher/exec_log/running.h"
 #include "netns/handover.h"
 
@@ -132,13 +133,19 @@ TEST(ExecKin, IsTheProcessItsParentAndItsName) {
   EXPECT_FALSE(kin.parent_name.empty());
   EXPECT_EQ(link_of(::getpid(), "cwd"), std::filesystem::current_path());
   EXPECT_EQ(kin_of(-1).process, 0);
+  const Fd process = open_process(::getpid());
+  const Kin by_descriptor = kin_of(-1, process.get());
+  if (numbers_of(process.get())) {  // Linux 6.13
+    EXPECT_EQ(by_descriptor.process, ::getpid());
+    EXPECT_EQ(by_descriptor.parent, ::getppid());
+  }
 }
 
 // -- attempt
 
 TEST(ExecAttempt, IsReadFromTheArgumentsOfTheCall) {
   const std::array<const char*, 3> list{"a", "b", nullptr};
-  std::optional<Root> root;
+  const Root root(::getpid());
   Notification notification;
   notification.thread = ::getpid();
   notification.call = SYS_execve;
@@ -165,7 +172,7 @@ TEST(ExecAttempt, FindsWhatIsNamedFromADirectoryOrADescriptor) {
   const std::array<const char*, 2> list{"a", nullptr};
   const Fd bin(::open("/usr/bin", O_PATH | O_CLOEXEC));
   const Fd env(::open("/usr/bin/env", O_PATH | O_CLOEXEC));
-  std::optional<Root> root;
+  const Root root(::getpid());
   Notification call;
   call.thread = ::getpid();
   call.call = SYS_execveat;

@@ -13,6 +13,7 @@
 #include "launcher/roots/choice.h"
 #include "launcher/roots/remove_tree.h"
 #include "launcher/roots/store.h"
+#include "launcher/roots/sub_ids.h"
 #include "launcher/sandbox/own_layer.h"
 #include "launcher/sandbox/private_files.h"
 #include "sample.h"
@@ -218,4 +219,25 @@ TEST_F(Roots, ChangesAreCopiedWithoutSetIdBitsLinksOrReplacedDirectories) {
 }
 
 }  // namespace
+TEST(SubordinateIds, AreTheFirstWholeRangeOfTheUser) {
+  const auto find = [](std::string_view file) { return find_range(file, "ann", 1000, 1000); };
+  EXPECT_EQ(find("ann:100000:65536\n"), 100000U);
+  EXPECT_EQ(find("1000:100000:65535"), 100000U);
+  EXPECT_EQ(find("bob:1:65536\nann:100000:1000\nann:200000:65536\nann:300000:65536\n"), 200000U);
+  for (const char* file : {"", "ann", "ann:100000", "ann:100000:65534\n", "annabel:100000:65536\n",
+                           "ann:x:65536\n", "ann:100000:65536 \n", "ann:-5:65536\n",
+                           "ann:100000:99999999999\n", "#ann:100000:65536\n"}) {
+    EXPECT_EQ(find(file), std::nullopt) << file;
+  }
+}
+
+TEST(SubordinateIds, AreNeitherRootNorTheUserNorPastTheLastId) {
+  for (const char* file : {"ann:0:65536\n", "ann:1000:65536\n", "ann:500:65536\n",
+                           "ann:4294901761:65535\n", "ann:4294967295:65536\n"}) {
+    EXPECT_EQ(find_range(file, "ann", 1000, 1000), std::nullopt) << file;
+  }
+  EXPECT_EQ(find_range("ann:4294901760:65535\n", "ann", 1000, 1000), 4294901760U);
+  EXPECT_EQ(find_range("ann:1001:65536\n", "ann", 1000, 1000), 1001U);
+}
+
 }  // namespace sluice::launcher

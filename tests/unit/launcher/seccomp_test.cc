@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
@@ -229,4 +230,18 @@ TEST(TheFilterOfAnOverlaysRoot, LetsItChangeItsRootDirectoryAlone) {
 }
 
 }  // namespace
+TEST(TheFilter, HoldsBackAnOverlaysProgramsAndItsSetIdModesTogether) {
+  const auto with = compile_filter(FilterFor::root_of_a_range, HoldsBackExec::yes);
+  const auto without = compile_filter(FilterFor::root_of_a_range);
+  ASSERT_TRUE(with && without);
+  for (const int call : {SYS_execve, SYS_execveat}) {
+    EXPECT_EQ(run_filter(*with, call), SECCOMP_RET_USER_NOTIF);
+    EXPECT_EQ(run_filter(*without, call), SECCOMP_RET_ALLOW);
+  }
+  for (const auto* filter : {&*with, &*without}) {
+    EXPECT_EQ(run_filter(*filter, SYS_fchmod, {3, 04755}), SECCOMP_RET_USER_NOTIF);
+    EXPECT_EQ(run_filter(*filter, SYS_fchmod, {3, 0755}), SECCOMP_RET_ALLOW);
+  }
+}
+
 }  // namespace sluice::launcher

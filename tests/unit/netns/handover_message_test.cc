@@ -3,6 +3,7 @@
 
 #include <limits>
 
+#include "netns/exec_event.h"
 #include "netns/handover.h"
 
 namespace sluice::netns {
@@ -301,4 +302,23 @@ TEST(HandoverMessage, RefusesAMalformedAnswer) {
 }
 
 }  // namespace
+TEST(ExecEvents, AreToldFromEverythingElseByTheirEnd) {
+  Event event;
+  event.kind = Event::Kind::exec;
+  event.execs.resize(2);
+  EXPECT_TRUE(is_exec_event(encode(event)));
+  event.kind = Event::Kind::udp_refused;
+  EXPECT_FALSE(is_exec_event(encode(event)));
+  EXPECT_FALSE(is_exec_event(encode(Unregister{})));
+  EXPECT_FALSE(is_exec_event(""));
+  // What ends as one and says to be another has a key twice.
+  std::string twice = encode(Unregister{});
+  twice.pop_back();
+  event.kind = Event::Kind::exec;
+  const std::string end = encode(event);
+  twice += end.substr(end.find(",\"kind\":"));
+  EXPECT_TRUE(is_exec_event(twice));
+  EXPECT_FALSE(decode_request(twice));
+}
+
 }  // namespace sluice::netns

@@ -1,4 +1,4 @@
-// A seccomp listener: which thread waits at execve(2), and letting it go on (seccomp_unotify(2)).
+// A seccomp listener: which thread waits at a system call, and its answer (seccomp_unotify(2)).
 #pragma once
 
 #include <sys/types.h>
@@ -17,24 +17,25 @@ namespace sluice::launcher {
 struct Notification {
   std::uint64_t id = 0;
   pid_t thread = 0;  // as the calling process sees it
-  int call = 0;      // SYS_execve or SYS_execveat
+  int call = 0;      // its number, of this architecture
   std::array<std::uint64_t, 6> arguments{};
 };
 
 class Notifications {
  public:
-  // SIGALRM must be this process's to use, and unblocked.
   static Result<Notifications> of(Fd listener);
 
   int fd() const noexcept { return listener_.get(); }
 
-  // To be called when fd() is readable. Nothing: whoever waited has been killed. An error: the
-  // listener is broken.
+  // To be called when fd() is readable, by one process alone. Nothing: whoever waited has been
+  // killed. An error: the listener is broken.
   Result<std::optional<Notification>> receive();
   // Whether the thread still waits: else what was read of it may be another's.
   bool is_valid(const Notification& notification) const;
   // The call goes on as if nobody had looked. False: it no longer waited.
   bool let_go_on(const Notification& notification) const;
+  // The call is not made and answers 0, or -1 with this errno. False: it no longer waited.
+  bool answer(const Notification& notification, int error_number) const;
 
  private:
   Notifications(Fd listener, std::size_t size) : listener_(std::move(listener)), buffer_(size) {}
