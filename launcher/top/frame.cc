@@ -79,11 +79,10 @@ std::vector<const Column*> columns_for(std::size_t width) {
   return chosen;
 }
 
-// As many as fit in `rows` below the heading that says how many there are.
 struct Section {
   std::string heading;
   Lines lines;
-  std::size_t all = 0;  // lines besides those kept
+  std::size_t all = 0;  // lines, kept or not
 };
 
 Section agents_of(const View& view, std::size_t width) {
@@ -144,7 +143,7 @@ Section decisions_of(const View& view, std::size_t width) {
   return section;
 }
 
-// Rows for each section's lines: its third, and what the others leave. 0 rows: everything.
+// Cuts sections to `rows` lines together: each has its third, and what the others leave.
 void share(std::size_t rows, std::array<Section, 3>& sections) {
   std::size_t left = rows;
   std::array<std::size_t, 3> given{};
@@ -164,8 +163,9 @@ void share(std::size_t rows, std::array<Section, 3>& sections) {
 }
 
 void append(Lines& out, Section section) {
-  if (section.lines.size() < section.all) {
-    section.heading += fmt::format("  ({} of {})", section.lines.size(), section.all);
+  if (section.lines.size() < section.all && section.lines.size() > 1) {
+    const std::size_t hidden = section.all - section.lines.size() + 1;
+    section.lines.back() = {fmt::format("... and {} more", hidden), Style::faint};
   }
   out.push_back({std::move(section.heading), Style::heading});
   std::ranges::move(section.lines, std::back_inserter(out));

@@ -107,7 +107,7 @@ TEST(Frame, OfEightyByTwentyFourShowsAllThatMatters) {
   EXPECT_EQ(all.size(), 24U);
   EXPECT_THAT(all[0], HasSubstr("1000 agents, 3000 connections"));
   EXPECT_THAT(all[0], testing::EndsWith("q quit"));
-  EXPECT_THAT(all, testing::Contains(HasSubstr("of 1000)")));
+  EXPECT_THAT(all, testing::Contains(HasSubstr("... and 986 more")));
   EXPECT_THAT(all, testing::Contains(HasSubstr("- {host: evil.test, ports: [443]}")));
   EXPECT_THAT(all, testing::Contains(HasSubstr("1.2K coder-0")));
   EXPECT_THAT(all, testing::Contains(HasSubstr("evil\\x1b[2J\\xd0\\xb5.test:80")));
@@ -151,8 +151,8 @@ TEST(RuleToPaste, IsWhatPolicySuggestWouldWrite) {
             "- {host: api.example.com, ports: [443]}");
   EXPECT_EQ(rule_to_paste("a", "api.example.com", 0, Reason::not_listed),
             "- {host: api.example.com}");
-  EXPECT_EQ(rule_to_paste("a", "203.0.113.7", 80, Reason::not_listed),
-            "- {cidr: \"203.0.113.7/32\", ports: [80]}");
+  EXPECT_EQ(rule_to_paste("a", "8.8.8.8", 80, Reason::not_listed),
+            "- {cidr: \"8.8.8.8/32\", ports: [80]}");
   EXPECT_EQ(rule_to_paste("a", "api.example.com", 443, Reason::denied), "");
   EXPECT_EQ(rule_to_paste("a", "169.254.169.254", 80, Reason::address_forbidden), "");
   EXPECT_EQ(rule_to_paste("a", "no host\x1b", 80, Reason::bad_host), "");
