@@ -14,6 +14,7 @@
 #include "launcher/commands/ps.h"
 #include "launcher/commands/root.h"
 #include "launcher/commands/stop.h"
+#include "launcher/commands/top.h"
 
 namespace sluice::launcher {
 namespace {
@@ -255,6 +256,7 @@ struct Grammar {
     add_ps(app, action.run);
     add_stop(app, action.run);
     add_logs(app, action.run);
+    add_top(app, action.run);
     add_root(app, action.run);
   }
 

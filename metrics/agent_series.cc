@@ -89,6 +89,10 @@ Totals AgentMetrics::totals() const noexcept {
   }
   totals.bytes_up = sums[Event::byte(Direction::up)];
   totals.bytes_down = sums[Event::byte(Direction::down)];
+  totals.programs = sums[Event::exec()];
+  // One thread's opening may have been read before and another's closing after it.
+  const auto open = static_cast<std::int64_t>(sums[Event::tunnel()]);
+  totals.tunnels = static_cast<std::uint64_t>(std::max<std::int64_t>(open, 0));
   return totals;
 }
 

@@ -10,6 +10,7 @@
 #include "metrics/audit_line.h"
 #include "metrics/audit_queue.h"
 #include "metrics/line_sink.h"
+#include "metrics/recent.h"
 
 namespace sluice::metrics {
 namespace {
@@ -24,6 +25,8 @@ class AuditLog::Writer {
  public:
   Writer(Fd fd, std::shared_ptr<AuditCounters> counters, const AuditOptions& options)
       : flush_limit_(options.flush_limit),
+        recent_(options.recent),
+        is_kept_(bool(fd)),
         counters_(std::move(counters)),
         queue_(options),
         sink_(std::move(fd)) {
@@ -64,6 +67,7 @@ class AuditLog::Writer {
   }
 
   void remember_gap(const std::string& agent, std::uint64_t count) {
+    if (recent_ != nullptr) recent_->leave_out(agent, count);
     const bool known = gaps_.size() < gap_cap || gaps_.contains(agent);
     gaps_[known ? agent : std::string("other")] += count;
   }
@@ -71,7 +75,9 @@ class AuditLog::Writer {
   void write_out(const AuditBatch& batch) {
     begin_text();
     batch.records.for_each(line_, [this] {
+      const std::size_t begin = text_.size();
       append_json(text_, line_);
+      if (recent_ != nullptr) recent_->add(line_, std::string_view(text_).substr(begin));
       ++lines_in_text_;
       if (text_.size() < batch_bytes) return;
       write_text();
@@ -89,6 +95,11 @@ class AuditLog::Writer {
 
   void write_text() {
     if (text_.empty()) return;
+    if (!is_kept_) {
+      gaps_.clear();
+      told_dropped_ += telling_dropped_;
+      return;
+    }
     const std::size_t whole = sink_.write(text_);
     if (whole >= lines_about_gaps_) {
       gaps_.clear();
@@ -112,6 +123,8 @@ class AuditLog::Writer {
   }
 
   const std::chrono::milliseconds flush_limit_;
+  Recent* const recent_;
+  const bool is_kept_;
   const std::shared_ptr<AuditCounters> counters_;
   AuditQueue queue_;
 

@@ -50,12 +50,15 @@ struct AuditCounters {
       0};  // lost: queue full or write failed; not those sampled away
 };
 
+class Recent;
+
 struct AuditOptions {
   std::size_t queue_lines = 8192;
   std::size_t queue_bytes = std::size_t{16} * 1024 * 1024;
   unsigned denials_per_second = 200;  // per agent, at least 1; the rest is counted, not written
   std::chrono::milliseconds flush_limit{2000};  // how long the destructor waits for a stuck reader
   std::chrono::milliseconds collect{20};  // lines that follow on others wait so long to be written
+  Recent* recent = nullptr;               // is told of every line; outlives the log
 };
 
 // Formats and writes through one thread of its own, which writes the first line after a pause at
@@ -64,7 +67,8 @@ class AuditLog {
  public:
   // Off: write() does nothing.
   AuditLog() noexcept;
-  // `fd` is a file opened O_APPEND, a pipe, a terminal or a socket. Starts the thread: construct
+  // `fd` is a file opened O_APPEND, a pipe, a terminal or a socket; none: nothing is written, and
+  // only `options.recent` hears of the lines. Starts the thread: construct
   // after enclose() and fork(). Every signal is blocked in it.
   AuditLog(Fd fd, std::shared_ptr<AuditCounters> counters, AuditOptions options = {});
   // Writes what is queued, for at most `flush_limit`.

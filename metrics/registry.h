@@ -36,6 +36,8 @@ struct Totals {
   ReasonCounts reported{};    // decisions that only report mode let pass, by what they would be
   std::uint64_t bytes_up = 0;
   std::uint64_t bytes_down = 0;
+  std::uint64_t programs = 0;  // that it started
+  std::uint64_t tunnels = 0;   // open now
 };
 
 class AgentCounts;

@@ -46,6 +46,7 @@ NOT_LIMITS = {
     "proxy/worker.cc sessions_at_once": "of a review, then others have their turn",
     "proxy/daemon/intake.cc most_at_once": "then others of the thread have their turn",
     "proxy/session/lane.cc bytes_at_once": "the same",
+    "proxy/daemon/decision_stream.cc lines_at_once": "the same",
     "proxy/egress/route_query.cc most_news": "read at once; more of them empty the cache all the same",
     "metrics/audit_record.h spare_cap": "blocks kept for use again",
     "metrics/thread_counters.h own_thread_cap": "further threads share a row: slower, and as exact",

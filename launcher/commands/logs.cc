@@ -10,6 +10,7 @@
 
 #include "base/io.h"
 #include "base/text.h"
+#include "launcher/commands/logs_audit.h"
 #include "launcher/machine.h"
 #include "launcher/sessions/log_text.h"
 #include "launcher/sessions/run_log_reader.h"
@@ -101,20 +102,55 @@ int show(const std::string& agent, Follow follow) {
   return 0;
 }
 
+struct Typed {
+  AuditLogOptions audit;
+  std::string file;
+  bool decisions = false;
+  bool denied = false;
+};
+
+int show_typed(Typed typed) {
+  const bool filters = typed.denied || typed.audit.json || !typed.audit.verdict.empty() ||
+                       !typed.audit.since.empty();
+  const bool has_file = !typed.file.empty();
+  if (!has_file && typed.audit.agent.empty()) {
+    return refuse({Errc::bad_config, "no agent is named", "sluice ps --all lists them; or --file",
+                   std::nullopt});
+  }
+  if (!has_file && !typed.decisions) {
+    if (!filters) return show(typed.audit.agent, Follow(typed.audit.follow));
+    return refuse({Errc::bad_config, "what an agent wrote has no verdicts to choose by",
+                   "--decisions shows what was decided about it", std::nullopt});
+  }
+  if (has_file) typed.audit.file = typed.file;
+  if (typed.denied) typed.audit.verdict = "deny";
+  return show_audit(typed.audit);
+}
+
 }  // namespace
 
 void add_logs(CLI::App& app, Action& chosen) {
-  struct Typed {
-    std::string agent;
-    bool follow = false;
-  };
   auto typed = std::make_shared<Typed>();
-  CLI::App* command =
-      app.add_subcommand("logs", "Shows what an agent wrote that runs with --detach");
-  command->add_option("agent", typed->agent, "Its name")->required();
-  command->add_flag("-f,--follow", typed->follow, "Go on until it ends");
-  command->callback(
-      [&chosen, typed] { chosen = [typed] { return show(typed->agent, Follow(typed->follow)); }; });
+  CLI::App* command = app.add_subcommand(
+      "logs", "Shows what an agent wrote that runs with --detach, or what was decided about it");
+  command->add_option("agent", typed->audit.agent, "Its name");
+  command->add_flag("-f,--follow", typed->audit.follow, "Go on until it ends");
+  auto* decisions = command->add_flag("--decisions", typed->decisions,
+                                      "What was decided of late about one that is running");
+  command->add_option("--file", typed->file, "AUDIT.jsonl, or - for standard input")
+      ->excludes(decisions);
+  auto* verdict =
+      command->add_option("--verdict", typed->audit.verdict, "Only: allow, deny, report");
+  verdict->check(CLI::IsMember({"allow", "deny", "report"}));
+  command->add_flag("--denied", typed->denied, "The same as --verdict deny")->excludes(verdict);
+  command->add_option("--since", typed->audit.since, "DUR ago, or a time in UTC");
+  command->add_flag("--json", typed->audit.json, "The lines as they are");
+  command->footer(
+      "Examples:\n"
+      "  sluice logs coder-1 -f\n"
+      "  sluice logs coder-1 --decisions --denied -f\n"
+      "  sluice logs --file /var/log/sluice/audit.jsonl --since 1h");
+  command->callback([&chosen, typed] { chosen = [typed] { return show_typed(*typed); }; });
 }
 
 }  // namespace sluice::launcher

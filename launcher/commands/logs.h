@@ -1,4 +1,4 @@
-// `sluice logs AGENT`: what a detached run has written, and how it ended.
+// `sluice logs AGENT`: what a detached run has written, or what was decided about an agent.
 #pragma once
 
 #include "launcher/commands/policy_command.h"

@@ -40,7 +40,8 @@ int show(AsJson as_json, WithEnded with_ended) {
   if (!answers) return fail_with(answers.error());
   std::vector<ShownRun> shown;
   for (RunStatus& run : answers->runs) {
-    const auto counts = ask_decisions(machine->runtime_directory, run.agent);
+    const auto counts = run.shared.empty() ? ask_decisions(machine->runtime_directory, run.agent)
+                                           : ask_shared_decisions(run.shared, run.agent);
     shown.push_back({std::move(run), counts});
   }
   if (as_json || with_ended) {

@@ -6,7 +6,9 @@
 #include <charconv>
 
 #include "base/io.h"
+#include "launcher/sessions/admin_client.h"
 #include "launcher/sessions/run_socket.h"
+#include "launcher/top/sample.h"
 
 namespace sluice::launcher {
 namespace {
@@ -38,6 +40,17 @@ DecisionCounts count_decisions(std::string_view exposition) {
     if (has("verdict=\"deny\"")) counts.blocked += value_of(line);
   }
   return counts;
+}
+
+std::optional<DecisionCounts> ask_shared_decisions(const std::string& handover_socket,
+                                                   const std::string& agent) {
+  const auto page = ask_admin(admin_socket_beside(handover_socket), "/api/v1/agents");
+  Sample sample;
+  if (!page || !*page || !add_agents(sample, **page)) return std::nullopt;
+  const auto found = std::ranges::find(sample.agents, agent, &TopAgent::name);
+  if (found == sample.agents.end()) return std::nullopt;
+  // As sluice_decisions_total tells them: a failure was allowed before it failed.
+  return DecisionCounts{found->allowed + found->failed, found->reported, found->denied};
 }
 
 std::optional<DecisionCounts> ask_decisions(const std::string& directory,

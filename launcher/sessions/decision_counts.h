@@ -1,4 +1,4 @@
-// How often a run's embedded sluiced has decided, from its metrics.
+// How often a sluiced has decided for an agent.
 #pragma once
 
 #include <cstdint>
@@ -17,7 +17,12 @@ struct DecisionCounts {
 // The sums of sluice_decisions_total by verdict in a Prometheus exposition. Pure.
 DecisionCounts count_decisions(std::string_view exposition);
 
-// Nothing where no sluiced of the agent's own answers: a shared one counts for many.
+// What the shared sluiced with this handover socket counted of its agent; nothing where it may not
+// be asked, or has its admin socket elsewhere.
+std::optional<DecisionCounts> ask_shared_decisions(const std::string& handover_socket,
+                                                   const std::string& agent);
+
+// Nothing where no sluiced of the agent's own answers.
 std::optional<DecisionCounts> ask_decisions(const std::string& directory, const std::string& agent);
 
 }  // namespace sluice::launcher

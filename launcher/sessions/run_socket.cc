@@ -57,11 +57,6 @@ Result<Fd> make_private_directory(const std::string& directory) {
   return opened;
 }
 
-std::string path_of(const std::string& directory, const std::string& agent,
-                    std::string_view suffix) {
-  return fmt::format("{}/{}{}", directory, agent, suffix);
-}
-
 Result<sockaddr_un> address_of(const std::string& path) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
@@ -99,12 +94,17 @@ Result<void> lock(int directory) {
 
 }  // namespace
 
+std::string run_socket_path(const std::string& directory, const std::string& agent,
+                            std::string_view suffix) {
+  return fmt::format("{}/{}{}", directory, agent, suffix);
+}
+
 Result<RunSocket> RunSocket::listen(const std::string& directory, const std::string& agent,
                                     std::string_view suffix) {
   const auto opened = make_private_directory(directory);
   if (!opened) return Failure(opened.error());
   if (auto locked = lock(opened->get()); !locked) return Failure(locked.error());
-  const std::string path = path_of(directory, agent, suffix);
+  const std::string path = run_socket_path(directory, agent, suffix);
   const auto address = address_of(path);
   if (!address) return Failure(address.error());
   if (somebody_listens(*address)) {
@@ -130,7 +130,10 @@ RunSocket::~RunSocket() {
 
 Result<Fd> connect_run(const std::string& directory, const std::string& agent,
                        std::string_view suffix) {
-  const std::string path = path_of(directory, agent, suffix);
+  return connect_socket(run_socket_path(directory, agent, suffix));
+}
+
+Result<Fd> connect_socket(const std::string& path) {
   const auto address = address_of(path);
   if (!address) return Failure(address.error());
   auto socket = new_socket(0);
@@ -169,7 +172,7 @@ Result<void> remove_dead_sockets(const std::string& directory, const std::string
   if (!opened) return Failure(opened.error());
   if (auto locked = lock(opened->get()); !locked) return locked;
   for (const std::string_view suffix : {admin_suffix, control_suffix}) {
-    const std::string path = path_of(directory, agent, suffix);
+    const std::string path = run_socket_path(directory, agent, suffix);
     const auto address = address_of(path);
     // A sluiced ends just after its supervisor: until then the other socket tells of both.
     if (!address || somebody_listens(*address)) return {};

@@ -37,8 +37,14 @@ class RunSocket {
   Fd socket_;
 };
 
+// DIRECTORY/AGENT.SUFFIX
+std::string run_socket_path(const std::string& directory, const std::string& agent,
+                            std::string_view suffix);
+
 // Connects; sends and receives give up after two seconds. Without a descriptor where nobody
 // listens.
+Result<Fd> connect_socket(const std::string& path);
+// The same at run_socket_path().
 Result<Fd> connect_run(const std::string& directory, const std::string& agent,
                        std::string_view suffix);
 

@@ -7,10 +7,13 @@
 #include <array>
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/experimental/awaitable_operators.hpp>
-#include <boost/asio/posix/basic_stream_descriptor.hpp>
 #include <boost/asio/write.hpp>
 #include <memory>
+#include <optional>
 
+#include "base/text.h"
+#include "proxy/daemon/admin_api.h"
+#include "proxy/daemon/decision_stream.h"
 #include "proxy/daemon/spawn.h"
 #include "proxy/wire/request_head.h"
 
@@ -21,44 +24,91 @@ using namespace asio::experimental::awaitable_operators;
 namespace {
 
 using namespace std::chrono_literals;
-using Descriptor = Token::as_default_on_t<asio::posix::basic_stream_descriptor<Executor>>;
 
 constexpr auto request_deadline = 5s;
 constexpr int most_at_once = 64;
+constexpr int most_streams = 16;
+constexpr std::string_view decisions_path = "/api/v1/decisions";
 constexpr std::string_view metrics_type = "text/plain; version=0.0.4; charset=utf-8";
 
-std::string response(std::string_view status, std::string_view type, std::string_view body,
-                     bool with_body) {
+struct Reply {
+  std::string_view status = "200 OK";
+  std::string_view type = "application/json";
+  std::string body;
+  std::string_view fields = "";  // further lines of the head
+};
+
+Reply refusal(std::string_view status, const Error& error, std::string_view fields = "") {
+  return {.status = status, .body = error_json(error), .fields = fields};
+}
+
+Reply bad_request(const Error& error) { return refusal("400 Bad Request", error); }
+
+using WithBody = YesNo<struct WithBodyTag>;
+
+std::string text_of(const Reply& reply, WithBody with_body) {
   return fmt::format(
-      "HTTP/1.1 {}\r\nContent-Type: {}\r\nContent-Length: {}\r\nCache-Control: no-store\r\n"
+      "HTTP/1.1 {}\r\nContent-Type: {}\r\nContent-Length: {}\r\n{}Cache-Control: no-store\r\n"
       "Connection: close\r\n\r\n{}",
-      status, type, body.size(), with_body ? body : "");
+      reply.status, reply.type, reply.body.size(), reply.fields, with_body ? reply.body : "");
 }
 
-Task<void> converse(Descriptor& connection, const AdminPages& pages) {
-  std::string bytes;
-  std::array<char, 2048> chunk;
-  std::size_t scanned = 0;
-  for (;;) {
-    const auto head = wire::parse_request_head(bytes, {.bytes = 8192, .fields = 64}, scanned);
-    if (!head) {
-      const std::string reply =
-          response("400 Bad Request", "text/plain", head.error().why + "\n", true);
-      co_await asio::async_write(connection, asio::buffer(reply), Token());
-      co_return;
-    }
-    if (*head) {
-      const std::string reply = admin_response((*head)->method, (*head)->target, pages);
-      co_await asio::async_write(connection, asio::buffer(reply), Token());
-      co_return;
-    }
-    const auto [error, size] = co_await connection.async_read_some(asio::buffer(chunk));
-    if (error) co_return;
-    bytes.append(chunk.data(), size);
+struct Question {
+  std::string_view path;
+  std::string_view query;
+};
+
+Question split(std::string_view target) {
+  const std::size_t mark = std::min(target.find('?'), target.size());
+  return {target.substr(0, mark), target.substr(std::min(mark + 1, target.size()))};
+}
+
+// Pages that take `agent=`, `verdict=` and `limit=`.
+using Page = std::string (*)(const metrics::Recent&, const DecisionQuery&);
+Reply filtered(const AdminPages& pages, std::string_view query, Page page) {
+  const auto read = read_decision_query(query);
+  if (!read) return bad_request(read.error());
+  return {.body = page(*pages.operators.recent, *read)};
+}
+
+Reply whole(const Question& asked, const std::function<std::string()>& page) {
+  if (const auto none = refuse_query(asked.path, asked.query); !none) {
+    return bad_request(none.error());
   }
+  return {.body = page()};
 }
 
-// One of most_at_once, also when what it is for ends by an exception.
+std::optional<Reply> api_reply(const Question& asked, const AdminPages& pages) {
+  if (!pages.has_api()) return std::nullopt;
+  if (asked.path == decisions_path) return filtered(pages, asked.query, decisions_json);
+  if (asked.path == "/api/v1/top") return filtered(pages, asked.query, top_json);
+  if (asked.path == "/api/v1/policy") return whole(asked, pages.operators.policy);
+  if (asked.path != "/api/v1/agents") return std::nullopt;
+  return whole(asked, [&] {
+    return agents_json(pages.operators.agents(), std::chrono::system_clock::now());
+  });
+}
+
+Reply unknown_page(const Question& asked, const AdminPages& pages) {
+  const Error error{
+      Errc::bad_config, fmt::format("there is no {}", text::printable(asked.path.substr(0, 100))),
+      pages.has_api() ? "there are /metrics, /healthz, /readyz, /api/v1/agents, "
+                        "/api/v1/decisions, /api/v1/top and /api/v1/policy"
+                      : "there are /metrics, /healthz and /readyz; /api/v1 is on the admin socket",
+      std::nullopt};
+  return refusal("404 Not Found", error);
+}
+
+Reply reply_to(const Question& asked, const AdminPages& pages) {
+  if (asked.path == "/metrics") return {.type = metrics_type, .body = pages.registry.exposition()};
+  if (asked.path == "/healthz" || asked.path == "/readyz") {
+    return {.type = "text/plain", .body = "ok\n"};
+  }
+  auto reply = api_reply(asked, pages);
+  return reply ? std::move(*reply) : unknown_page(asked, pages);
+}
+
+// One of so many, also when what it is for ends by an exception.
 class Seat {
  public:
   explicit Seat(std::shared_ptr<int> taken) : taken_(std::move(taken)) { ++*taken_; }
@@ -70,47 +120,112 @@ class Seat {
   std::shared_ptr<int> taken_;
 };
 
-Task<void> serve_one(asio::io_context& io, std::shared_ptr<const AdminPages> pages, Fd socket,
+struct Service {
+  AdminPages pages;
+  std::shared_ptr<int> callers = std::make_shared<int>(0);
+  std::shared_ptr<int> streams = std::make_shared<int>(0);
+};
+
+// Who asks for events, and holds one of most_streams places.
+struct Listener {
+  DecisionQuery query;
+  std::unique_ptr<const Seat> seat;
+};
+
+// What a caller gets: the text of a response, or events.
+struct Answer {
+  std::string text;
+  std::optional<Listener> events;
+};
+
+Answer answer_to(const wire::RequestHead& head, const Service& service) {
+  const Question asked = split(head.target);
+  const bool wants_events = head.method == "GET" && service.pages.has_api() &&
+                            asked.path == decisions_path &&
+                            head.lists("Accept", "text/event-stream");
+  if (!wants_events) return {.text = admin_response(head.method, head.target, service.pages)};
+  auto query = read_decision_query(asked.query);
+  if (!query) return {.text = text_of(bad_request(query.error()), WithBody::yes)};
+  if (*service.streams < most_streams) {
+    return {.text = "",
+            .events = Listener{std::move(*query), std::make_unique<Seat>(service.streams)}};
+  }
+  const Error full{Errc::unavailable, fmt::format("{} read the stream already", most_streams),
+                   "end one of them, or ask without 'Accept: text/event-stream'", std::nullopt};
+  return {.text = text_of(refusal("503 Service Unavailable", full), WithBody::yes)};
+}
+
+Answer answer_to(const wire::WireError& error) {
+  const Error bad{Errc::bad_config, error.why, "one GET or HEAD of HTTP/1.1", std::nullopt};
+  return {.text = text_of(bad_request(bad), WithBody::yes)};
+}
+
+// Nothing: the caller is gone.
+Task<void> hear(Descriptor& connection, const Service& service, std::optional<Answer>& answer) {
+  std::string bytes;
+  std::array<char, 2048> chunk;
+  std::size_t scanned = 0;
+  for (;;) {
+    const auto head = wire::parse_request_head(bytes, {.bytes = 8192, .fields = 64}, scanned);
+    if (!head) {
+      answer = answer_to(head.error());
+      co_return;
+    }
+    if (*head) {
+      answer = answer_to(**head, service);
+      co_return;
+    }
+    const auto [error, size] = co_await connection.async_read_some(asio::buffer(chunk));
+    if (error) co_return;
+    bytes.append(chunk.data(), size);
+  }
+}
+
+Task<void> converse(Descriptor& connection, const Service& service,
+                    std::optional<Listener>& events) {
+  std::optional<Answer> answer;
+  co_await hear(connection, service, answer);
+  if (!answer) co_return;
+  events = std::move(answer->events);
+  if (events) co_return;
+  co_await asio::async_write(connection, asio::buffer(answer->text), Token());
+}
+
+Task<void> serve_one(asio::io_context& io, std::shared_ptr<const Service> service, Fd socket,
                      [[maybe_unused]] std::unique_ptr<const Seat> seat) {
   Descriptor connection(io);
   ErrorCode error;
   connection.assign(socket.get(), error);
-  if (!error) {
-    (void)socket.release();
+  if (error) co_return;
+  (void)socket.release();
+  std::optional<Listener> events;
+  {
     Timer timer(io, request_deadline);
-    co_await (converse(connection, *pages) || timer.async_wait(AsTask()));
+    co_await (converse(connection, *service, events) || timer.async_wait(AsTask()));
   }
+  if (!events) co_return;
+  co_await stream_decisions(io, connection, *service->pages.operators.recent,
+                            std::move(events->query));
 }
 
 }  // namespace
 
 std::string admin_response(std::string_view method, std::string_view target,
                            const AdminPages& pages) {
-  const bool with_body = method != "HEAD";
   if (method != "GET" && method != "HEAD") {
-    return response("405 Method Not Allowed", "text/plain", "only GET and HEAD are answered here\n",
-                    true);
+    const Error error{Errc::bad_config, "only GET and HEAD are answered here",
+                      "nothing can be changed over this socket", std::nullopt};
+    return text_of(refusal("405 Method Not Allowed", error, "Allow: GET, HEAD\r\n"), WithBody::yes);
   }
-  const std::string_view path = target.substr(0, target.find('?'));
-  if (path == "/metrics")
-    return response("200 OK", metrics_type, pages.registry.exposition(), with_body);
-  if (path == "/healthz" || path == "/readyz")
-    return response("200 OK", "text/plain", "ok\n", with_body);
-  if (path == "/api/v1/policy" && pages.policy)
-    return response("200 OK", "application/json", pages.policy(), with_body);
-  const std::string_view known = pages.policy
-                                     ? "there are /metrics, /healthz, /readyz and /api/v1/policy\n"
-                                     : "there are /metrics, /healthz and /readyz\n";
-  return response("404 Not Found", "text/plain", known, with_body);
+  return text_of(reply_to(split(target), pages), WithBody(method != "HEAD"));
 }
 
-Task<void> serve_admin(asio::io_context& io, AdminPages its_pages, Entrance& entrance) {
-  const auto pages = std::make_shared<const AdminPages>(std::move(its_pages));
-  const auto taken = std::make_shared<int>(0);
+Task<void> serve_admin(asio::io_context& io, AdminPages pages, Entrance& entrance) {
+  const auto service = std::make_shared<const Service>(Service{std::move(pages)});
   Entrance::Guests guests;
-  guests.have_room = [taken] { return *taken < most_at_once; };
-  guests.take = [&io, pages, taken](Fd guest) {
-    spawn(io, serve_one(io, pages, std::move(guest), std::make_unique<const Seat>(taken)));
+  guests.have_room = [service] { return *service->callers < most_at_once; };
+  guests.take = [&io, service](Fd guest) {
+    spawn(io, serve_one(io, service, std::move(guest), std::make_unique<Seat>(service->callers)));
   };
   co_await entrance.serve(std::move(guests));
 }

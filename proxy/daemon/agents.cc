@@ -202,6 +202,15 @@ void Agents::break_off(const std::shared_ptr<Agent>& agent) {
   }
 }
 
+std::vector<AgentAccount> Agents::accounts() const {
+  std::vector<AgentAccount> accounts = of_listeners_.accounts();
+  for (const auto& [name, registration] : live_) {
+    accounts.push_back(account_of(*registration->agent, HasNetwork::yes));
+  }
+  std::ranges::sort(accounts, {}, &AgentAccount::name);
+  return accounts;
+}
+
 int Agents::sessions() const noexcept {
   int open = of_listeners_.sessions();
   for (const auto& [name, registration] : live_) open += registration->agent->sessions;

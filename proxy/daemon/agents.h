@@ -7,6 +7,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "proxy/daemon/agent_account.h"
 #include "proxy/daemon/listener_agents.h"
 #include "proxy/daemon/registration.h"
 #include "proxy/daemon/socket_set.h"
@@ -75,6 +76,9 @@ class Agents {
   Allowances& allowances() noexcept { return allowances_; }
   // Those that nobody registers.
   ListenerAgents& of_listeners() noexcept { return of_listeners_; }
+
+  // Everyone who may have a connection now, by name.
+  std::vector<AgentAccount> accounts() const;
 
   std::size_t count() const noexcept { return live_.size(); }
   int sessions() const noexcept;

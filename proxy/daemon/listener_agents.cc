@@ -80,6 +80,20 @@ void ListenerAgents::release(const std::string& name) {
   registered_.erase(name);
 }
 
+std::vector<AgentAccount> ListenerAgents::accounts() const {
+  std::vector<AgentAccount> accounts;
+  const auto add = [&](const Agent& agent) {
+    accounts.push_back(account_of(agent, HasNetwork::no));
+  };
+  const std::scoped_lock lock(mutex_);
+  if (nobody_) add(*nobody_);
+  for (const auto& [name, agent] : kept_) add(*agent);
+  for (const auto& [name, visiting] : visiting_) {
+    if (const auto agent = visiting.lock()) add(*agent);
+  }
+  return accounts;
+}
+
 int ListenerAgents::sessions() const {
   const std::scoped_lock lock(mutex_);
   int open = nobody_ ? nobody_->sessions.load() : 0;

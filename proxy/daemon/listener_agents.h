@@ -6,8 +6,10 @@
 #include <mutex>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "base/error.h"
+#include "proxy/daemon/agent_account.h"
 #include "proxy/session/agent.h"
 
 namespace sluice::proxy {
@@ -37,6 +39,7 @@ class ListenerAgents {
   bool reserve(const std::string& name);
   void release(const std::string& name);
 
+  std::vector<AgentAccount> accounts() const;
   // Open ones of all agents here.
   int sessions() const;
 

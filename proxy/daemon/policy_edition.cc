@@ -5,8 +5,9 @@
 
 #include <algorithm>
 #include <array>
-#include <ctime>
 #include <nlohmann/json.hpp>
+
+#include "proxy/daemon/timestamp.h"
 
 namespace sluice::proxy {
 namespace {
@@ -32,16 +33,6 @@ class Sha256 {
   std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context_{EVP_MD_CTX_new(),
                                                                    &EVP_MD_CTX_free};
 };
-
-std::string timestamp(WallClock::time_point at) {
-  const auto whole = std::chrono::floor<std::chrono::seconds>(at.time_since_epoch());
-  const auto ms = std::chrono::floor<std::chrono::milliseconds>(at.time_since_epoch() - whole);
-  const std::time_t seconds = whole.count();
-  std::tm utc{};
-  ::gmtime_r(&seconds, &utc);
-  return fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z", utc.tm_year + 1900,
-                     utc.tm_mon + 1, utc.tm_mday, utc.tm_hour, utc.tm_min, utc.tm_sec, ms.count());
-}
 
 Json problems(const std::vector<Error>& errors) {
   Json list = Json::array();

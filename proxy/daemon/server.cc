@@ -76,6 +76,7 @@ class Server {
                  .loop_token = random_token(),
                  .registry = registry_,
                  .way_out = order_.way_out};
+  metrics::Recent recent_;  // outlives the workers and the audit log
   // Outlives the workers: peers that are still connected go with worker 0 and say remove().
   std::optional<Agents> agents_;
   std::optional<Peers> peers_;
@@ -289,9 +290,11 @@ void Server::run_threads() {
 
 void Server::serve_admins() {
   asio::io_context& control = workers_[0]->io;
-  const AdminPages for_all{.registry = registry_, .policy = nullptr};
+  const AdminPages for_all{.registry = registry_};
   AdminPages for_operators = for_all;
-  for_operators.policy = [this] { return to_json(order_.policy, last_reload_); };
+  for_operators.operators = {.policy = [this] { return to_json(order_.policy, last_reload_); },
+                             .agents = [this] { return agents_->accounts(); },
+                             .recent = &recent_};
   const auto serve = [&](std::unique_ptr<Entrance>& entrance, Fd& socket, const AdminPages& pages) {
     if (!socket) return;
     entrance = std::make_unique<Entrance>(control, std::move(socket));
@@ -367,10 +370,10 @@ Result<int> Server::run() {
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   }
   ::signal(SIGPIPE, SIG_IGN);
-  if (order_.audit) {
-    audit_ = std::make_unique<metrics::AuditLog>(std::move(order_.audit), registry_.audit());
-    shared_.audit = audit_.get();
-  }
+  metrics::AuditOptions options;
+  options.recent = &recent_;
+  audit_ = std::make_unique<metrics::AuditLog>(std::move(order_.audit), registry_.audit(), options);
+  shared_.audit = audit_.get();
   agents_.emplace(workers_, shared_);
   agents_->set_policy(order_.policy.policy);
   peers_.emplace(workers_[0]->io, *agents_, Peers::Limits(), order_.peer_access);

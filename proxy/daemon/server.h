@@ -23,7 +23,7 @@ struct ServerOrder {
   Config::Timeouts timeouts;
   Config::Limits limits;
   PolicyEdition policy;
-  Fd audit;          // none: no audit lines
+  Fd audit;          // none: no audit lines but what operators ask of late
   Fd admin_socket;   // Unix
   Fd admin_address;  // TCP: whoever can connect may know the metrics, but not the policy
   OwnListeners own_listeners;

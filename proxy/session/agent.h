@@ -70,6 +70,7 @@ class Agent {
   }
 
   const std::string name;
+  const std::chrono::system_clock::time_point since = std::chrono::system_clock::now();
   const std::shared_ptr<metrics::AgentMetrics> metrics;
   SyntheticNames names;
   Lease lease;

@@ -338,7 +338,7 @@ class WithASharedSluiced(SharedCase):
         self.assertEqual((started.status, started.out), (0, "coder-1\n"), started)
         one = json.loads(self.sluice("ps", "--json").out)[0]
         self.assertEqual((one["agent"], one["shared"], one["policy"]), ("coder-1", SOCKET, None))
-        self.assertEqual((one["allowed"], one["blocked"]), (None, None))
+        self.assertEqual((one["allowed"], one["blocked"]), (0, 0))
         self.assertEqual(self.sluice("stop", "coder-1").status, 0)
         self.assertEqual(self.sluice("ps").out, "nothing is running\n")
 

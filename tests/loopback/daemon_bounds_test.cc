@@ -106,7 +106,7 @@ TEST(Admin, AnswersSixtyFourAtATimeAndThenTheNext) {
   UnixListener socket(SOCK_STREAM);
   asio::io_context io{1};
   Entrance entrance(io, std::move(socket.listener));
-  const AdminPages pages{.registry = registry, .policy = nullptr};
+  const AdminPages pages{.registry = registry};
   spawn(io, serve_admin(io, pages, entrance));
   std::vector<Fd> silent;
   for (int i = 0; i < 64; ++i) silent.push_back(socket.connect());
@@ -130,7 +130,7 @@ TEST(Admin, EndsACallerThatSaysNothing) {
   UnixListener socket(SOCK_STREAM);
   asio::io_context io{1};
   Entrance entrance(io, std::move(socket.listener));
-  const AdminPages pages{.registry = registry, .policy = nullptr};
+  const AdminPages pages{.registry = registry};
   spawn(io, serve_admin(io, pages, entrance));
   const Fd client = socket.connect();
   char byte = 0;

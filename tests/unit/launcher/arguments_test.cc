@@ -124,7 +124,7 @@ TEST(AWordThatIsNoCommand, IsNamedWithTheNearestOne) {
             "sluice: error: there is no command 'chek'\nhint: did you mean 'check'?\n");
   EXPECT_EQ(told({"a\x1b"}),
             "sluice: error: there is no command 'a\\x1b'\n"
-            "hint: known here: run, prove, policy, doctor, ps, stop, logs, root\n");
+            "hint: known here: run, prove, policy, doctor, ps, stop, logs, top, root\n");
   EXPECT_EQ(std::get<Farewell>(parse_arguments({"rn", "--", "true"})).status, 2);
 }
 
