@@ -58,6 +58,7 @@ class Supervisor {
   std::vector<pollfd> waits() const;
   int poll_timeout() const;
   void tell_end() const;
+  Result<void> learn_what_changed();
   void keep_what_changed();
   void handle(const std::vector<pollfd>& ready);
   void on_time();
