@@ -61,6 +61,7 @@ class ProxyKeeper {
   bool is_registered() const noexcept { return lease_.is_registered(); }
   // For sluiced to count; to be tried again where it fails.
   Result<void> report(const netns::Event& event) { return lease_.report(event); }
+  void part_with(const netns::Event& event) { lease_.part_with(event); }
   // See ProxyLink::ports().
   std::vector<std::uint16_t> ports() const { return lease_.ports(); }
   // Totals, or Gone, follow as an event; a sluiced that dies from here on is not replaced.

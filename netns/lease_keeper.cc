@@ -35,6 +35,10 @@ Result<void> LeaseKeeper::report(const netns::Event& event) {
   return link_.report(event);
 }
 
+void LeaseKeeper::part_with(const netns::Event& event) {
+  if (link_.fd() >= 0) (void)link_.report(event);
+}
+
 Result<void> LeaseKeeper::unregister() {
   was_registered_ = false;
   return link_.unregister();

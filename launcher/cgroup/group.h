@@ -24,6 +24,8 @@ class Group {
   std::vector<int> entrances() const;
   // What the kernel has counted so far, in words: see in_words().
   std::string tell(int status) const;
+  // Its own memory limit brought about that end; 137 after SIGKILL.
+  bool ended_by_memory(int status) const;
 
  private:
   struct Part {
