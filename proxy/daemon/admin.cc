@@ -27,15 +27,33 @@ constexpr auto request_deadline = 5s;
 constexpr int most_at_once = 64;
 constexpr std::string_view metrics_type = "text/plain; version=0.0.4; charset=utf-8";
 
-std::string response(std::string_view status, std::string_view type, std::string_view body,
-                     bool with_body) {
+std::string response_head(std::string_view status, std::string_view type, std::size_t size) {
   return fmt::format(
       "HTTP/1.1 {}\r\nContent-Type: {}\r\nContent-Length: {}\r\nCache-Control: no-store\r\n"
-      "Connection: close\r\n\r\n{}",
-      status, type, body.size(), with_body ? body : "");
+      "Connection: close\r\n\r\n",
+      status, type, size);
 }
 
-Task<void> converse(Descriptor& connection, const AdminPages& pages) {
+std::string response(std::string_view status, std::string_view type, std::string_view body,
+                     bool with_body) {
+  std::string text = response_head(status, type, body.size());
+  if (with_body) text += body;
+  return text;
+}
+
+std::string_view path_of(std::string_view target) { return target.substr(0, target.find('?')); }
+
+Task<void> answer_metrics(asio::io_context& io, Descriptor& connection, bool with_body,
+                          Scribe& scribe) {
+  const Scribe::Page page = co_await scribe.page(io);
+  if (!page) co_return;
+  const std::string head = response_head("200 OK", metrics_type, page->size());
+  std::array<asio::const_buffer, 2> parts{asio::buffer(head), asio::buffer(*page)};
+  if (!with_body) parts[1] = asio::const_buffer();
+  co_await asio::async_write(connection, parts, Token());
+}
+
+Task<void> converse(asio::io_context& io, Descriptor& connection, const AdminPages& pages) {
   std::string bytes;
   std::array<char, 2048> chunk;
   std::size_t scanned = 0;
@@ -48,6 +66,12 @@ Task<void> converse(Descriptor& connection, const AdminPages& pages) {
       co_return;
     }
     if (*head) {
+      const std::string_view method = (*head)->method;
+      const bool is_read = method == "GET" || method == "HEAD";
+      if (pages.scribe != nullptr && is_read && path_of((*head)->target) == "/metrics") {
+        co_await answer_metrics(io, connection, method == "GET", *pages.scribe);
+        co_return;
+      }
       const std::string reply = admin_response((*head)->method, (*head)->target, pages);
       co_await asio::async_write(connection, asio::buffer(reply), Token());
       co_return;
@@ -78,7 +102,7 @@ Task<void> serve_one(asio::io_context& io, std::shared_ptr<const AdminPages> pag
   if (!error) {
     (void)socket.release();
     Timer timer(io, request_deadline);
-    co_await (converse(connection, *pages) || timer.async_wait(AsTask()));
+    co_await (converse(io, connection, *pages) || timer.async_wait(AsTask()));
   }
 }
 
@@ -91,7 +115,7 @@ std::string admin_response(std::string_view method, std::string_view target,
     return response("405 Method Not Allowed", "text/plain", "only GET and HEAD are answered here\n",
                     true);
   }
-  const std::string_view path = target.substr(0, target.find('?'));
+  const std::string_view path = path_of(target);
   if (path == "/metrics")
     return response("200 OK", metrics_type, pages.registry.exposition(), with_body);
   if (path == "/healthz" || path == "/readyz")

@@ -10,6 +10,7 @@
 #include "base/fd.h"
 #include "metrics/registry.h"
 #include "proxy/daemon/entrance.h"
+#include "proxy/daemon/scribe.h"
 #include "proxy/net.h"
 
 namespace sluice::proxy {
@@ -19,6 +20,8 @@ struct AdminPages {
   const metrics::Registry& registry;
   // The JSON of /api/v1/policy; none: not there.
   std::function<std::string()> policy;
+  // Writes /metrics; null: whoever is asked writes it.
+  Scribe* scribe = nullptr;
 };
 
 // The whole response to a request of these bytes' head; pure.
