@@ -23,8 +23,8 @@ struct ServerOrder {
   Config::Timeouts timeouts;
   Config::Limits limits;
   PolicyEdition policy;
-  Fd audit;          // none: no audit lines
-  Fd admin_socket;   // Unix
+  std::unique_ptr<metrics::AuditSink> audit;  // null: no audit lines
+  Fd admin_socket;                            // Unix
   Fd admin_address;  // TCP: whoever can connect may know the metrics, but not the policy
   OwnListeners own_listeners;
   std::vector<ReadyListener> listeners;  // shared: explicit ones
