@@ -129,6 +129,7 @@ def _fill_directory(base):
     here = os.path.dirname(os.path.abspath(__file__))
     shutil.copytree(f"{here}/inside", f"{base}/home/inside")
     shutil.copytree(f"{here}/../../docs", f"{base}/home/docs")
+    shutil.copy(f"{here}/../../deploy/audit.schema.json", f"{base}/home/docs")
     for top in ("inside", "docs"):
         for folder, _, files in os.walk(f"{base}/home/{top}"):
             os.chmod(folder, 0o755)
