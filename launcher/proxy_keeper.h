@@ -62,6 +62,7 @@ class ProxyKeeper {
   // For sluiced to count; to be tried again where it fails.
   Result<void> report(const netns::Event& event) { return lease_.report(event); }
   Result<void> report_encoded(const std::string& event) { return lease_.report_encoded(event); }
+  void part_with(const netns::Event& event) { lease_.part_with(event); }
   // See ProxyLink::ports().
   std::vector<std::uint16_t> ports() const { return lease_.ports(); }
   // Totals, or Gone, follow as an event; a sluiced that dies from here on is not replaced.

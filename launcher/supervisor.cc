@@ -16,6 +16,8 @@
 #include "launcher/control.h"
 #include "launcher/denials.h"
 #include "launcher/exec_log/exec_log.h"
+#include "launcher/last_word.h"
+#include "launcher/probes/self_check.h"
 #include "launcher/roots/as_owner.h"
 #include "launcher/roots/changes.h"
 #include "launcher/sandbox/bind_source.h"
@@ -57,6 +59,7 @@ class Supervisor {
   void enter(Phase phase, std::optional<Clock::duration> time);
   std::vector<pollfd> waits() const;
   int poll_timeout() const;
+  void tell_sluiced();
   void tell_end() const;
   Result<void> learn_what_changed();
   void keep_what_changed();
@@ -99,6 +102,9 @@ class Supervisor {
   std::optional<Clock::time_point> kill_at_;    // after a SIGTERM
   bool timed_out_ = false;
   bool was_running_ = false;
+  bool was_registered_ = false;
+  bool stop_asked_ = false;
+  std::string leak_;  // what the self-check reached
   int status_ = failed_status;
   std::optional<netns::Totals> totals_;
   bool is_captured_ = true;
@@ -158,6 +164,7 @@ int Supervisor::run() {
     on_time();
   }
   terminal_.reset();
+  tell_sluiced();
   keep_what_changed();
   tell_end();
   return status_;
@@ -171,6 +178,19 @@ Result<void> Supervisor::learn_what_changed() {
                     return order_.learn(changes_.get(), status_).map([] { return std::string(); });
                   })
       .map([](const std::string&) {});
+}
+
+// The last that is said, so that a sluiced which does not know it may hang up.
+void Supervisor::tell_sluiced() {
+  if (!was_registered_) return;
+  const RunEnd end{.status = status_,
+                   .was_running = was_running_,
+                   .timed_out = timed_out_,
+                   .stop_asked = stop_asked_,
+                   .out_of_memory = order_.group && order_.group->ended_by_memory(status_)};
+  if (order_.plan.proves && was_running_ && status_ != 0) leak_ = "'sluice prove' did not hold";
+  if (was_running_ || !leak_.empty()) proxy_.part_with(probe_event(std::move(leak_)));
+  proxy_.part_with(end_event(end));
 }
 
 // After the end of everything that could write there.
@@ -288,6 +308,7 @@ void Supervisor::on_signal(int number) {
     signal_agent(number);
     // An agent that will not hear SIGTERM ends all the same; Ctrl-C is its own business.
     const bool must_end = number == SIGTERM || number == SIGHUP;
+    stop_asked_ |= must_end;
     if (must_end && !kill_at_) kill_at_ = Clock::now() + grace;
   } else if (phase_ != Phase::ending) {
     status_ = 128 + number;
@@ -361,6 +382,9 @@ void Supervisor::on_message(ControlMessage& message) {
     case Kind::exec_log:
       return on_exec_log(message);
     case Kind::failed:
+      if (const auto at = message.sentence.find(probes::leak_found); at != std::string::npos) {
+        leak_ = message.sentence.substr(at);
+      }
       return fail_run(
           message.number,
           {Errc::not_permitted, std::move(message.sentence), std::move(message.hint), {}});
@@ -400,6 +424,7 @@ void Supervisor::on_ready(ControlMessage& message) {
 
 void Supervisor::on_registered(const netns::Registered& registered) {
   if (phase_ != Phase::registering) return;
+  was_registered_ = true;
   if (registered.sandbox != order_.sandbox) {
     return fail_run(failed_status, {Errc::not_permitted,
                                     "the policy's 'sandbox:' changed while the run was being made",
@@ -432,6 +457,7 @@ void Supervisor::on_door() {
 
 void Supervisor::on_stop(Stop how) {
   if (how == Stop::gently) return on_signal(SIGTERM);
+  stop_asked_ = true;
   kill_sandbox();
   if (phase_ == Phase::running) return on_ended(128 + SIGKILL);
   if (phase_ != Phase::ending) on_signal(SIGKILL);

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <optional>
 
+#include "base/agent_end.h"
 #include "base/reason.h"
 #include "metrics/events.h"
 #include "metrics/thread_counters.h"
@@ -38,6 +39,8 @@ class Event {
   }
   static constexpr Event udp_refused() noexcept { return Event(udp_refusals); }
   static constexpr Event exec() noexcept { return Event(execs); }
+  static constexpr Event start() noexcept { return Event(starts); }
+  static constexpr Event end(AgentEnd end) noexcept { return Event(ends + number(end)); }
   // A gauge.
   static constexpr Event tunnel() noexcept { return Event(tunnels); }
 
@@ -59,7 +62,9 @@ class Event {
   static constexpr std::size_t bytes = dns_answers + dns_outcome_count;
   static constexpr std::size_t udp_refusals = bytes + direction_count;
   static constexpr std::size_t execs = udp_refusals + 1;
-  static constexpr std::size_t tunnels = execs + 1;
+  static constexpr std::size_t starts = execs + 1;
+  static constexpr std::size_t ends = starts + 1;
+  static constexpr std::size_t tunnels = ends + agent_end_count;
 
   std::size_t index_;
 

@@ -68,6 +68,10 @@ void AgentMetrics::started_programs(std::uint64_t programs) noexcept {
   counts_->add(Event::exec(), programs);
 }
 
+void AgentMetrics::started() noexcept { counts_->add(Event::start()); }
+
+void AgentMetrics::ended(AgentEnd end) noexcept { counts_->add(Event::end(end)); }
+
 void AgentMetrics::tunnel_opened() noexcept { counts_->add(Event::tunnel()); }
 
 void AgentMetrics::tunnel_closed(TunnelEnd end) noexcept {

@@ -23,13 +23,14 @@ constexpr std::size_t gap_cap =
 
 class AuditLog::Writer {
  public:
-  Writer(Fd fd, std::shared_ptr<AuditCounters> counters, const AuditOptions& options)
+  Writer(std::unique_ptr<AuditSink> sink, std::shared_ptr<AuditCounters> counters,
+         const AuditOptions& options)
       : flush_limit_(options.flush_limit),
         recent_(options.recent),
-        is_kept_(bool(fd)),
+        is_kept_(sink != nullptr),
         counters_(std::move(counters)),
         queue_(options),
-        sink_(std::move(fd)) {
+        sink_(std::move(sink)) {
     // Signals are for the thread that asked for them, and SIGPIPE must not end sluiced.
     sigset_t all;
     sigset_t before;
@@ -40,7 +41,7 @@ class AuditLog::Writer {
   }
 
   ~Writer() {
-    sink_.stop_waiting_at(std::chrono::steady_clock::now() + flush_limit_);
+    sink_->stop_waiting_at(std::chrono::steady_clock::now() + flush_limit_);
     queue_.stop();
     thread_.join();
   }
@@ -100,7 +101,7 @@ class AuditLog::Writer {
       told_dropped_ += telling_dropped_;
       return;
     }
-    const std::size_t whole = sink_.write(text_);
+    const std::size_t whole = sink_->write(text_);
     if (whole >= lines_about_gaps_) {
       gaps_.clear();
       told_dropped_ += telling_dropped_;
@@ -129,7 +130,7 @@ class AuditLog::Writer {
   AuditQueue queue_;
 
   // Of the thread alone.
-  LineSink sink_;
+  const std::unique_ptr<AuditSink> sink_;
   AuditLine line_;
   std::string text_;
   std::size_t lines_in_text_ = 0;
@@ -142,7 +143,10 @@ class AuditLog::Writer {
 
 AuditLog::AuditLog() noexcept = default;
 AuditLog::AuditLog(Fd fd, std::shared_ptr<AuditCounters> counters, AuditOptions options)
-    : writer_(std::make_unique<Writer>(std::move(fd), std::move(counters), options)) {}
+    : AuditLog(std::make_unique<LineSink>(std::move(fd)), std::move(counters), options) {}
+AuditLog::AuditLog(std::unique_ptr<AuditSink> sink, std::shared_ptr<AuditCounters> counters,
+                   AuditOptions options)
+    : writer_(std::make_unique<Writer>(std::move(sink), std::move(counters), options)) {}
 AuditLog::~AuditLog() = default;
 
 void AuditLog::write(const AuditLine& line) noexcept {

@@ -11,6 +11,7 @@
 
 #include "base/fd.h"
 #include "base/reason.h"
+#include "metrics/audit_sink.h"
 #include "metrics/via.h"
 
 namespace sluice::metrics {
@@ -71,6 +72,8 @@ class AuditLog {
   // only `options.recent` hears of the lines. Starts the thread: construct
   // after enclose() and fork(). Every signal is blocked in it.
   AuditLog(Fd fd, std::shared_ptr<AuditCounters> counters, AuditOptions options = {});
+  AuditLog(std::unique_ptr<AuditSink> sink, std::shared_ptr<AuditCounters> counters,
+           AuditOptions options = {});
   // Writes what is queued, for at most `flush_limit`.
   ~AuditLog();
   AuditLog(const AuditLog&) = delete;

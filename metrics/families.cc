@@ -27,6 +27,25 @@ void Families::value(double number, Labels labels) {
   family.metric.push_back(std::move(metric));
 }
 
+void Families::histogram(const Head& head, const Histogram& durations) {
+  const auto seconds = [](std::chrono::nanoseconds time) {
+    return std::chrono::duration<double>(time).count();
+  };
+  const Histogram::Seen seen = durations.seen();
+  prometheus::ClientMetric metric;
+  metric.histogram.sample_count = seen.count;
+  metric.histogram.sample_sum = seconds(seen.sum);
+  for (std::size_t i = 0; i < durations.bounds().size(); ++i) {
+    metric.histogram.bucket.push_back({seen.at_most[i], seconds(durations.bounds()[i])});
+  }
+  prometheus::MetricFamily family;
+  family.name = head.name;
+  family.help = head.help;
+  family.type = prometheus::MetricType::Histogram;
+  family.metric.push_back(std::move(metric));
+  families_.push_back(std::move(family));
+}
+
 std::string Families::text() const {
   std::ostringstream out;
   prometheus::TextSerializer().Serialize(out, families_);

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "metrics/exposition.h"
+#include "metrics/histogram.h"
 
 namespace sluice::metrics {
 
@@ -31,6 +32,8 @@ class Families {
     begin(Type::gauge, head);
     value(number);
   }
+
+  void histogram(const Head& head, const Histogram& durations);
 
   std::string text() const;
 

@@ -9,20 +9,21 @@
 #include <string_view>
 
 #include "base/fd.h"
+#include "metrics/audit_sink.h"
 
 namespace sluice::metrics {
 
-class LineSink {
+class LineSink : public AuditSink {
  public:
   explicit LineSink(Fd fd);
 
   // Writes as much of `lines` as the descriptor takes, waiting for a slow reader. Answers how many
   // of the lines are whole in it. The rest of a line that was cut off is never written: the next
   // call ends it with a newline first.
-  std::size_t write(std::string_view lines);
+  std::size_t write(std::string_view lines) override;
 
   // From then on a reader that does not read is no longer waited for. Any thread.
-  void stop_waiting_at(std::chrono::steady_clock::time_point time) noexcept;
+  void stop_waiting_at(std::chrono::steady_clock::time_point time) noexcept override;
 
  private:
   ssize_t write_some(std::string_view bytes);

@@ -79,6 +79,10 @@ class AgentPages {
                {"sluice_udp_refused_total",
                 "Datagrams other than DNS questions that the agent's network refused."});
     execs_.begin(Page::Type::counter, {"sluice_execs_total", "Programs that the agent started."});
+    starts_.begin(Page::Type::counter,
+                  {"sluice_agent_starts_total", "Registrations of the agent."});
+    ends_.begin(Page::Type::counter,
+                {"sluice_agent_ends_total", "Registrations that came to an end, by why."});
   }
 
   void add(const std::string& agent, const EventSums& sums) {
@@ -96,11 +100,18 @@ class AgentPages {
     }
     udp_.value(sums[Event::udp_refused()], {{"agent", agent}});
     execs_.value(sums[Event::exec()], {{"agent", agent}});
+    starts_.value(sums[Event::start()], {{"agent", agent}});
+    for (std::size_t i = 0; i < agent_end_count; ++i) {
+      const AgentEnd end{static_cast<std::uint8_t>(i)};
+      ends_.value(sums[Event::end(end)], {{"agent", agent}, {"end", agent_end_name(end)}});
+    }
   }
 
   std::string text() && {
     std::string text = std::move(decisions_).text();
-    for (Page* part : {&tunnels_, &bytes_, &dns_, &udp_, &execs_}) text += std::move(*part).text();
+    for (Page* part : {&tunnels_, &bytes_, &dns_, &udp_, &execs_, &starts_, &ends_}) {
+      text += std::move(*part).text();
+    }
     return text;
   }
 
@@ -111,6 +122,8 @@ class AgentPages {
   Page dns_;
   Page udp_;
   Page execs_;
+  Page starts_;
+  Page ends_;
 };
 
 struct PolicyNumbers {
@@ -177,6 +190,15 @@ std::shared_ptr<AgentMetrics> Registry::agent(std::string_view name) {
 
 void Registry::connection(Via via) noexcept { connections_.add(index(via), 1); }
 
+void Registry::set_tunnels_limit(std::uint64_t tunnels) noexcept {
+  tunnels_limit_.store(tunnels, std::memory_order_relaxed);
+}
+
+void Registry::probed(Held held) noexcept {
+  add(probes_[held ? 1 : 0]);
+  probe_ok_.store(bool(held), std::memory_order_relaxed);
+}
+
 void Registry::set_policy_rules(std::size_t rules) noexcept {
   policy_rules_.store(rules, std::memory_order_relaxed);
 }
@@ -226,11 +248,22 @@ std::string Registry::exposition() const {
   for (const auto& series : agents) pages.add(series->name, series->sums());
 
   Families last;
+  last.gauge({"sluice_tunnels_limit",
+              "Connections that one agent may have at once, where its policy says nothing else."},
+             as_number(get(tunnels_limit_)));
+  path_.show(last);
   last.begin(Families::Type::counter, {"sluice_tunnel_ends_total", "Tunnels that ended, by why."});
   const auto ends = all_->tunnel_ends.sums();
   for (std::size_t i = 0; i < ends.size(); ++i) {
     last.value(as_number(ends[i]), {{"end", tunnel_end_names[i]}});
   }
+  last.gauge({"sluice_containment_probe_ok",
+              "1 unless the last containment check that a launcher told of found a way out."},
+             probe_ok_.load(std::memory_order_relaxed) ? 1 : 0);
+  last.begin(Families::Type::counter,
+             {"sluice_containment_probes_total", "Containment checks told of, by result."});
+  last.value(as_number(get(probes_[1])), {{"result", "held"}});
+  last.value(as_number(get(probes_[0])), {{"result", "leaked"}});
   add_policy(last, {.rules = get(policy_rules_),
                     .failed = get(policy_reloads_[0]),
                     .succeeded = get(policy_reloads_[1]),

@@ -16,10 +16,12 @@
 #include <string_view>
 #include <vector>
 
+#include "base/agent_end.h"
 #include "base/reason.h"
 #include "base/strong.h"
 #include "metrics/audit.h"
 #include "metrics/events.h"
+#include "metrics/path_counts.h"
 #include "metrics/process.h"
 #include "metrics/thread_counters.h"
 #include "metrics/via.h"
@@ -64,6 +66,9 @@ class AgentMetrics {
   void udp_refused(std::uint64_t datagrams) noexcept;
   // Programs that the agent started, whether they have an audit line or not.
   void started_programs(std::uint64_t programs) noexcept;
+  // The agent itself: its registration, and why that came to its end.
+  void started() noexcept;
+  void ended(AgentEnd end) noexcept;
   void tunnel_opened() noexcept;
   void tunnel_closed(TunnelEnd end) noexcept;
 
@@ -76,6 +81,8 @@ class AgentMetrics {
   std::list<const AgentCounts*>::iterator place_;  // in series_
 };
 
+// A containment check, by whoever launched an agent.
+using Held = YesNo<struct HeldTag>;
 using Succeeded = YesNo<struct SucceededTag>;
 
 struct RegistryOptions {
@@ -96,6 +103,9 @@ class Registry {
   std::shared_ptr<AgentMetrics> agent(std::string_view name);
 
   void connection(Via via) noexcept;
+  void set_tunnels_limit(std::uint64_t tunnels) noexcept;
+  void probed(Held held) noexcept;
+  PathCounts& path() noexcept { return path_; }
   void set_policy_rules(std::size_t rules) noexcept;
   // The policy of the start is in force: a success that is no reload.
   void policy_loaded(std::chrono::system_clock::time_point at) noexcept;
@@ -116,7 +126,11 @@ class Registry {
   const std::shared_ptr<AllAgents> all_;
   const std::shared_ptr<AgentSeries> other_;
   const Process process_;
+  PathCounts path_;
   ThreadCounters<via_count> connections_;
+  std::atomic<std::uint64_t> tunnels_limit_{0};
+  std::array<std::atomic<std::uint64_t>, 2> probes_{};  // leaked, held
+  std::atomic<bool> probe_ok_{true};
   std::atomic<std::uint64_t> policy_rules_{0};
   std::array<std::atomic<std::uint64_t>, 2> policy_reloads_{};  // failed, succeeded
   std::atomic<bool> policy_current_{false};

@@ -16,6 +16,7 @@
 #include <variant>
 #include <vector>
 
+#include "base/agent_end.h"
 #include "base/error.h"
 #include "base/fd.h"
 #include "netns/seen_exec.h"
@@ -102,16 +103,23 @@ struct AskSandbox {
 // {"v":1,"op":"event","kind":"exec","execs":[{"program":…}],"count":2}: programs that the agent
 // started; sluiced writes an audit line for each. `count`: those that have no line, because there
 // were too many at once.
-// "agent" and "netns_cookie" as for Unregister. What is of nobody that this peer may speak for is
-// dropped.
+// {"v":1,"op":"event","kind":"agent_end","end":"timeout","status":124}: why the agent ended; before
+// Unregister, or after its Totals.
+// {"v":1,"op":"event","kind":"probe","ok":false,"text":"the probe 'vsock' reached …"}: a
+// containment check; as agent_end. A sluiced that is older than these two parts with whoever says
+// them, so that they are the last thing to be said. "agent" and "netns_cookie" as for Unregister.
+// What is of nobody that this peer may speak for is dropped.
 struct Event {
-  enum class Kind : std::uint8_t { udp_refused, way_out, exec };
+  enum class Kind : std::uint8_t { udp_refused, way_out, exec, agent_end, probe };
   Kind kind = Kind::udp_refused;
   std::uint64_t count = 0;  // since the last such event; of udp_refused and exec
-  std::string text;         // one line; of way_out, of which 256 bytes are kept
+  std::string text;         // one line; of way_out and probe, of which 256 bytes are kept
   std::string agent{};      // "": what this connection registered
   std::uint64_t netns_cookie = 0;
   std::vector<SeenExec> execs{};  // of exec
+  AgentEnd end{};                 // of agent_end, as is status
+  std::uint64_t status = 0;       // what the agent exited with, 128+n after signal n
+  bool ok = false;                // of probe: nothing was reached
 };
 
 // {"v":1,"op":"take_over","format":1}: a new sluiced asks for everything that the old one has; what

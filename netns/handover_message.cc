@@ -17,6 +17,9 @@ constexpr const char* ports_capture = "ports";
 constexpr const char* udp_refused = "udp_refused";
 constexpr const char* way_out = "way_out";
 constexpr const char* exec = "exec";
+constexpr const char* agent_end = "agent_end";
+constexpr const char* probe = "probe";
+constexpr std::uint64_t highest_status = 255;
 
 // Which lease an Unregister or an Event means.
 template <class Message>
@@ -67,6 +70,14 @@ struct ToJson {
       json["kind"] = exec;
       json["execs"] = to_json(request.execs);
       json["count"] = request.count;
+    } else if (request.kind == Event::Kind::agent_end) {
+      json["kind"] = agent_end;
+      json["end"] = agent_end_name(request.end);
+      json["status"] = request.status;
+    } else if (request.kind == Event::Kind::probe) {
+      json["kind"] = probe;
+      json["ok"] = request.ok;
+      json["text"] = request.text;
     } else {
       json["kind"] = udp_refused;
       json["count"] = request.count;
@@ -201,11 +212,40 @@ Result<Event> read_exec_event(const Json& json) {
   return event;
 }
 
+Result<Event> read_agent_end(const Json& json) {
+  auto event = read_lease_key<Event>(json, {"v", "op", "kind", "end", "status"});
+  if (!event) return event;
+  event->kind = Event::Kind::agent_end;
+  const auto name = read_string(json, "end");
+  if (!name) return Failure(name.error());
+  const auto end = agent_end_named(*name);
+  if (!end) return refuse("key 'end' is no end of an agent");
+  event->end = *end;
+  const auto status = read_number(json, "status", highest_status);
+  if (!status) return Failure(status.error());
+  event->status = *status;
+  return event;
+}
+
+Result<Event> read_probe(const Json& json) {
+  auto event = read_lease_key<Event>(json, {"v", "op", "kind", "ok", "text"});
+  if (!event) return event;
+  event->kind = Event::Kind::probe;
+  if (!json["ok"].is_boolean()) return refuse("key 'ok' is not true or false");
+  event->ok = json["ok"].get<bool>();
+  auto text = read_line(json, "text");
+  if (!text) return Failure(text.error());
+  event->text = std::move(*text);
+  return event;
+}
+
 Result<Request> read_event(const Json& json) {
   if (!json.contains("kind")) return refuse("key 'kind' is missing");
   const auto kind = read_string(json, "kind");
   if (!kind) return Failure(kind.error());
   if (*kind == exec) return read_exec_event(json);
+  if (*kind == agent_end) return read_agent_end(json);
+  if (*kind == probe) return read_probe(json);
   if (*kind != udp_refused && *kind != way_out) return refuse("key 'kind' has an unknown event");
   const bool is_way_out = *kind == way_out;
   auto event = read_lease_key<Event>(json, {"v", "op", "kind", is_way_out ? "text" : "count"});

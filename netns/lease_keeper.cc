@@ -40,6 +40,10 @@ Result<void> LeaseKeeper::report_encoded(const std::string& event) {
   return link_.report_encoded(event);
 }
 
+void LeaseKeeper::part_with(const netns::Event& event) {
+  if (link_.fd() >= 0) (void)link_.report(event);
+}
+
 Result<void> LeaseKeeper::unregister() {
   was_registered_ = false;
   return link_.unregister();

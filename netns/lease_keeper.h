@@ -48,6 +48,8 @@ class LeaseKeeper {
   // For sluiced to count; to be tried again where it fails.
   Result<void> report(const netns::Event& event);
   Result<void> report_encoded(const std::string& event);
+  // The last that is said, of what is over: nobody waits for what becomes of it.
+  void part_with(const netns::Event& event);
   // See ProxyLink::ports().
   std::vector<std::uint16_t> ports() const { return link_.ports(); }
   // Totals, or Gone, follow as an event; a sluiced that dies from here on is not replaced.

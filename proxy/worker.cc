@@ -35,7 +35,7 @@ Worker::~Worker() = default;
 Result<std::unique_ptr<Worker>> Worker::create(Shared& shared,
                                                std::shared_ptr<const ResolverSettings> settings) {
   std::unique_ptr<Worker> worker(new Worker(shared));
-  auto resolver = Resolver::create(worker->io, std::move(settings));
+  auto resolver = Resolver::create(worker->io, std::move(settings), &shared.registry.path());
   if (!resolver) return Failure(resolver.error());
   worker->resolver_ = std::move(*resolver);
   auto routes = RouteQuery::open();

@@ -6,6 +6,7 @@
 
 #include <array>
 #include <cerrno>
+#include <csignal>
 
 #include "base/io.h"
 #include "base/text.h"
@@ -119,6 +120,11 @@ Result<void> join_groups(const std::vector<int>& entrances) {
     if (auto done = write_all(entrance, "cgroup.procs", "0"); !done) return done;
   }
   return {};
+}
+
+bool Group::ended_by_memory(int status) const {
+  const Reached counted = reached();
+  return status == 128 + SIGKILL && counted.killed > 0 && counted.is_own_limit;
 }
 
 }  // namespace sluice::launcher::cgroup

@@ -27,6 +27,8 @@ class Group {
   std::string tell(int status) const;
   // What was asked for and this kernel has no file for, a sentence; "" for nothing.
   std::string unkept() const;
+  // Its own memory limit brought about that end; 137 after SIGKILL.
+  bool ended_by_memory(int status) const;
 
  private:
   struct Part {

@@ -13,7 +13,7 @@ Result<void> check_before_exec(const Bounds& bounds) {
       const Answer answer = probe.attempt(bounds);
       if (answer.kind != Answer::Kind::reached) continue;
       return fail(Errc::not_permitted,
-                  fmt::format("the sandbox leaks: the probe '{}' reached {}", probe.name,
+                  fmt::format("{}the probe '{}' reached {}", leak_found, probe.name,
                               text::printable(answer.what)),
                   "sluice prove, with the same options, tries everything");
     }

@@ -46,11 +46,17 @@ Reply bad_request(const Error& error) { return refusal("400 Bad Request", error)
 
 using WithBody = YesNo<struct WithBodyTag>;
 
-std::string text_of(const Reply& reply, WithBody with_body) {
+std::string head_of(const Reply& reply, std::size_t size) {
   return fmt::format(
       "HTTP/1.1 {}\r\nContent-Type: {}\r\nContent-Length: {}\r\n{}Cache-Control: no-store\r\n"
-      "Connection: close\r\n\r\n{}",
-      reply.status, reply.type, reply.body.size(), reply.fields, with_body ? reply.body : "");
+      "Connection: close\r\n\r\n",
+      reply.status, reply.type, size, reply.fields);
+}
+
+std::string text_of(const Reply& reply, WithBody with_body) {
+  std::string text = head_of(reply, reply.body.size());
+  if (with_body) text += reply.body;
+  return text;
 }
 
 struct Question {
@@ -132,14 +138,19 @@ struct Listener {
   std::unique_ptr<const Seat> seat;
 };
 
-// What a caller gets: the text of a response, or events.
+// What a caller gets: the text of a response, the page that the scribe writes, or events.
 struct Answer {
   std::string text;
-  std::optional<Listener> events;
+  std::optional<Listener> events{};
+  std::optional<WithBody> metrics{};
 };
 
 Answer answer_to(const wire::RequestHead& head, const Service& service) {
   const Question asked = split(head.target);
+  const bool is_read = head.method == "GET" || head.method == "HEAD";
+  if (service.pages.scribe != nullptr && is_read && asked.path == "/metrics") {
+    return {.text = "", .metrics = WithBody(head.method == "GET")};
+  }
   const bool wants_events = head.method == "GET" && service.pages.has_api() &&
                             asked.path == decisions_path &&
                             head.lists("Accept", "text/event-stream");
@@ -181,13 +192,27 @@ Task<void> hear(Descriptor& connection, const Service& service, std::optional<An
   }
 }
 
-Task<void> converse(Descriptor& connection, const Service& service,
+Task<void> send_metrics(asio::io_context& io, Descriptor& connection, WithBody with_body,
+                        Scribe& scribe) {
+  const Scribe::Page page = co_await scribe.page(io);
+  if (!page) co_return;
+  const std::string head = head_of({.type = metrics_type, .body = ""}, page->size());
+  std::array<asio::const_buffer, 2> parts{asio::buffer(head), asio::buffer(*page)};
+  if (!with_body) parts[1] = asio::const_buffer();
+  co_await asio::async_write(connection, parts, Token());
+}
+
+Task<void> converse(asio::io_context& io, Descriptor& connection, const Service& service,
                     std::optional<Listener>& events) {
   std::optional<Answer> answer;
   co_await hear(connection, service, answer);
   if (!answer) co_return;
   events = std::move(answer->events);
   if (events) co_return;
+  if (answer->metrics) {
+    co_await send_metrics(io, connection, *answer->metrics, *service.pages.scribe);
+    co_return;
+  }
   co_await asio::async_write(connection, asio::buffer(answer->text), Token());
 }
 
@@ -201,7 +226,7 @@ Task<void> serve_one(asio::io_context& io, std::shared_ptr<const Service> servic
   std::optional<Listener> events;
   {
     Timer timer(io, request_deadline);
-    co_await (converse(connection, *service, events) || timer.async_wait(AsTask()));
+    co_await (converse(io, connection, *service, events) || timer.async_wait(AsTask()));
   }
   if (!events) co_return;
   co_await stream_decisions(io, connection, *service->pages.operators.recent,

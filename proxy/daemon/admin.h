@@ -13,6 +13,7 @@
 #include "metrics/registry.h"
 #include "proxy/daemon/agent_account.h"
 #include "proxy/daemon/entrance.h"
+#include "proxy/daemon/scribe.h"
 #include "proxy/net.h"
 
 namespace sluice::proxy {
@@ -26,6 +27,8 @@ struct AdminPages {
     std::function<std::vector<AgentAccount>()> agents;
     const metrics::Recent* recent = nullptr;
   } operators{};
+  // Writes /metrics; null: whoever is asked writes it.
+  Scribe* scribe = nullptr;
 
   bool has_api() const noexcept { return operators.recent != nullptr; }
 };

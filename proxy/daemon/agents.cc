@@ -6,6 +6,7 @@
 #include <boost/asio/post.hpp>
 
 #include "base/text.h"
+#include "proxy/daemon/event_line.h"
 #include "proxy/daemon/exec_line.h"
 
 namespace sluice::proxy {
@@ -80,6 +81,7 @@ Result<std::shared_ptr<Registration>> Agents::add(Application application) {
   Holding& holding = holdings_[application.holder];
   ++holding.agents;
   holding.ports += registration->ports.size();
+  agent->metrics->started();
   return registration;
 }
 
@@ -134,7 +136,27 @@ void Agents::withdraw(Registration& registration, std::string_view what) {
                           .rule = "default",
                           .error = seen});
   }
+  note_end(registration, AgentEnd::withdrawn);
   remove(registration);
+}
+
+void Agents::note_end(Registration& registration, AgentEnd end,
+                      std::optional<std::uint64_t> status) {
+  if (ended_ || std::exchange(registration.end_noted, true)) return;
+  registration.agent->metrics->ended(end);
+  if (shared_.audit == nullptr) return;
+  shared_.audit->write(agent_end_line(registration.agent->name, end, status));
+}
+
+void Agents::note_probe(const Registration& registration, metrics::Held held,
+                        std::string_view what) {
+  shared_.registry.probed(held);
+  if (held) return;
+  const std::string reached(what.substr(0, longest_sight));
+  log::warning("the containment of agent '{}' did not hold: {}", registration.agent->name,
+               text::printable(reached));
+  if (shared_.audit == nullptr) return;
+  shared_.audit->write(leak_line(registration.agent->name, reached));
 }
 
 void Agents::log_execs(const Registration& registration, const netns::Event& event) {

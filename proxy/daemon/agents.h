@@ -44,6 +44,12 @@ class Agents {
   // a peer's, of any length.
   void withdraw(Registration& registration, std::string_view what);
 
+  // Why the registration came to its end, once: counted, with a line. Of one that has ended
+  // already, and while sluiced itself ends, nothing. `status`: what the agent exited with.
+  void note_end(Registration& registration, AgentEnd end, std::optional<std::uint64_t> status = {});
+  // What a containment check came to, as a supervisor says; `what` it reached, of any length.
+  void note_probe(const Registration& registration, metrics::Held held, std::string_view what);
+
   // Writes a line for each program that a supervisor saw its agent start, and counts them.
   void log_execs(const Registration& registration, const netns::Event& event);
 

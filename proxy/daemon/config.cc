@@ -38,7 +38,7 @@ class Reader : ConfigReader {
   void mode(const Node& node);
   void address(const Node& node);
   void servers(const Node& node);
-  void audit_file(const Node& node);
+  void audit(const Node& node);
   void level(const Node& node);
 
   Config config_;
@@ -83,7 +83,8 @@ void Reader::read_top(const Node& top) {
            {"state", [&](const Node& node) { path(node, config_.state); }},
            {"audit",
             [&](const Node& node) {
-              section(node, "audit", {{"file", [&](const Node& n) { audit_file(n); }}});
+              if (node.IsScalar()) return audit(node);
+              section(node, "audit", {{"file", [&](const Node& n) { audit(n); }}});
             }},
            {"log", [&](const Node& node) {
               section(node, "log", {{"level", [&](const Node& n) { level(n); }}});
@@ -197,14 +198,27 @@ void Reader::servers(const Node& node) {
   });
 }
 
-void Reader::audit_file(const Node& node) {
-  const auto value = scalar(node, "stdout or a path");
+void Reader::audit(const Node& node) {
+  constexpr std::string_view unix_prefix = "unix:";
+  constexpr std::size_t longest_socket = 107;  // unix(7)
+  const auto value = scalar(node, "stdout, journald, unix:PATH or a path");
   if (!value) return;
-  if (*value == "journald" || value->starts_with("unix:")) {
-    return wrong(node, "is not built yet", "write stdout, or the path of a file");
+  if (*value == "stdout") {
+    config_.audit = metrics::AuditStdout();
+  } else if (*value == "journald") {
+    config_.audit = metrics::AuditJournal();
+  } else if (value->starts_with(unix_prefix)) {
+    const std::string path = value->substr(unix_prefix.size());
+    if (!path.starts_with('/') || path.size() > longest_socket) {
+      return wrong(node, "is not an absolute path of at most 107 bytes behind 'unix:'",
+                   "write unix:/run/vector/audit.sock");
+    }
+    config_.audit = metrics::AuditSocket{path};
+  } else {
+    metrics::AuditFile file;
+    path(node, file.path);
+    config_.audit = std::move(file);
   }
-  config_.audit.to_stdout = *value == "stdout";
-  if (!config_.audit.to_stdout) path(node, config_.audit.file);
 }
 
 void Reader::level(const Node& node) {

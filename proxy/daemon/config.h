@@ -15,6 +15,7 @@
 #include "base/error.h"
 #include "base/ip_address.h"
 #include "base/log.h"
+#include "metrics/audit_sink.h"
 
 namespace sluice::proxy {
 
@@ -111,10 +112,7 @@ struct Config {
   };
   std::vector<Egress> egress;
   std::string state = "/var/lib/sluice";  // a directory, for what outlives a restart
-  struct Audit {
-    bool to_stdout = false;
-    std::string file = "/var/log/sluice/audit.jsonl";  // for !to_stdout
-  } audit;
+  metrics::AuditTarget audit = metrics::AuditFile{"/var/log/sluice/audit.jsonl"};
   log::Level log_level = log::Level::info;
   std::vector<Error> warnings;  // what is obeyed, and an operator should know of
 };

@@ -118,6 +118,9 @@ bool Peers::enroll(Peer& peer, netns::Register request, std::vector<Fd> fds) {
   if (!registration) return peer.refuse(registration.error());
   agents_.serve(**registration);
   const netns::Registered answer = answer_of(**registration);
+  if (auto before = std::exchange(peer.dismissed, nullptr)) {
+    agents_.note_end(*before, AgentEnd::released);
+  }
   if (lasts) {
     peer.leased = *registration;
     adopt(std::move(*registration));
@@ -175,8 +178,10 @@ Peers::Leases::iterator Peers::lease_of(const Peer& peer, const std::string& age
 
 void Peers::heed(const Peer& peer, const netns::Event& event) {
   std::shared_ptr<Registration> of;
+  const bool is_of_its_end =
+      event.kind == netns::Event::Kind::agent_end || event.kind == netns::Event::Kind::probe;
   if (event.agent.empty()) {
-    of = peer.subject();
+    of = is_of_its_end ? peer.last_subject() : peer.subject();
   } else if (const auto lease = lease_of(peer, event.agent, event.netns_cookie);
              lease != leases_.end()) {
     of = lease->second;
@@ -188,6 +193,10 @@ void Peers::heed(const Peer& peer, const netns::Event& event) {
     of->agent->metrics->udp_refused(std::min(event.count, most_refused));
   } else if (event.kind == netns::Event::Kind::exec) {
     agents_.log_execs(*of, event);
+  } else if (event.kind == netns::Event::Kind::agent_end) {
+    agents_.note_end(*of, event.end, event.status);
+  } else if (event.kind == netns::Event::Kind::probe) {
+    agents_.note_probe(*of, metrics::Held(event.ok), event.text);
   } else {
     if (const auto lease = leases_.find(of->agent->name); lease != leases_.end()) {
       leases_.erase(lease);
@@ -220,6 +229,11 @@ Task<bool> Peers::dismiss(Peer& peer, netns::Unregister request) {
   const auto registration = ended_by(peer, request);
   if (!registration) co_return peer.refuse(registration.error());
   agents_.remove(**registration);
+  if (request.agent.empty()) {
+    peer.dismissed = *registration;
+  } else {
+    agents_.note_end(**registration, AgentEnd::released);
+  }
   Timer pause(io_);
   const Clock::time_point until = Clock::now() + longest_farewell;
   for (bool ended = false; !ended && Clock::now() < until;) {

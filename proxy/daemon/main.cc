@@ -10,6 +10,7 @@
 
 #include "allowlists/amend.h"
 #include "base/io.h"
+#include "metrics/line_sink.h"
 #include "proxy/daemon/activation.h"
 #include "proxy/daemon/admin.h"
 #include "proxy/daemon/config.h"
@@ -114,7 +115,9 @@ int run_embedded(const Arguments& arguments) {
   }
   ServerOrder order{.resolver = resolver_settings({})};
   order.handover_peer = inherited(arguments.handover_fd);
-  order.audit = inherited(arguments.audit_fd);
+  if (arguments.audit_fd >= 0) {
+    order.audit = std::make_unique<metrics::LineSink>(inherited(arguments.audit_fd));
+  }
   if (arguments.admin_fd >= 0) {
     ::fcntl(arguments.admin_fd, F_SETFL, O_NONBLOCK);
     order.admin_socket = inherited(arguments.admin_fd);
@@ -126,16 +129,6 @@ int run_embedded(const Arguments& arguments) {
   if (arguments.as_uid >= 0) enclosure.as_uid = static_cast<uid_t>(arguments.as_uid);
   order.enclosure = enclosure;
   return run(std::move(order));
-}
-
-Result<Fd> open_audit(const Config::Audit& audit) {
-  Fd fd(audit.to_stdout
-            ? ::fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3)
-            : ::open(audit.file.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640));
-  if (!fd)
-    return fail_errno(Errc::unavailable, fmt::format("cannot open the audit file '{}'", audit.file),
-                      "create its directory, or change audit.file");
-  return fd;
 }
 
 // The old one's socket of this kind and address, or the service manager's, or else a new one.
@@ -211,7 +204,7 @@ int run_shared(const Arguments& arguments) {
                     .policy = std::move(*edition)};
   order.budget_file = config->state + "/budgets";
   order.peer_access = PeerAccess(config->handover.peers);
-  auto audit = open_audit(config->audit);
+  auto audit = metrics::open_audit(config->audit);
   if (!audit) return complain(audit.error());
   order.audit = std::move(*audit);
   Errors doubts;

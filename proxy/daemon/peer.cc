@@ -23,7 +23,10 @@ Peer::Peer(Agents& agents, std::shared_ptr<const Fd> connection, uid_t its_uid, 
     : socket(std::move(connection)), uid(its_uid), grant(std::move(its_grant)), agents_(agents) {}
 
 Peer::~Peer() {
-  if (registration) agents_.remove(*registration);
+  if (dismissed) agents_.note_end(*dismissed, AgentEnd::released);
+  if (!registration) return;
+  agents_.note_end(*registration, AgentEnd::lost);
+  agents_.remove(*registration);
 }
 
 bool Peer::say(const netns::Answer& answer) {
@@ -55,6 +58,11 @@ bool Peer::tell_ports() {
 std::shared_ptr<Registration> Peer::subject() const {
   auto found = registration ? registration : leased.lock();
   return found && agents_.is_live(*found) ? found : nullptr;
+}
+
+std::shared_ptr<Registration> Peer::last_subject() const {
+  if (auto live = subject()) return live;
+  return registration ? registration : dismissed;
 }
 
 Clock::time_point Peer::next_message(Clock::time_point now) noexcept {

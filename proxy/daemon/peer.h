@@ -31,6 +31,8 @@ class Peer {
   const std::string& asked_ports() const noexcept { return asked_ports_; }
   // What it registered last and may still speak for, whatever its lease; null: nothing.
   std::shared_ptr<Registration> subject() const;
+  // The same for how it ended, also when that is over.
+  std::shared_ptr<Registration> last_subject() const;
   // The registration is another sluiced's from here on.
   void let_go() noexcept { registration.reset(); }
   // The next message of this peer is due then; whoever sends more than messages_per_second waits.
@@ -41,6 +43,7 @@ class Peer {
   const Grant grant;                           // the names that it may take
   std::vector<netns::Binding> names;           // for a registration to come
   std::shared_ptr<Registration> registration;  // follows the connection; null: none yet
+  std::shared_ptr<Registration> dismissed;     // unregistered; why it ended may still be said
   std::weak_ptr<Registration> leased;          // until it is ended; the last one
 
  private:

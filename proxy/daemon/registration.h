@@ -53,6 +53,7 @@ class Registration {
   bool has_capture = true;                 // else it has a listener for each port
   std::vector<std::uint16_t> ports;        // of its `port` listeners, sorted
   std::vector<netns::RoleSocket> resting;  // its listeners while no thread serves them
+  bool end_noted = false;                  // see Agents::note_end()
   netns::Totals carried;                   // what the sluiced before this one counted
 
  private:

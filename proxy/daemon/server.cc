@@ -82,6 +82,7 @@ class Server {
   std::optional<Peers> peers_;
   std::optional<Predecessor> predecessor_;
   Workers workers_;
+  std::unique_ptr<Scribe> scribe_;  // ends before the workers, on whose loops it answers
   std::unique_ptr<SignalSet> signals_;
   std::unique_ptr<Entrance> handover_;
   std::unique_ptr<Entrance> admin_socket_;
@@ -290,7 +291,10 @@ void Server::run_threads() {
 
 void Server::serve_admins() {
   asio::io_context& control = workers_[0]->io;
-  const AdminPages for_all{.registry = registry_};
+  if (order_.admin_socket || order_.admin_address) {
+    scribe_ = std::make_unique<Scribe>([this] { return registry_.exposition(); });
+  }
+  const AdminPages for_all{.registry = registry_, .scribe = scribe_.get()};
   AdminPages for_operators = for_all;
   for_operators.operators = {.policy = [this] { return to_json(order_.policy, last_reload_); },
                              .agents = [this] { return agents_->accounts(); },
@@ -377,6 +381,7 @@ Result<int> Server::run() {
   agents_.emplace(workers_, shared_);
   agents_->set_policy(order_.policy.policy);
   peers_.emplace(workers_[0]->io, *agents_, Peers::Limits(), order_.peer_access);
+  registry_.set_tunnels_limit(shared_.limits.connections_per_agent);
   registry_.policy_loaded(order_.policy.loaded_at);
   last_reload_.at = order_.policy.loaded_at;
   for (const auto& worker : workers_) spawn(worker->io, worker->wheel.run());

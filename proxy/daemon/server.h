@@ -23,8 +23,9 @@ struct ServerOrder {
   Config::Timeouts timeouts;
   Config::Limits limits;
   PolicyEdition policy;
-  Fd audit;          // none: no audit lines but what operators ask of late
-  Fd admin_socket;   // Unix
+  // null: no audit lines but what operators ask of late
+  std::unique_ptr<metrics::AuditSink> audit;
+  Fd admin_socket;  // Unix
   Fd admin_address;  // TCP: whoever can connect may know the metrics, but not the policy
   OwnListeners own_listeners;
   std::vector<ReadyListener> listeners;  // shared: explicit ones

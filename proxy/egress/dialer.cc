@@ -142,6 +142,17 @@ Dialer::Ways Dialer::ways_to(const allowlists::Host& host,
   return ways;
 }
 
+// An attempt at connecting: what was refused before it is none, and what was given up neither.
+void Dialer::count(const Dialled& dialled, Time began) const {
+  metrics::PathCounts* const counts = resolver_.counts();
+  if (counts == nullptr) return;
+  if (dialled.connected) {
+    counts->connected_in(Clock::now() - began);
+  } else if (is_failure(dialled.reason)) {
+    counts->connect_failed(dialled.reason);
+  }
+}
+
 Task<Dialled> Dialer::dial_directly(const DialOrder& order, std::vector<IpAddress> addresses,
                                     Time until) {
   if (addresses.size() == 1) {
@@ -157,9 +168,11 @@ Task<Dialled> Dialer::dial_directly(const DialOrder& order, std::vector<IpAddres
       .through = {},
       .until = until,
       .give_up = order.give_up};
+  const Time began = Clock::now();
   Race race(io_, std::move(course), std::move(addresses));
   co_await race.run();
   Dialled dialled = race.outcome();
+  if (!is_given_up(order)) count(dialled, began);
   explain_refusal(dialled, *order.target);
   co_return dialled;
 }
@@ -196,9 +209,11 @@ Task<Dialled> Dialer::dial_upstream(const DialOrder& order, Time until) {
                 .through = {},
                 .until = until,
                 .give_up = order.give_up};
+  const Time began = Clock::now();
   Race race(io_, std::move(course), upstream_addresses_);
   co_await race.run();
   Dialled dialled = race.outcome();
+  if (!is_given_up(order)) count(dialled, began);
   if (dialled.connected) co_return dialled;
   if (!is_failure(dialled.reason)) {
     dialled.reason = Reason::unreachable;
@@ -231,9 +246,11 @@ Task<Dialled> Dialer::dial_through(const DialOrder& order, std::vector<IpAddress
                 .through = std::move(through),
                 .until = until,
                 .give_up = order.give_up};
+  const Time began = Clock::now();
   Race race(io_, std::move(course), std::move(addresses));
   co_await race.run();
   Dialled dialled = race.outcome();
+  if (!is_given_up(order)) count(dialled, began);
   explain_refusal(dialled, *order.target);
   co_return dialled;
 }
@@ -283,6 +300,7 @@ Task<Dialled> Dialer::dial_alone(DialOrder order, IpAddress address) {
     co_return dialled;
   }
   const TcpEndpoint to(to_asio(address), order.target->port);
+  const Time began = Clock::now();
   Connecting how = begin_to_connect(dialled.socket, to, leaving(order));
   if (!how.stands && !how.has_failed()) {
     Deadline deadline(terms_.wheel, dialled.socket);
@@ -305,6 +323,7 @@ Task<Dialled> Dialer::dial_alone(DialOrder order, IpAddress address) {
   } else {
     fail_by(dialled, std::move(how));
   }
+  count(dialled, began);
   co_return dialled;
 }
 

@@ -82,6 +82,7 @@ class Dialer {
   };
   // One that needs no wait to be known, and no upstream proxy.
   std::optional<IpAddress> only_address(const allowlists::Host& host) const;
+  void count(const Dialled& dialled, Time began) const;
   Task<Dialled> dial_alone(DialOrder order, IpAddress address);
   Task<Dialled> dial_any(DialOrder order);
   Task<Dialled> find_way(const DialOrder& order);

@@ -60,8 +60,9 @@ IpAddress address_of(const sockaddr* address) {
 
 class Resolver::Engine {
  public:
-  Engine(asio::io_context& io, std::shared_ptr<const ResolverSettings> settings)
-      : io_(io), settings_(std::move(settings)), timer_(io) {}
+  Engine(asio::io_context& io, std::shared_ptr<const ResolverSettings> settings,
+         metrics::PathCounts* counts)
+      : io_(io), settings_(std::move(settings)), counts_(counts), timer_(io) {}
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
   ~Engine() {
@@ -71,6 +72,7 @@ class Resolver::Engine {
   Result<void> init();
   Task<Resolution> resolve(Question question);
   const std::vector<IpAddress>* known(const std::string& name) const noexcept;
+  metrics::PathCounts* counts() const noexcept { return counts_; }
 
  private:
   // One coroutine that waits; when it goes, nobody calls it any more.
@@ -88,6 +90,7 @@ class Resolver::Engine {
     std::string name;
     std::string agent;
     boost::intrusive::list<Waiter, boost::intrusive::constant_time_size<false>> waiters;
+    Clock::time_point asked = Clock::now();
   };
   struct Cached {
     std::vector<IpAddress> addresses;  // none: there are none
@@ -108,6 +111,7 @@ class Resolver::Engine {
   // Called by C code: nothing may be thrown through it.
   static void socket_changed(void* self, ares_socket_t fd, int readable, int writable) noexcept;
   static void answered(void* query, int status, int timeouts, ares_addrinfo* result) noexcept;
+  void count_failure(metrics::ResolverFailure kind) const noexcept;
   std::optional<Resolution> over_bounds(const std::string& agent) const;
   void watch(int fd, int readable, int writable);
   void join(Question& question, Waiter& waiter);
@@ -119,6 +123,7 @@ class Resolver::Engine {
 
   asio::io_context& io_;
   std::shared_ptr<const ResolverSettings> settings_;
+  metrics::PathCounts* const counts_;
   Timer timer_;
   bool timer_armed_ = false;
   ares_channel channel_ = nullptr;
@@ -273,6 +278,7 @@ void Resolver::Engine::answered(void* query_pointer, int status, int,
   Query& query = *static_cast<Query*>(query_pointer);
   Engine& engine = query.engine;
   if (status == ARES_EDESTRUCTION) return;  // the thread is ending and nobody waits any more
+  if (engine.counts_ != nullptr) engine.counts_->resolved_in(Clock::now() - query.asked);
   Resolution resolution;
   try {
     int ttl = longest_life;
@@ -293,6 +299,12 @@ void Resolver::Engine::answered(void* query_pointer, int status, int,
       engine.remember(query.name, {}, life_of_absence);
     }
     resolution.failure = status == ARES_ETIMEOUT ? Reason::dns_timeout : Reason::dns_failed;
+    if (status == ARES_ETIMEOUT) {
+      engine.count_failure(metrics::ResolverFailure::timeout);
+    } else if (resolution.addresses.empty()) {
+      engine.count_failure(is_none ? metrics::ResolverFailure::no_address
+                                   : metrics::ResolverFailure::server);
+    }
     const bool is_told = status == ARES_SUCCESS || is_none || status == ARES_ETIMEOUT;
     if (!is_told) resolution.why = fmt::format("name servers: {}", ares_strerror(status));
   } catch (const std::exception& error) {
@@ -307,6 +319,10 @@ const std::vector<IpAddress>* Resolver::Engine::known(const std::string& name) c
   const auto cached = cache_.find(name);
   if (cached == cache_.end() || cached->second.until <= Clock::now()) return nullptr;
   return &cached->second.addresses;
+}
+
+void Resolver::Engine::count_failure(metrics::ResolverFailure kind) const noexcept {
+  if (counts_ != nullptr) counts_->resolving_failed(kind);
 }
 
 // One more question for the agent would be too many.
@@ -332,6 +348,7 @@ void Resolver::Engine::join(Question& question, Waiter& waiter) {
     return;
   }
   if (auto refused = over_bounds(question.agent)) {
+    count_failure(metrics::ResolverFailure::bounded);
     waiter.resolution = std::move(refused);
     return;
   }
@@ -366,9 +383,10 @@ Task<Resolution> Resolver::Engine::resolve(Question question) {
 Resolver::Resolver(std::unique_ptr<Engine> engine) : engine_(std::move(engine)) {}
 Resolver::~Resolver() = default;
 
-Result<std::unique_ptr<Resolver>> Resolver::create(
-    asio::io_context& io, std::shared_ptr<const ResolverSettings> settings) {
-  auto engine = std::make_unique<Engine>(io, std::move(settings));
+Result<std::unique_ptr<Resolver>> Resolver::create(asio::io_context& io,
+                                                   std::shared_ptr<const ResolverSettings> settings,
+                                                   metrics::PathCounts* counts) {
+  auto engine = std::make_unique<Engine>(io, std::move(settings), counts);
   if (auto ready = engine->init(); !ready) return Failure(ready.error());
   return std::unique_ptr<Resolver>(new Resolver(std::move(engine)));
 }
@@ -376,6 +394,8 @@ Result<std::unique_ptr<Resolver>> Resolver::create(
 const std::vector<IpAddress>* Resolver::known(const std::string& name) const noexcept {
   return engine_->known(name);
 }
+
+metrics::PathCounts* Resolver::counts() const noexcept { return engine_->counts(); }
 
 Task<Resolution> Resolver::resolve(Question question) {
   return engine_->resolve(std::move(question));

@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/reason.h"
+#include "metrics/path_counts.h"
 #include "proxy/egress/give_up.h"
 #include "proxy/egress/hosts_file.h"
 #include "proxy/net.h"
@@ -46,8 +47,10 @@ struct Question {
 // system.
 class Resolver {
  public:
+  // `counts` outlive it; null: nobody asks.
   static Result<std::unique_ptr<Resolver>> create(asio::io_context& io,
-                                                  std::shared_ptr<const ResolverSettings> settings);
+                                                  std::shared_ptr<const ResolverSettings> settings,
+                                                  metrics::PathCounts* counts = nullptr);
   ~Resolver();
   Resolver(const Resolver&) = delete;
   Resolver& operator=(const Resolver&) = delete;
@@ -61,6 +64,9 @@ class Resolver {
   // tried: of the hosts file, or of an answer that still lives (none: that there are none). Null:
   // resolve() would ask. Until the next call of either.
   const std::vector<IpAddress>* known(const std::string& name) const noexcept;
+
+  // Where this thread's way out is counted, names and connections; null: nobody asks.
+  metrics::PathCounts* counts() const noexcept;
 
   // hosts file first, then A and AAAA together; CNAME chains are followed by c-ares, search domains
   // are off. Answers live in the cache for their TTL, between 1 s and 300 s; that there is no such

@@ -49,6 +49,7 @@ Visit Gate::begin(metrics::Via via) const {
 Visit Gate::ask(metrics::Via via, allowlists::Target target) const {
   Visit visit = begin(via);
   visit.decision = visit.rules->decide(target);
+  worker_.shared.registry.path().decided_in(Clock::now() - visit.began);
   visit.line.rule = visit.decision.rule;
   if (visit) apply_limits(visit);
   visit.line.host = target.host.to_string();
@@ -82,6 +83,7 @@ void Gate::apply_limits(Visit& visit) const {
 Visit Gate::ask_name(const allowlists::Host& name) const {
   Visit visit = begin(metrics::Via::dns);
   visit.decision = visit.rules->decide_any_port(name);
+  worker_.shared.registry.path().decided_in(Clock::now() - visit.began);
   visit.line.rule = visit.decision.rule;
   visit.line.host = name.to_string();
   return visit;

@@ -259,6 +259,7 @@ Lane::Next Lane::write_from_pipe() {
     return size < 0 && would_block() ? Next::wait_write : broken(Broken::receiver);
   }
   in_pipe_ -= static_cast<std::size_t>(size);
+  session_.worker.shared.registry.path().spliced(static_cast<std::uint64_t>(size));
   wrote(static_cast<std::size_t>(size));
   if (in_pipe_ == 0 && !bulk_) leave_pipe();
   return Next::go_on;

@@ -61,10 +61,10 @@ def has_groups():
 
 
 def decisions(path):
-    """The whole lines of an audit log but those of the commands log."""
+    """The whole lines of an audit log but those of the commands log and of agents' ends."""
     with open(path) as file:
         lines = [json.loads(line) for line in file if line.endswith("\n")]
-    return [line for line in lines if line["via"] != "exec"]
+    return [line for line in lines if line["via"] != "exec" and line.get("event") != "agent_end"]
 
 
 @dataclasses.dataclass

@@ -192,7 +192,7 @@ class Leases(SharedCase):
 
         def seen():
             with open(self.audit) as file:
-                lines = [json.loads(line) for line in file if line.endswith("\n")]
+                lines = [json.loads(line) for line in file if line.endswith("\n") and "agent_end" not in line]
             return [line for line in lines if line["via"] == "event"]
 
         self.wait_until(seen, "no audit line")

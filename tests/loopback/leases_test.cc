@@ -206,7 +206,8 @@ TEST(Events, OfAWayOutEndTheServiceAndStandInTheAccount) {
   Handover::tell(bench.connect(), Event{Event::Kind::way_out, 0, "a route\u202e", "pod-1"});
   bench.run_until([&] { return bench.agents->count() == 0; });
   EXPECT_TRUE(bench.peers->leases().empty());
-  const auto lines = bench.audit_lines();
+  auto lines = bench.audit_lines();
+  std::erase_if(lines, [](const auto& line) { return line.value("event", "") == "agent_end"; });
   ASSERT_EQ(lines.size(), 2U);
   EXPECT_EQ(lines[0]["agent"], "coder-2");
   EXPECT_EQ(lines[0]["via"], "event");

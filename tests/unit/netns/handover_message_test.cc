@@ -110,6 +110,17 @@ TEST(HandoverMessage, CarriesPortsEventsAndMoreSockets) {
   EXPECT_EQ(request<Event>(encode(Request(of_lease))).agent, "coder-7");
   const Event of_network{Event::Kind::way_out, 0, "a link", "coder-7", 4711};
   EXPECT_EQ(request<Event>(encode(Request(of_network))).netns_cookie, 4711U);
+  Event end{Event::Kind::agent_end};
+  end.end = AgentEnd::memory_limit;
+  end.status = 137;
+  const auto ended = request<Event>(encode(Request(end)));
+  EXPECT_EQ(ended.kind, Event::Kind::agent_end);
+  EXPECT_EQ(ended.end, AgentEnd::memory_limit);
+  EXPECT_EQ(ended.status, 137U);
+  const auto probed = request<Event>(encode(Request(Event{Event::Kind::probe, 0, "it leaks"})));
+  EXPECT_EQ(probed.kind, Event::Kind::probe);
+  EXPECT_FALSE(probed.ok);
+  EXPECT_EQ(probed.text, "it leaks");
   const auto ports = answer<Ports>(encode(Answer(Ports{true, {22, 80, 65535}})));
   EXPECT_TRUE(ports.any);
   EXPECT_THAT(ports.ports, ElementsAre(22, 80, 65535));
@@ -222,6 +233,13 @@ TEST(HandoverMessage, RefusesAMalformedRequestAndSaysWhy) {
       {R"({"v":1,"op":"event","kind":"udp_refused","count":-1})",
        "key 'count' must be a whole number"},
       {R"({"v":1,"op":"event","kind":"way_out","text":"a\nb"})", "key 'text' must be one line"},
+      {R"({"v":1,"op":"event","kind":"agent_end","end":"bored","status":0})",
+       "key 'end' is no end of an agent"},
+      {R"({"v":1,"op":"event","kind":"agent_end","end":"failed","status":256})",
+       "key 'status' must be a whole number"},
+      {R"({"v":1,"op":"event","kind":"probe","ok":1,"text":"a"})", "key 'ok' is not true or false"},
+      {R"({"v":1,"op":"event","kind":"probe","ok":true,"text":"a\nb"})",
+       "key 'text' must be one line"},
       {R"({"v":1,"op":"ports"})", "key 'agent' is missing"},
       {R"({"v":1,"op":"add","sockets":[]})", "key 'sockets' must be a list of roles"},
       {R"({"v":1,"op":"add","sockets":["proxy","port","port","proxy"]})",

@@ -44,8 +44,7 @@ TEST(Config, HasTheDocumentedDefaults) {
   EXPECT_EQ(config->limits.header_bytes, 65536U);
   EXPECT_EQ(config->limits.headers, 128U);
   EXPECT_EQ(config->state, "/var/lib/sluice");
-  EXPECT_FALSE(config->audit.to_stdout);
-  EXPECT_EQ(config->audit.file, "/var/log/sluice/audit.jsonl");
+  EXPECT_EQ(std::get<metrics::AuditFile>(config->audit).path, "/var/log/sluice/audit.jsonl");
   EXPECT_EQ(config->log_level, log::Level::info);
 }
 
@@ -90,7 +89,7 @@ log: {level: debug}
   EXPECT_EQ(config->timeouts.idle, 4h);
   EXPECT_EQ(config->timeouts.lifetime, 5h);
   EXPECT_EQ(config->timeouts.drain, 24h);
-  EXPECT_TRUE(config->audit.to_stdout);
+  EXPECT_TRUE(std::holds_alternative<metrics::AuditStdout>(config->audit));
   EXPECT_EQ(config->log_level, log::Level::debug);
 }
 
@@ -104,7 +103,7 @@ TEST(Config, PlacesPathsBesideAFileNamedWithoutADirectory) {
 
 TEST(Config, TellsAllErrorsAtOnceInFileOrderWithTheirPlaces) {
   EXPECT_THAT(
-      errors_of("listen: 1\npolcy: p\nthreads: -1\nadmin: {mod: 1}\naudit: {file: journald}\n"),
+      errors_of("listen: 1\npolcy: p\nthreads: -1\nadmin: {mod: 1}\naudit: {file: unix:here}\n"),
       ElementsAre(
           "etc/sluiced.yaml:1:1: error: 'policy' is missing\n"
           "hint: add 'policy: policy.yaml', a file or a directory",
@@ -114,8 +113,21 @@ TEST(Config, TellsAllErrorsAtOnceInFileOrderWithTheirPlaces) {
           "etc/sluiced.yaml:3:10: error: '-1' is not a number of threads\n"
           "hint: write 0 (one per core) to 1024",
           "etc/sluiced.yaml:4:9: error: unknown key 'admin.mod'\nhint: did you mean 'mode'?",
-          "etc/sluiced.yaml:5:15: error: 'journald' is not built yet\n"
-          "hint: write stdout, or the path of a file"));
+          "etc/sluiced.yaml:5:15: error: 'unix:here' is not an absolute path of at most 107 bytes "
+          "behind 'unix:'\n"
+          "hint: write unix:/run/vector/audit.sock"));
+}
+
+TEST(Config, NamesWhereAuditLinesGo) {
+  const auto target = [](std::string_view audit) {
+    return parse_config("policy: p\naudit: " + std::string(audit) + "\n", "etc/s.yaml")->audit;
+  };
+  EXPECT_EQ(std::get<metrics::AuditFile>(target("{file: a.jsonl}")).path, "etc/a.jsonl");
+  EXPECT_EQ(std::get<metrics::AuditFile>(target("/var/log/a.jsonl")).path, "/var/log/a.jsonl");
+  EXPECT_TRUE(std::holds_alternative<metrics::AuditStdout>(target("stdout")));
+  EXPECT_TRUE(std::holds_alternative<metrics::AuditJournal>(target("{file: journald}")));
+  EXPECT_TRUE(std::holds_alternative<metrics::AuditJournal>(target("journald")));
+  EXPECT_EQ(std::get<metrics::AuditSocket>(target("\"unix:/run/s\"")).path, "/run/s");
 }
 
 TEST(Config, SaysOfEachWrongValueWhatToWrite) {
@@ -129,8 +141,9 @@ TEST(Config, SaysOfEachWrongValueWhatToWrite) {
        "2:33: error: 'many' is out of range\nhint: write a number from 0 to 1000000"},
       {"limits: {header_bytes: 1GiB}",
        "2:24: error: '1GiB' is no size of a request head\nhint: write 64KiB; from 1KiB to 1MiB"},
-      {"audit: {file: \"unix:/x\"}",
-       "2:15: error: 'unix:/x' is not built yet\nhint: write stdout, or the path of a file"},
+      {"audit: {file: \"unix:x\"}",
+       "2:15: error: 'unix:x' is not an absolute path of at most 107 bytes behind 'unix:'\n"
+       "hint: write unix:/run/vector/audit.sock"},
       {"threads: 1025",
        "2:10: error: '1025' is not a number of threads\nhint: write 0 (one per core) to 1024"},
       {"threads: [1]",
@@ -255,7 +268,8 @@ TEST(Config, ShipsAFileThatSaysTheDefaults) {
   EXPECT_EQ(shipped->limits.header_bytes, defaults->limits.header_bytes);
   EXPECT_EQ(shipped->limits.headers, defaults->limits.headers);
   EXPECT_EQ(shipped->state, defaults->state);
-  EXPECT_EQ(shipped->audit.file, defaults->audit.file);
+  EXPECT_EQ(std::get<metrics::AuditFile>(shipped->audit).path,
+            std::get<metrics::AuditFile>(defaults->audit).path);
   EXPECT_EQ(shipped->log_level, defaults->log_level);
 }
 

@@ -1,0 +1,132 @@
+#include "metrics/socket_sink.h"
+
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <thread>
+
+#include "base/log.h"
+#include "metrics/journal_entry.h"
+
+namespace sluice::metrics {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr std::chrono::milliseconds retry_pause{100};
+
+}  // namespace
+
+SocketSink::SocketSink(std::string path, Form form)
+    : path_(std::move(path)), form_(form), deadline_(Clock::duration::max().count()) {}
+
+void SocketSink::stop_waiting_at(Clock::time_point time) noexcept {
+  deadline_ = time.time_since_epoch().count();
+}
+
+bool SocketSink::is_late() const noexcept {
+  return Clock::now().time_since_epoch().count() >= deadline_;
+}
+
+std::size_t SocketSink::write(std::string_view lines) {
+  std::size_t whole = 0;
+  while (!lines.empty()) {
+    const std::string_view line = lines.substr(0, lines.find('\n') + 1);
+    const Sent sent = socket_ ? send_line(line) : Sent::gone;
+    if (sent == Sent::gone) {
+      if (connect()) continue;
+      if (is_late()) return whole;
+      std::this_thread::sleep_for(retry_pause);
+      continue;
+    }
+    if (sent == Sent::whole) ++whole;
+    lines.remove_prefix(line.size());
+  }
+  return whole;
+}
+
+bool SocketSink::connect() {
+  socket_.reset();
+  if (form_ == Form::lines && connect_as(SOCK_STREAM)) {
+    is_stream_ = true;
+    return true;
+  }
+  // connect(2) of a stream to a datagram socket.
+  if (form_ == Form::lines && errno != EPROTOTYPE) {
+    tell(errno);
+    return false;
+  }
+  is_stream_ = false;
+  const bool is_connected = connect_as(SOCK_DGRAM);
+  if (!is_connected) tell(errno);
+  return is_connected;
+}
+
+bool SocketSink::connect_as(int type) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (path_.size() >= sizeof address.sun_path) {
+    errno = ENAMETOOLONG;
+    return false;
+  }
+  std::copy(path_.begin(), path_.end(), address.sun_path);
+  Fd socket(::socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!socket) return false;
+  if (::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
+    return false;
+  }
+  tell(0);
+  socket_ = std::move(socket);
+  return true;
+}
+
+SocketSink::Sent SocketSink::send_line(std::string_view line) {
+  if (is_stream_) return send_bytes(line);
+  const std::string_view without_newline = line.substr(0, line.size() - 1);
+  return form_ == Form::lines ? send_bytes(without_newline)
+                              : send_bytes(journal_entry(without_newline));
+}
+
+SocketSink::Sent SocketSink::send_bytes(std::string_view bytes) {
+  while (!bytes.empty()) {
+    const ssize_t size = ::send(socket_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
+    if (size >= 0) {
+      bytes.remove_prefix(static_cast<std::size_t>(size));
+    } else if (errno == EMSGSIZE) {
+      return Sent::too_long;
+    } else if (errno == EAGAIN || errno == ENOBUFS) {
+      pollfd ready{socket_.get(), POLLOUT, 0};
+      const bool late = is_late();
+      const int pause = late ? 0 : static_cast<int>(retry_pause.count());
+      if (::poll(&ready, 1, pause) <= 0 && late) {
+        socket_.reset();
+        return Sent::gone;
+      }
+    } else if (errno != EINTR) {
+      tell(errno);
+      socket_.reset();
+      return Sent::gone;
+    }
+  }
+  return Sent::whole;
+}
+
+void SocketSink::tell(int error_number) {
+  const bool fails = error_number != 0;
+  if (fails == failing_) return;
+  failing_ = fails;
+  if (fails) {
+    log::error(
+        "cannot write the audit log to '{}': {}; lines wait, and are lost when the queue is "
+        "full",
+        path_, strerrordesc_np(error_number));
+  } else {
+    log::warning("the audit log can be written to '{}'", path_);
+  }
+}
+
+}  // namespace sluice::metrics
