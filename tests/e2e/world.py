@@ -35,6 +35,7 @@ BASE = "/mnt"  # the world's directory, as W sees it
 BIN = "/home/bin"  # the programs under test
 TESTS = "/home/tests"  # these sources
 DOCS = "/home/docs"  # the documentation, which a test types
+DEPLOY = "/home/deploy"  # what an operator is given
 INSIDE = "/home/inside"  # the probe programs, readable for every agent
 LOG = BASE + "/outside.jsonl"
 CERTIFICATES = BASE + "/tls"
@@ -128,8 +129,10 @@ def _fill_directory(base):
         os.makedirs(f"{base}/{name}")
     here = os.path.dirname(os.path.abspath(__file__))
     shutil.copytree(f"{here}/inside", f"{base}/home/inside")
-    shutil.copytree(f"{here}/../../docs", f"{base}/home/docs")
-    for top in ("inside", "docs"):
+    for top in ("docs", "deploy"):
+        shutil.copytree(f"{here}/../../{top}", f"{base}/home/{top}")
+    shutil.copy(f"{here}/../../.dockerignore", f"{base}/home/deploy")
+    for top in ("inside", "docs", "deploy"):
         for folder, _, files in os.walk(f"{base}/home/{top}"):
             os.chmod(folder, 0o755)
             for name in files:
