@@ -150,6 +150,3 @@ def make_context(folder):
     os.makedirs(programs)
     for name in ("sluice", "sluiced", "sluice-netns"):
         shutil.copy(f"{world.BIN}/{name}", f"{programs}/{name}")
-    for name in ("build/release/bin/unit_test", "private.key"):
-        with open(f"{folder}/{name}", "w") as file:
-            file.write("not for the image\n")
