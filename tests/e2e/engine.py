@@ -27,6 +27,7 @@ default_ulimits = ["nofile=1024:1024", "nproc=1000:1000"]
 runtime = "{runtime}"
 cgroup_manager = "cgroupfs"
 events_logger = "none"
+lock_type = "file"
 pull_policy = "never"
 hooks_dir = ["{folder}/hooks"]
 [network]
@@ -74,6 +75,10 @@ def runtime():
 
 def prepare(folder, hooks):
     """The configuration; `hooks` has the content of hooks.d files by name."""
+    if is_root():
+        for kept in ("/var/lib/containers", "/var/lib/cni"):  # what no configuration moves: caches and given addresses
+            os.makedirs(kept, exist_ok=True)
+            subprocess.run(["mount", "-t", "tmpfs", "tmpfs", kept], check=True, timeout=10)
     os.makedirs(f"{folder}/hooks", exist_ok=True)
     files = {"containers.conf": CONFIGURATION.format(folder=folder, runtime=runtime()),
              "storage.conf": STORAGE.format(folder=folder)}  # fmt: skip

@@ -1,5 +1,6 @@
 """deploy/docker and deploy/compose: built by podman, run by podman, and attached to sluice."""
 
+import errno
 import json
 import os
 import shutil
@@ -28,10 +29,25 @@ FETCH = "curl -sS -m 10 --cacert /etc/ca.pem https://allowed.test/"
 REFUSED = "curl -sS -m 10 http://other.test/"
 WITHOUT_PROXY = "env -u HTTP_PROXY -u http_proxy -u HTTPS_PROXY -u https_proxy -u ALL_PROXY -u all_proxy"
 
+# The kernel takes the lower half of a family, a filter compares both.
+SOCKETS = """
+#include <errno.h>
+#include <stdio.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+int main(void) {
+  const long families[] = {40, 40 + (1L << 32), 2, 1};
+  for (int i = 0; i < 4; ++i) printf("%d ", syscall(SYS_socket, families[i], 1L, 0L) < 0 ? errno : 0);
+  return 0;
+}
+"""
+REFUSALS = (errno.EPERM, errno.ENOSYS)  # the kernel's own for a family that it lacks is another
+
 
 class EngineCase(NetworkCase):
     policy = POLICY
     _built = set()
+    _engine_is_ready = False
 
     def setUp(self):
         super().setUp()
@@ -44,10 +60,17 @@ class EngineCase(NetworkCase):
         if not os.path.exists(self.engine_folder):
             engine.prepare(self.engine_folder, {"sluice.json": self.hook()})
             self.own_all(self.engine_folder)
-        self.addCleanup(self.podman, "rm", "--all", "--force", "--volumes", "--time", "0", status=None)
+        self._engine_is_ready = True
         if not self._built:
             self.make_images()
         self._before |= set(world.processes())  # an ordinary user's engine keeps one process for all containers
+
+    def tearDown(self):
+        """While what watches over them still runs, containers end with their control groups."""
+        ready, self._engine_is_ready = self._engine_is_ready, False
+        if ready:
+            self.podman("rm", "--all", "--force", "--volumes", "--time", "0", status=None)
+        super().tearDown()
 
     def hook(self):
         with open(f"{world.DEPLOY}/oci/sluice.json") as file:
@@ -304,6 +327,17 @@ class ComposedAttached(Composed):
         self.assertNotIn("started", run.out)
         self.assertIn("AF_VSOCK", run.err, run)
 
+    def test_no_way_of_asking_for_an_af_vsock_socket_passes_the_profile(self):
+        source = self.write(f"{self.workspace}/sockets.c", SOCKETS)
+        program = f"{self.folder_of_files}/workspace/sockets"
+        built = self.finish(self.start(["gcc", "-static", "-o", program, source]), 60)
+        self.assertEqual(built.status, 0, built)
+        run = self.agent(self.services()["agent"], "/workspace/sockets")
+        vsock, with_upper_half, internet, unix = map(int, run.out.split())
+        self.assertIn(vsock, REFUSALS, run)
+        self.assertIn(with_upper_half, REFUSALS, run)
+        self.assertEqual((internet, unix), (0, 0), run)
+
     def test_the_agent_is_locked_in(self):
         self.assert_locked(self.services()["agent"])
 
@@ -322,6 +356,8 @@ class ComposedExplicit(Composed):
         self.assertIn("not_listed", run.out, run)
         self.assertIn('"agent":"coder-1"', self.logged(sluiced))
         self.outside.mark()
+        asked = self.agent(services["agent"], "grep nameserver /etc/resolv.conf").out
+        self.assertEqual(asked, "nameserver 127.0.0.1\n")
         direct = f"{WITHOUT_PROXY} curl -sS -m 10 http://{world.ALLOWED4}/"
         named = f"{WITHOUT_PROXY} curl -sS -m 10 http://leak.other.test/"
         trap = world.Trap("0.0.0.0")
