@@ -149,7 +149,7 @@ class TheImage(EngineCase):
         self.assertRegex(inside.out, r"\d+\.\d+\.\d+")
         pid = self.podman("inspect", "-f", "{{.State.Pid}}", container).out.strip()
         with open(f"/proc/{pid}/status") as file:
-            status = dict(line.rstrip().split(":\t", 1) for line in file if ":\t" in line)
+            status = dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
         self.assertNotIn(status["Uid"].split()[0], ("0", str(os.getuid())))
         self.assertEqual(int(status["CapEff"], 16), 0, status)
         self.assertEqual(status["NoNewPrivs"], "1", status)
@@ -330,7 +330,8 @@ class ComposedAttached(Composed):
         run = self.podman("run", "--rm", *plain, image, "/bin/sh", "-c", "echo started", status=None)
         self.assertNotEqual(run.status, 0, run)
         self.assertNotIn("started", run.out)
-        self.assertIn("AF_VSOCK", run.err, run)
+        if engine.runtime() == "runc":  # crun keeps to itself what a hook says
+            self.assertIn("AF_VSOCK", run.err, run)
 
     def test_no_way_of_asking_for_an_af_vsock_socket_passes_the_profile(self):
         source = self.write(f"{self.workspace}/sockets.c", SOCKETS)
