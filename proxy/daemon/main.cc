@@ -15,6 +15,7 @@
 #include "proxy/daemon/admin.h"
 #include "proxy/daemon/config.h"
 #include "proxy/daemon/handover_server.h"
+#include "proxy/daemon/healthcheck.h"
 #include "proxy/daemon/server.h"
 #include "proxy/daemon/unix_socket.h"
 
@@ -26,6 +27,7 @@ constexpr std::size_t largest_system_file = std::size_t{4} * 1024 * 1024;
 struct Arguments {
   std::string config;
   bool check = false;
+  bool healthcheck = false;
   bool take_over = false;
   bool embedded = false;
   int handover_fd = -1;
@@ -222,6 +224,13 @@ int run_shared(const Arguments& arguments) {
   return run(std::move(order));
 }
 
+int run_healthcheck(const std::string& path) {
+  const auto config = read_config(path);
+  if (!config) return complain(config.error());
+  const auto ready = ask_whether_ready(config->admin.socket);
+  return ready ? 0 : complain(ready.error());
+}
+
 int main(int argc, char** argv) {
   Arguments arguments;
   CLI::App app("sluiced: the proxy through which sluice's agents reach what the policy allows");
@@ -229,6 +238,9 @@ int main(int argc, char** argv) {
   auto* config =
       app.add_option("--config", arguments.config, "configuration file of a shared sluiced");
   app.add_flag("--check", arguments.check, "validate the configuration and its policy, then exit")
+      ->needs(config);
+  app.add_flag("--healthcheck", arguments.healthcheck,
+               "ask the one that runs whether it is ready: 0, or else 1 and why")
       ->needs(config);
   app.add_flag("--take-over", arguments.take_over,
                "serve in place of the sluiced that runs, which ends when its tunnels have")
@@ -262,6 +274,7 @@ int main(int argc, char** argv) {
     fmt::print(stderr, "sluiced: error: no configuration is named\nhint: sluiced --config FILE\n");
     return 2;
   }
+  if (arguments.healthcheck) return run_healthcheck(arguments.config);
   return run_shared(arguments);
 }
 

@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -29,11 +30,16 @@ Result<sockaddr_un> address_of(const std::string& path) {
 
 }  // namespace
 
-Result<Fd> connect_unix(const std::string& path, int type) {
+Result<Fd> connect_unix(const std::string& path, int type, std::chrono::seconds patience) {
   const auto address = address_of(path);
   if (!address) return Failure(address.error());
   Fd connection(::socket(AF_UNIX, type | SOCK_CLOEXEC, 0));
   if (!connection) return fail_errno(Errc::unavailable, "socket");
+  const timeval limit{.tv_sec = patience.count(), .tv_usec = 0};
+  for (const int way : {SO_SNDTIMEO, SO_RCVTIMEO}) {
+    if (::setsockopt(connection.get(), SOL_SOCKET, way, &limit, sizeof limit) != 0)
+      return fail_errno(Errc::unavailable, "cannot limit a wait");
+  }
   if (::connect(connection.get(), as_sockaddr(*address), sizeof *address) != 0) {
     return fail_errno(Errc::unavailable, fmt::format("no sluiced answers at '{}'", path));
   }

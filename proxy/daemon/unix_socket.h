@@ -3,6 +3,7 @@
 
 #include <sys/types.h>
 
+#include <chrono>
 #include <string>
 
 #include "base/error.h"
@@ -15,7 +16,8 @@ namespace sluice::proxy {
 // socket.
 Result<Fd> listen_unix(const std::string& path, int type, mode_t mode);
 
-// Connects to whoever listens at the path; close-on-exec, blocking.
-Result<Fd> connect_unix(const std::string& path, int type);
+// Connects to whoever listens at the path; close-on-exec, blocking. `patience` bounds the connect
+// and each read and write after it; 0: as long as it takes.
+Result<Fd> connect_unix(const std::string& path, int type, std::chrono::seconds patience = {});
 
 }  // namespace sluice::proxy

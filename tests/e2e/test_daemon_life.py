@@ -26,6 +26,25 @@ agents:
 class Life(SharedCase):
     policy = POLICY
 
+    def healthcheck(self):
+        line = [f"{world.BIN}/sluiced", "--healthcheck", "--config", f"{self.folder}/sluiced.conf"]
+        return self.finish(self.start(line if is_root() else as_ordinary(*line)))
+
+    def test_the_health_check_tells_a_sluiced_that_serves_from_one_that_hangs_or_is_gone(self):
+        daemon = self.start_sluiced()
+        self.assertEqual(self.healthcheck().status, 0)
+        daemon.send_signal(signal.SIGSTOP)
+        hung = self.healthcheck()
+        self.assertEqual(hung.status, 1, hung)
+        self.assertIn("does not answer", hung.err)
+        daemon.send_signal(signal.SIGCONT)
+        self.assertEqual(self.healthcheck().status, 0)
+        daemon.terminate()
+        daemon.wait(20)
+        gone = self.healthcheck()
+        self.assertEqual(gone.status, 1, gone)
+        self.assertIn("no sluiced answers at", gone.err)
+
     def agent(self, name):
         """An agent that runs inside/hold.py; ask() it."""
         process = self.start(

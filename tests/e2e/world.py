@@ -131,8 +131,9 @@ def _fill_directory(base):
         os.makedirs(f"{base}/{name}")
     here = os.path.dirname(os.path.abspath(__file__))
     shutil.copytree(f"{here}/inside", f"{base}/home/inside")
-    shutil.copytree(f"{here}/../../docs", f"{base}/home/docs")
-    shutil.copytree(f"{here}/../../deploy", f"{base}/home/deploy")
+    for top in ("docs", "deploy"):
+        shutil.copytree(f"{here}/../../{top}", f"{base}/home/{top}")
+    shutil.copy(f"{here}/../../.dockerignore", f"{base}/home/deploy")
     for top in ("inside", "docs", "deploy"):
         for folder, _, files in os.walk(f"{base}/home/{top}"):
             os.chmod(folder, 0o755)
