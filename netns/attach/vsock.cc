@@ -19,6 +19,11 @@ namespace {
 constexpr std::array<int, 4> types{SOCK_STREAM, SOCK_DGRAM, SOCK_SEQPACKET,
                                    SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK};
 
+// socket(2) takes an int, and the kernel looks at the low half of the register alone: a filter that
+// compares all of it, as seccomp_rule_add(3) does, is passed by these.
+constexpr std::array<std::uint64_t, 4> upper_halves{
+    0, std::uint64_t{1} << 32, std::uint64_t{0x7fffffff} << 32, std::uint64_t{0xffffffff} << 32};
+
 struct Convention {
   std::uint32_t architecture;  // AUDIT_ARCH_*
   int socket;                  // the call's numbers there
@@ -49,6 +54,18 @@ bool has_io_uring() {
   return ::syscall(SYS_io_uring_setup, 1, nullptr) >= 0 || errno != ENOSYS;
 }
 
+void add_sockets(const Convention& convention, std::vector<VsockWay>& ways) {
+  const bool is_wide = (convention.architecture & __AUDIT_ARCH_64BIT) != 0;
+  for (const std::uint64_t upper : upper_halves) {
+    if (upper != 0 && !is_wide) continue;
+    for (const int type : types) {
+      ways.push_back(
+          {convention.socket_name, call_of(convention.architecture, convention.socket,
+                                           upper | AF_VSOCK, static_cast<std::uint64_t>(type))});
+    }
+  }
+}
+
 #if defined(__x86_64__)
 
 constexpr Convention native{AUDIT_ARCH_X86_64, SYS_socket, SYS_io_uring_setup, "socket",
@@ -74,10 +91,7 @@ bool has_compatible() {
 
 void add_others(std::vector<VsockWay>& ways) {
   if (::syscall(x32_bit | SYS_getpid) > 0) {
-    for (const int type : types) {
-      ways.push_back({"socket (x32)", call_of(AUDIT_ARCH_X86_64, x32_bit | SYS_socket, AF_VSOCK,
-                                              static_cast<std::uint64_t>(type))});
-    }
+    add_sockets({AUDIT_ARCH_X86_64, x32_bit | SYS_socket, 0, "socket (x32)", ""}, ways);
   }
   // socketcall(2): SYS_SOCKET is 1, the family stands in memory.
   if (has_compatible()) ways.push_back({"socketcall (32-bit)", call_of(AUDIT_ARCH_I386, 102, 1)});
@@ -99,10 +113,7 @@ void add_others(std::vector<VsockWay>&) {}
 #endif
 
 void add_ways(const Convention& convention, std::vector<VsockWay>& ways) {
-  for (const int type : types) {
-    ways.push_back({convention.socket_name, call_of(convention.architecture, convention.socket,
-                                                    AF_VSOCK, static_cast<std::uint64_t>(type))});
-  }
+  add_sockets(convention, ways);
   if (!has_io_uring()) return;
   ways.push_back({convention.io_uring_name,
                   call_of(convention.architecture, convention.io_uring_setup, 8, 4096)});

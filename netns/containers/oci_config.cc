@@ -63,7 +63,18 @@ bool is_refusal(const Json& action) {
   return false;
 }
 
-// Whether a condition holds for socket(AF_VSOCK, …); nothing when that cannot be known.
+constexpr std::uint64_t low_half = 0xffffffff;
+
+// Whether (argument & mask) == value holds for each argument whose low half is AF_VSOCK.
+std::optional<bool> holds_masked(std::uint64_t mask, std::uint64_t value) {
+  if ((af_vsock & mask & low_half) != (value & low_half)) return false;
+  if (mask > low_half) return std::nullopt;
+  return value <= low_half;
+}
+
+// Whether a condition holds for socket(AF_VSOCK, …); nothing when that cannot be known. The kernel
+// looks at the low half of the argument alone, the condition at all of it: the upper half is the
+// container's choice.
 std::optional<bool> holds(const Json& condition, std::string_view call) {
   if (call != "socket" || !condition.is_object()) return std::nullopt;
   const Json index = condition.value("index", Json());
@@ -71,13 +82,16 @@ std::optional<bool> holds(const Json& condition, std::string_view call) {
   if (index != 0 || !number.is_number_unsigned()) return std::nullopt;
   const auto value = number.get<std::uint64_t>();
   const Json op = condition.value("op", Json());
-  if (op == "SCMP_CMP_EQ") return af_vsock == value;
-  if (op == "SCMP_CMP_NE") return af_vsock != value;
-  if (op == "SCMP_CMP_LT") return af_vsock < value;
-  if (op == "SCMP_CMP_LE") return af_vsock <= value;
-  if (op == "SCMP_CMP_GT") return af_vsock > value;
-  if (op == "SCMP_CMP_GE") return af_vsock >= value;
-  return std::nullopt;
+  const std::optional<bool> depends;
+  if (op == "SCMP_CMP_EQ") return (value & low_half) == af_vsock ? depends : false;
+  if (op == "SCMP_CMP_NE") return (value & low_half) == af_vsock ? depends : true;
+  if (op == "SCMP_CMP_LT") return value > af_vsock ? depends : false;
+  if (op == "SCMP_CMP_LE") return value >= af_vsock ? depends : false;
+  if (op == "SCMP_CMP_GT") return value < af_vsock ? std::optional(true) : depends;
+  if (op == "SCMP_CMP_GE") return value <= af_vsock ? std::optional(true) : depends;
+  const Json compared = condition.value("valueTwo", Json());
+  if (op != "SCMP_CMP_MASKED_EQ" || !compared.is_number_unsigned()) return std::nullopt;
+  return holds_masked(value, compared.get<std::uint64_t>());
 }
 
 struct Match {
@@ -99,7 +113,19 @@ Match match(const Json& rule, std::string_view call) {
   return all;
 }
 
+// libseccomp lets socketcall(2) of 32-bit programs through wherever it lets socket(2).
+bool may_be_multiplexed(const Json& seccomp) {
+  for (const Json& rule : list_at(seccomp, "/syscalls"_json_pointer)) {
+    if (rule.is_object() && has(list_at(rule, "/names"_json_pointer), "socket") &&
+        !is_refusal(rule.value("action", Json()))) {
+      return true;
+    }
+  }
+  return false;
+}
+
 bool refuses_call(const Json& seccomp, std::string_view call) {
+  if (call == "socketcall" && may_be_multiplexed(seccomp)) return false;
   bool refused = is_refusal(seccomp.value("defaultAction", Json()));
   for (const Json& rule : list_at(seccomp, "/syscalls"_json_pointer)) {
     if (!rule.is_object() || !has(list_at(rule, "/names"_json_pointer), call)) continue;

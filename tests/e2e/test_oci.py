@@ -21,7 +21,8 @@ FILTER = {
         {
             "names": ["socket"],
             "action": "SCMP_ACT_ERRNO",
-            "args": [{"index": 0, "value": 40, "op": "SCMP_CMP_EQ"}],
+            # The kernel looks at the low half of the argument alone.
+            "args": [{"index": 0, "value": 0xFFFFFFFF, "valueTwo": 40, "op": "SCMP_CMP_MASKED_EQ"}],
         },
         {"names": ["io_uring_setup"], "action": "SCMP_ACT_ERRNO"},
     ],

@@ -40,7 +40,7 @@ std::string judged(const Json& made) {
 }
 
 constexpr const char* without_vsock =
-    R"({"names":["socket"],"action":"SCMP_ACT_ALLOW","args":[{"index":0,"value":40,"op":"SCMP_CMP_NE"}]})";
+    R"({"names":["socket"],"action":"SCMP_ACT_ALLOW","args":[{"index":0,"value":2,"op":"SCMP_CMP_EQ"}]})";
 
 TEST(OciConfig, IsGoodWhenTheFilterRefusesAfVsock) {
   EXPECT_EQ(judged(config(seccomp(without_vsock))), "");
@@ -55,6 +55,10 @@ TEST(OciConfig, FindsFiltersThatLetAfVsockThrough) {
       R"({"names":["socket"],"action":"SCMP_ACT_ALLOW","args":[{"index":0,"value":16,"op":"SCMP_CMP_NE"}]})",
       R"({"names":["socket"],"action":"SCMP_ACT_ALLOW","args":[{"index":2,"value":9,"op":"SCMP_CMP_NE"}]})",
       R"({"names":["socket"],"action":"SCMP_ACT_ALLOW","args":[{"index":0,"value":255,"valueTwo":40,"op":"SCMP_CMP_MASKED_EQ"}]})",
+      // The kernel takes 40 + 2^32 for AF_VSOCK as well.
+      R"({"names":["socket"],"action":"SCMP_ACT_ALLOW","args":[{"index":0,"value":40,"op":"SCMP_CMP_NE"}]})",
+      R"({"names":["socket"],"action":"SCMP_ACT_ALLOW","args":[{"index":0,"value":4294967336,"op":"SCMP_CMP_EQ"}]})",
+      R"({"names":["socket"],"action":"SCMP_ACT_ALLOW","args":[{"index":0,"value":40,"op":"SCMP_CMP_GT"}]})",
       std::string(without_vsock) + R"(,{"names":["io_uring_setup"],"action":"SCMP_ACT_ALLOW"})"};
   for (const std::string& rule : rules) EXPECT_EQ(judged(config(seccomp(rule))), "vsock ") << rule;
   EXPECT_EQ(judged(config(Json())), "vsock ") << "no filter at all";
@@ -66,14 +70,18 @@ TEST(OciConfig, CountsSocketcallOnlyWhereTheFilterAdmits32BitPrograms) {
       std::string(without_vsock) + R"(,{"names":["socketcall"],"action":"SCMP_ACT_ALLOW"})";
   EXPECT_EQ(judged(config(seccomp(rules))), "");
   EXPECT_EQ(judged(config(seccomp(rules, R"(,"SCMP_ARCH_X86")"))), "vsock ");
+  EXPECT_EQ(judged(config(seccomp(without_vsock, R"(,"SCMP_ARCH_X86")"))), "vsock ")
+      << "libseccomp lets the one through for the other";
 }
 
 TEST(OciConfig, RefusesByARuleWhereTheDefaultAllows) {
   Json filter = seccomp(
-      R"({"names":["socket"],"action":"SCMP_ACT_ERRNO","args":[{"index":0,"value":40,"op":"SCMP_CMP_EQ"}]},
+      R"({"names":["socket"],"action":"SCMP_ACT_ERRNO","args":[{"index":0,"value":4294967295,"valueTwo":40,"op":"SCMP_CMP_MASKED_EQ"}]},
          {"names":["io_uring_setup"],"action":"SCMP_ACT_KILL_PROCESS"})");
   filter["defaultAction"] = "SCMP_ACT_ALLOW";
   EXPECT_EQ(judged(config(filter)), "");
+  filter["syscalls"][0]["args"] = Json::parse(R"([{"index":0,"value":40,"op":"SCMP_CMP_EQ"}])");
+  EXPECT_EQ(judged(config(filter)), "vsock ") << "40 + 2^32 passes it";
 }
 
 TEST(OciConfig, FindsNetAdmin) {

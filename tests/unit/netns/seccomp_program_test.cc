@@ -8,7 +8,11 @@
 
 #include <array>
 #include <cstddef>
+#include <cstdio>
 #include <memory>
+#include <vector>
+
+#include "netns/attach/vsock.h"
 
 namespace sluice::netns {
 namespace {
@@ -91,6 +95,37 @@ TEST(SeccompProgram, TheStrictestOfAllFiltersWins) {
   EXPECT_EQ(run_programs({}, call(0)), SECCOMP_RET_ALLOW);
 }
 
+SeccompProgram program_of(scmp_filter_ctx filter) {
+  std::FILE* const file = std::tmpfile();
+  EXPECT_EQ(::seccomp_export_bpf(filter, ::fileno(file)), 0);
+  SeccompProgram program(4096);
+  std::rewind(file);
+  program.resize(std::fread(program.data(), sizeof(sock_filter), program.size(), file));
+  std::fclose(file);
+  return program;
+}
+
+// The kernel takes the low half of the argument for the family: 40 + 2^32 is AF_VSOCK.
+TEST(VsockWays, PassAFilterThatComparesTheWholeArgument) {
+  const std::vector<VsockWay> ways = vsock_ways();
+  if (ways.empty()) GTEST_SKIP() << "the kernel has no AF_VSOCK";
+  for (const bool is_masked : {false, true}) {
+    const std::unique_ptr<void, void (*)(scmp_filter_ctx)> filter(::seccomp_init(SCMP_ACT_ALLOW),
+                                                                  &::seccomp_release);
+    const auto condition = is_masked ? SCMP_A0(SCMP_CMP_MASKED_EQ, 0xffffffff, AF_VSOCK)
+                                     : SCMP_A0(SCMP_CMP_EQ, AF_VSOCK, 0);
+    ASSERT_EQ(::seccomp_rule_add(filter.get(), SCMP_ACT_ERRNO(1), SCMP_SYS(socket), 1, condition),
+              0);
+    const SeccompProgram program = program_of(filter.get());
+    bool is_passed = false;
+    for (const VsockWay& way : ways) {
+      if (way.name != "socket") continue;
+      is_passed |= !refuses(run_program(program, way.call).value_or(0));
+    }
+    EXPECT_EQ(is_passed, !is_masked);
+  }
+}
+
 // The oracle: what libseccomp says that its own program does.
 TEST(SeccompProgram, JudgesAsAFilterOfLibseccompWasMeant) {
   const std::unique_ptr<void, void (*)(scmp_filter_ctx)> filter(::seccomp_init(SCMP_ACT_ALLOW),
@@ -101,12 +136,7 @@ TEST(SeccompProgram, JudgesAsAFilterOfLibseccompWasMeant) {
               0);
   }
   ASSERT_EQ(::seccomp_rule_add(filter.get(), SCMP_ACT_KILL, SCMP_SYS(keyctl), 0), 0);
-  std::FILE* const file = std::tmpfile();
-  ASSERT_EQ(::seccomp_export_bpf(filter.get(), ::fileno(file)), 0);
-  SeccompProgram program(4096);
-  std::rewind(file);
-  program.resize(std::fread(program.data(), sizeof(sock_filter), program.size(), file));
-  std::fclose(file);
+  const SeccompProgram program = program_of(filter.get());
   const auto action = [&](int number, std::uint64_t first) {
     seccomp_data data = call(number, first);
     data.arch = ::seccomp_arch_native();
