@@ -19,6 +19,8 @@ BOUND = re.compile(
 
 # Those are no limits that anybody meets, with the reason.
 NOT_LIMITS = {
+    "metrics/histogram.h most_bounds": "how many buckets a histogram of the code has",
+    "proxy/daemon/config.cc longest_socket": "unix(7)",
     "proxy/daemon/peer.cc messages_at_once": "then a supervisor's messages are read 100 a second",
     "proxy/daemon/handover_requests.cc longest_farewell": "an end waits so long for the last lines of its account",
     "proxy/daemon/handover_requests.cc most_refused": "of datagrams that one report can add; no kernel refuses more meanwhile",

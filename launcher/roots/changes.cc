@@ -138,20 +138,6 @@ class Copier {
 
 Result<KeptChanges> copy_changes(int changes, int directory) {
   if (::mkdirat(directory, "files", 0700) != 0) return fail_errno(Errc::unavailable, "files");
-  const auto files = open_directory(directory, "files");
-  if (!files) return Failure(files.error());
-  const Fd list(
-      ::openat(directory, list_name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
-  if (!list) return fail_errno(Errc::unavailable, list_name);
-  Copier copier(files->get(), list.get());
-  if (auto done = copier.copy_directory(changes, files->get(), ""); !done) {
-    return Failure(done.error());
-  }
-  return copier.kept();
-}
-
-Result<KeptChanges> copy_changes(int changes, int directory) {
-  if (::mkdirat(directory, "files", 0700) != 0) return fail_errno(Errc::unavailable, "files");
   const auto files = open_directory_of(directory, "files");
   if (!files) return Failure(files.error());
   const Fd list(
