@@ -4,17 +4,19 @@
 
 #include "launcher/probes/areas.h"
 #include "launcher/probes/mount_table.h"
+#include "launcher/sandbox/privileges.h"
 
 namespace sluice::launcher::probes {
 namespace {
 
 constexpr rlim_t most_descriptors = 65536;
 
-// 1, for 0 does not stop the machine's core_pattern helper (core(5)).
+// 1, for 0 does not stop the machine's core_pattern helper (core(5)), where there is one.
 Answer cores_are_not_piped(const Bounds&) {
   rlimit core{};
   if (::getrlimit(RLIMIT_CORE, &core) != 0) return reached("no answer of getrlimit(2)");
   if (core.rlim_cur == 1 && core.rlim_max == 1) return held();
+  if (core.rlim_max == 0 && !cores_are_piped()) return held();
   return reached("the machine's core_pattern helper");
 }
 

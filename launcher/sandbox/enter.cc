@@ -62,6 +62,7 @@ Result<void> start_map_writer(Enclosure& enclosure) {
 }
 
 Result<void> become_agents_host_id(Enclosure& enclosure) {
+  let_cores_be_limited();
   if (auto started = start_map_writer(enclosure); !started) return started;
   if (!enclosure.start.host_id) return {};
   return become_host_id(*enclosure.start.host_id);

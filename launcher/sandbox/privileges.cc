@@ -11,6 +11,9 @@
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
+#include <cstring>
+
+#include "base/io.h"
 
 namespace sluice::launcher {
 namespace {
@@ -26,7 +29,34 @@ Result<void> lower(decltype(RLIMIT_NOFILE) resource, const char* name, rlim_t mo
   return {};
 }
 
+// core(5): a pipe is written to whatever the limit is, but for 1.
+Result<void> limit_cores() {
+  rlimit core{1, 1};
+  if (::setrlimit(RLIMIT_CORE, &core) == 0) return {};
+  const int number = errno;
+  if (::getrlimit(RLIMIT_CORE, &core) == 0 && core.rlim_max == 0 && !cores_are_piped()) return {};
+  return fail(
+      Errc::not_permitted,
+      fmt::format("the hard limit of core files is 0, and 0 does not keep the agent's from "
+                  "the machine's core_pattern helper: {}",
+                  std::strerror(number)),
+      "let it be 1 ('hard core 1' in limits.conf(5)), or let core files be files: sysctl -w "
+      "kernel.core_pattern=core");
+}
+
 }  // namespace
+
+bool cores_are_piped() {
+  const auto pattern = read_file("/proc/sys/kernel/core_pattern", 1024);
+  return !pattern || pattern->starts_with('|');
+}
+
+void let_cores_be_limited() noexcept {
+  rlimit core{};
+  if (::getrlimit(RLIMIT_CORE, &core) != 0 || core.rlim_max != 0) return;
+  core.rlim_max = 1;
+  (void)::setrlimit(RLIMIT_CORE, &core);
+}
 
 Result<void> become_host_id(uid_t id) {
   const std::string what = fmt::format("cannot become the host id {}", id);
@@ -53,8 +83,7 @@ Result<void> die_with_parent() {
 }
 
 Result<void> limit_resources(const cgroup::ProcessLimits& limits) {
-  const rlimit core{1, 1};
-  if (::setrlimit(RLIMIT_CORE, &core) != 0) return fail_errno(Errc::not_permitted, "RLIMIT_CORE");
+  if (auto done = limit_cores(); !done) return done;
   if (auto done = lower(RLIMIT_NOFILE, "RLIMIT_NOFILE", most_descriptors); !done) return done;
   if (limits.processes) {
     if (auto done = lower(RLIMIT_NPROC, "RLIMIT_NPROC", *limits.processes); !done) return done;

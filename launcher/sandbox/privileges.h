@@ -21,9 +21,16 @@ Result<void> join_new_keyring();
 // Kills the calling process when its parent *thread* ends; to be called after every change of ids.
 Result<void> die_with_parent();
 
+// Whether the machine's core files go to a program (core(5)); also where that cannot be read.
+bool cores_are_piped();
+
+// Raises a hard limit of 0 to the 1 that limit_resources() sets. Only root can; where somebody else
+// cannot, limit_resources() judges.
+void let_cores_be_limited() noexcept;
+
 // Core files are never piped to the host's core_pattern helper: RLIMIT_CORE 1, because 0 does not
-// stop a pipe (core(5)); at most 65536 descriptors; and what no control group limits. Never more
-// than the calling process has.
+// stop a pipe (core(5)), or 0 where it cannot be 1 and there is no pipe; at most 65536 descriptors;
+// and what no control group limits. Never more than the calling process has.
 Result<void> limit_resources(const cgroup::ProcessLimits& limits);
 
 // Closes every descriptor but 0-2 and `kept`.

@@ -209,6 +209,15 @@ class Lied(LiedCase):
         outcomes = self.prove(status=1, command=self.lying("bounding set"))
         self.assert_reached(outcomes, "capabilities", what)
 
+    def test_a_hard_core_limit_of_0_is_no_hindrance_but_where_cores_are_piped(self):
+        line = ["bash", "-c", 'ulimit -c 0 && exec "$@"', "-", *self.command(*self.run_line("true"))]
+        run = self.finish(self.start(line))
+        with open("/proc/sys/kernel/core_pattern") as file:
+            is_piped = file.read().startswith("|")
+        self.assertEqual(run.status, 125 if is_piped and not is_root() else 0, run)
+        if run.status:
+            self.assertIn("hint: let it be 1 ('hard core 1' in limits.conf(5))", run.err)
+
     def test_a_core_limit_that_is_not_set(self):
         what = "the machine's core_pattern helper"
         self.assert_no_agent("core limit", "core files", what)
