@@ -25,7 +25,7 @@ struct ServerOrder {
   PolicyEdition policy;
   // null: no audit lines but what operators ask of late
   std::unique_ptr<metrics::AuditSink> audit;
-  Fd admin_socket;  // Unix
+  Fd admin_socket;   // Unix
   Fd admin_address;  // TCP: whoever can connect may know the metrics, but not the policy
   OwnListeners own_listeners;
   std::vector<ReadyListener> listeners;  // shared: explicit ones

@@ -144,8 +144,7 @@ void check_rules(const AgentRules& rules, const Target& target) {
     require(dns || !decision, "a name that is allowed is answered", about);
     return;
   }
-  const Decision judged =
-      rules.judge_address(target, target.host.address(), OnThisMachine::no);
+  const Decision judged = rules.judge_address(target, target.host.address(), OnThisMachine::no);
   require(judged || !decision, "an address that is allowed is dialled", about);
   require(target.host.address() != *IpAddress::parse("169.254.169.254") || !judged,
           "cloud metadata is never dialled", about);

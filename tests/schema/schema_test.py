@@ -235,19 +235,20 @@ def files(folder):
 
 
 # Others may have none.
-WITH_POLICIES = {"README.md", "agent-networks.md", "from-report-to-enforce.md", "policy.md"}
+WITH_POLICIES = {"README.md", "docs/agent-networks.md", "docs/from-report-to-enforce.md", "docs/policy.md", "docs/tutorial.md"}
 
 
 def shipped_policies():
     """Each policy of the README and of the documentation, and each preset as a list of allow rules."""
     found = {}
-    documents = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-    assert WITH_POLICIES <= {document.name for document in documents}
+    documents = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    assert WITH_POLICIES <= {str(document.relative_to(ROOT)) for document in documents}
     for document in documents:
+        name = str(document.relative_to(ROOT))
         policies = re.findall(r"^```yaml(?: \S+)?\n(version: 1\n.*?)^```$",
                               document.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
-        assert policies or document.name not in WITH_POLICIES, document
-        found |= {f"{document.name}, policy {number}": text for number, text in enumerate(policies, 1)}
+        assert policies or name not in WITH_POLICIES, document
+        found |= {f"{name}, policy {number}": text for number, text in enumerate(policies, 1)}
     for path in sorted((ROOT / "allowlists/presets").glob("*.yaml")):
         rules = path.read_text(encoding="utf-8")
         found[path.name] = "version: 1\nagents:\n  a:\n    allow:\n" + re.sub("^", "      ", rules, flags=re.M)

@@ -50,13 +50,25 @@ TEST(Sandbox, TravelsAsJson) {
 }
 
 TEST(Sandbox, ThatIsNotWhollyKnownIsRefused) {
-  for (const char* text : {"", "[]", "{", R"({"walls":3})", R"({"memory":"2GiB"})",
-                           R"({"memory":-1})", R"({"pids":4194305})", R"({"io_weight":10001})",
-                           R"({"swap":"0"})", R"({"timeout_ms":99999999999999})",
-                           R"({"tmpfs":[{"path":"tmp"}]})", R"({"tmpfs":[{"bytes":4096}]})",
-                           R"({"tmpfs":[{"path":"/a","more":1}]})", R"({"seed":["/a"]})",
-                           R"({"mask":["a"]})", R"({"mask":[7]})", R"({"protect":["/a"]})",
-                           R"({"protect":["a/../b"]})", R"({"protect":[""]})",
+  for (const char* text : {"",
+                           "[]",
+                           "{",
+                           R"({"walls":3})",
+                           R"({"memory":"2GiB"})",
+                           R"({"memory":-1})",
+                           R"({"pids":4194305})",
+                           R"({"io_weight":10001})",
+                           R"({"swap":"0"})",
+                           R"({"timeout_ms":99999999999999})",
+                           R"({"tmpfs":[{"path":"tmp"}]})",
+                           R"({"tmpfs":[{"bytes":4096}]})",
+                           R"({"tmpfs":[{"path":"/a","more":1}]})",
+                           R"({"seed":["/a"]})",
+                           R"({"mask":["a"]})",
+                           R"({"mask":[7]})",
+                           R"({"protect":["/a"]})",
+                           R"({"protect":["a/../b"]})",
+                           R"({"protect":[""]})",
                            R"({"require_landlock":1})"}) {
     const auto read = sandbox_from_json(text);
     ASSERT_FALSE(read) << text;
