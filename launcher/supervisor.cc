@@ -60,6 +60,7 @@ class Supervisor {
   std::vector<pollfd> waits() const;
   int poll_timeout() const;
   void tell_sluiced();
+  bool may_be_the_root_why() const;
   void tell_end() const;
   Result<void> learn_what_changed();
   void keep_what_changed();
@@ -214,6 +215,16 @@ void Supervisor::keep_what_changed() {
   }
 }
 
+// Whether a command failed for what may have been its root. What the kernel refused is nobody's to
+// count: an agent's calls for files are not watched. Where the policy blocked something that is the
+// likelier reason, and a person at a terminal has read what failed.
+bool Supervisor::may_be_the_root_why() const {
+  const bool has_failed = status_ >= 1 && status_ < timeout_status && !timed_out_;
+  const bool is_blocked = totals_ && !totals_->denied.empty();
+  return has_failed && !is_blocked && !terminal_ && !order_.plan.root.is_overlay() &&
+         !order_.plan.proves;
+}
+
 void Supervisor::tell_end() const {
   if (denials_ && denials_->left_out() > 0 && !order_.plan.proves) {
     say(fmt::format("{} more denials were not shown", denials_->left_out()));
@@ -224,9 +235,7 @@ void Supervisor::tell_end() const {
     if (!limit.empty()) say("the agent did not start" + limit);
     return;
   }
-  // What the kernel refused is nobody's to count: an agent's calls for files are not watched.
-  if (!order_.plan.root.is_overlay() && !order_.plan.proves && !timed_out_ && status_ >= 1 &&
-      status_ < timeout_status) {
+  if (may_be_the_root_why()) {
     say("where a read-only root is why it failed, --learn-writes names what it would write");
   }
   std::string line =

@@ -18,6 +18,7 @@ MAY = {
         "attempt.cc.o": "the one dialer's attempts",
         "resolver.cc.o": "the resolver's door to the configured name servers",
         "unix_socket.cc.o": "asks another sluiced at a Unix socket",
+        "socket_sink.cc.o": "the operator's log shipper or journald, at a Unix socket",
         "lease.cc.o": "asks a sluiced at its Unix socket, for supervisors; not called by sluiced",
         "network.cc.o": "the namespace's self-check, inside an agent's namespace; not called by sluiced",
     },

@@ -20,7 +20,8 @@ TELLS_STATUS = tuple(map(int, re.findall(r"\d+", os.uname().release)[:2])) >= (6
 def read_lines(path):
     with open(path, "rb") as file:
         text = file.read()
-    return [json.loads(line) for line in text.decode("utf-8", "strict").splitlines()]
+    lines = [json.loads(line) for line in text.decode("utf-8", "strict").splitlines()]
+    return [line for line in lines if line.get("event") != "agent_end"]
 
 
 class ExecCase(Case):

@@ -57,8 +57,7 @@ class Prove(ProveCase):
     def test_the_proxy_hears_of_connections_to_others_and_to_this_machine(self):
         audit = f"{os.path.dirname(self.policy_file)}/audit.jsonl"
         self.prove("--audit", audit)
-        with open(audit) as file:
-            lines = [json.loads(line) for line in file]
+        lines = [line for line in decisions(audit) if line["via"] != "event"]
         self.assertEqual({line["verdict"] for line in lines}, {"deny"}, lines)
         asked = {line["host"] for line in lines}
         for address in ("203.0.113.1", "8.8.8.8", "169.254.169.254", "25.10.0.1"):

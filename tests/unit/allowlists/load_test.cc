@@ -34,9 +34,8 @@ TEST(PolicyFile, UnknownKeysAreErrorsWithTheNearestKnownOne) {
 
 TEST(PolicyFile, KeysThatDoNotActYetAreErrorsNotIgnored) {
   EXPECT_EQ(
-      errors_of(coder("    protect: [.tool/hooks]\n")),
-      "allow.yaml:4:5: error: 'protect' is not built yet: what is protected in a workspace is one "
-      "list for all\n"
+      errors_of(coder("    inject: {}\n")),
+      "allow.yaml:4:5: error: 'inject' is not built yet: what is said inside TLS is not changed\n"
       "hint: remove it\n");
   for (const UnbuiltKey& key : unbuilt_keys) {
     if (key.key.find(' ') != std::string_view::npos) continue;

@@ -165,7 +165,7 @@ TEST(TheFilter, LetsNobodyMakeNamespaces) {
 }
 
 TEST(TheFilter, LetsNobodyMakeSetuidFiles) {
-  const auto path = reinterpret_cast<unsigned long>("/nonexistent/x");
+  const auto path = reinterpret_cast<unsigned long>("/proc/nothing/x");
   for (const unsigned long bits : {04755UL, 02755UL, 06000UL, 04000UL | high_bit}) {
     EXPECT_EQ(errno_of(SYS_chmod, {path, bits}), EPERM) << bits;
     EXPECT_EQ(errno_of(SYS_fchmod, {1000, bits}), EPERM);
@@ -199,7 +199,7 @@ TEST(TheFilter, LetsAProcessSetOnlyItsOwnLimits) {
 }
 
 TEST(TheFilter, LetsNobodyMakeDeviceNodes) {
-  const auto path = reinterpret_cast<unsigned long>("/nonexistent/x");
+  const auto path = reinterpret_cast<unsigned long>("/proc/nothing/x");
   for (const unsigned long type : {S_IFCHR, S_IFBLK}) {
     for (const unsigned long mode : {type, type | 0666UL, type | high_bit, type | 1UL << 16}) {
       EXPECT_EQ(errno_of(SYS_mknod, {path, mode, 0}), EPERM) << mode;

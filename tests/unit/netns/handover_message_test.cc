@@ -219,7 +219,7 @@ TEST(HandoverMessage, RefusesAMalformedRequestAndSaysWhy) {
       {R"({"v":1,"op":"register","agent":"a","sockets":["proxy"],"names":[],"lease":"long"})",
        "key 'lease' must be \"explicit\", or not be there"},
       {R"({"v":1,"op":"event"})", "key 'kind' is missing"},
-      {R"({"v":1,"op":"event","kind":"probe"})", "key 'kind' has an unknown event"},
+      {R"({"v":1,"op":"event","kind":"weather"})", "key 'kind' has an unknown event"},
       {R"({"v":1,"op":"event","kind":"exec"})", "key 'execs' is missing"},
       {R"({"v":1,"op":"event","kind":"exec","execs":{},"count":0})", "key 'execs' must be a list"},
       {R"({"v":1,"op":"event","kind":"exec","execs":[1],"count":0})", "not an object"},
