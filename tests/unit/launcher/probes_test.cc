@@ -78,8 +78,6 @@ std::string told_in(Arrange arrange, const char* name) {
 bool with_a_core_limit_of_2(Scene&) {
   const rlimit two{2, 2};
   return ::setrlimit(RLIMIT_CORE, &two) == 0;
-};
-return ::setrlimit(RLIMIT_CORE, &none) == 0;
 }
 
 bool with_many_descriptors(Scene&) {
