@@ -12,7 +12,7 @@ import subprocess
 import agent
 import world
 from prometheus import SLUICED, Prometheus
-from shared import SharedCase
+from shared import FOLDER, SharedCase
 from test_walkthrough import FENCE, commands
 
 FACTOR = 10  # windows of 5 minutes are 30 s: the document says so
@@ -51,6 +51,7 @@ class Incident(SharedCase):
             "AGENT": "coder-1",
             "METRICS": f"http://{SLUICED}/metrics",
             "AUDIT": self.audit,
+            "ADMIN": f"{FOLDER}/admin.sock",
             "POLICY": self.policy_file,
         }
         self.document = pathlib.Path(world.DOCS, "incident.md").read_text(encoding="utf-8")
