@@ -387,12 +387,12 @@ class OverlayRoot(OverlayCase):
 if is_root():
 
     class OverlayOfTheMachine(OverlayCase):
-    def setUp(self):
-        super().setUp()
-        with open("/proc/self/mounts") as file:
-            kinds = [line.split()[2] for line in file if line.split()[1] == "/"]
-        if kinds[-1] == "overlay":
-            self.skipTest("the machine's root is an overlay, which cannot map owners")
+        def setUp(self):
+            super().setUp()
+            with open("/proc/self/mounts") as file:
+                kinds = [line.split()[2] for line in file if line.split()[1] == "/"]
+            if kinds[-1] == "overlay":
+                self.skipTest("the machine's root is an overlay, which cannot map owners")
 
         def test_its_root_can_be_written_and_stays_as_it_was(self):
             script = """
