@@ -99,10 +99,11 @@ SocketSink::Sent SocketSink::send_bytes(std::string_view bytes) {
     } else if (errno == EMSGSIZE) {
       return Sent::too_long;
     } else if (errno == EAGAIN || errno == ENOBUFS) {
+      const bool is_crowded = errno == ENOBUFS;  // and ready, as poll(2) sees it
       pollfd ready{socket_.get(), POLLOUT, 0};
       const bool late = is_late();
       const int pause = late ? 0 : static_cast<int>(retry_pause.count());
-      if (::poll(&ready, 1, pause) <= 0 && late) {
+      if (::poll(&ready, is_crowded ? 0 : 1, pause) <= 0 && late) {
         socket_.reset();
         return Sent::gone;
       }

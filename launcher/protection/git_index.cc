@@ -1,5 +1,7 @@
 #include "launcher/protection/git_index.h"
 
+#include <limits.h>
+
 #include <algorithm>
 
 namespace sluice::launcher {
@@ -13,6 +15,9 @@ constexpr std::uint32_t repository_mode = 0160000;
 constexpr std::uint32_t folder_mode = 0040000;
 constexpr std::uint32_t kind_of_mode = 0170000;
 constexpr std::string_view split_extension = "link";
+// Version 4 says a path by what differs from the one before: few bytes make many long ones.
+constexpr std::size_t most_path_bytes = std::size_t{64} * 1024 * 1024;
+constexpr std::size_t bytes_beside_a_path = 64;
 
 std::uint32_t number_at(std::string_view bytes, std::size_t at, std::size_t size) {
   std::uint32_t number = 0;
@@ -75,9 +80,15 @@ class Reader {
       return;
     }
     is_odd_ = is_odd_ || is_odd_path(path_);
-    if (kind == folder_mode) {
+    const bool is_wanted =
+        kind == folder_mode || kind == repository_mode || wanted_ == PathsWanted::all;
+    if (!is_wanted) return;
+    taken_ += path_.size() + bytes_beside_a_path;
+    if (taken_ > most_path_bytes) {
+      content_.is_cut = true;
+    } else if (kind == folder_mode) {
       content_.folders.push_back(path_.substr(0, path_.find_last_not_of('/') + 1));
-    } else if (kind == repository_mode || wanted_ == PathsWanted::all) {
+    } else {
       content_.paths.push_back(path_);
     }
   }
@@ -93,6 +104,7 @@ class Reader {
     if (version_ != 4) path_.clear();
     const std::size_t end = index_.find('\0', at_);
     if (end == std::string_view::npos) return false;
+    if (path_.size() + (end - at_) >= PATH_MAX) return false;  // git cannot have put it there
     path_ += index_.substr(at_, end - at_);
     // Up to eight NULs, so that the next entry begins at a multiple of eight bytes.
     at_ = version_ == 4 ? end + 1 : begin + (end - begin + 8) / 8 * 8;
@@ -130,6 +142,7 @@ class Reader {
   std::uint32_t mode_ = 0;
   std::size_t at_ = 0;
   std::string path_;
+  std::size_t taken_ = 0;
   bool is_odd_ = false;
   bool has_nameless_ = false;
   bool has_nameless_repository_ = false;

@@ -23,6 +23,8 @@ struct IndexContent {
   std::vector<std::string> paths;
   // Directories of a sparse index: which repositories lie in them is not said.
   std::vector<std::string> folders;
+  // More paths than are read: those that are missing were in an index that an agent made so.
+  bool is_cut = false;
   // Half of a split index, and an entry that is a repository has its path in the other half.
   bool is_half = false;
 };

@@ -17,6 +17,7 @@ constexpr std::size_t largest_config = std::size_t{1024} * 1024;
 constexpr std::size_t largest_pointer = 8192;
 constexpr std::size_t largest_index = std::size_t{256} * 1024 * 1024;
 constexpr int deepest_include = 5;
+constexpr std::size_t most_configs = 4000;
 constexpr std::string_view repository = "a repository, whose hooks and config git obeys";
 constexpr std::string_view included = "is obeyed as the configuration that includes it is";
 constexpr std::string_view named_by_config = "git runs it: its configuration names it";
@@ -151,7 +152,10 @@ void GitLook::add_indexes(const std::string& git, const std::string& work_tree) 
   for (const std::string& file : indexes_[git]) {
     const auto text = read_file(file, largest_index);
     const auto content =
-        text ? read_index(*text, format, wanted) : IndexContent{true, {}, {}, false};
+        text ? read_index(*text, format, wanted) : IndexContent{.leads_astray = true};
+    if (content.is_cut) {
+      findings_.miss(fmt::format("{} names more than can be looked at", in_quotes(file)));
+    }
     if (content.leads_astray) findings_.watch(file, astray);
     if (content.is_half) wanted = PathsWanted::all;
     for (const std::string& path : content.paths) add_submodule(below(work_tree, path));
@@ -173,11 +177,20 @@ void GitLook::add_submodule(const std::string& path) {
 }
 
 void GitLook::add_config(const std::string& file, const std::string& work_tree, int depth) {
+  const auto real = real_path(file);
+  if (!real || known_configs_.contains({*real, work_tree})) return;
+  if (known_configs_.size() == most_configs) {
+    return findings_.miss(
+        fmt::format("its repositories have more than {} configuration files", most_configs));
+  }
+  known_configs_.emplace(*real, work_tree);
   const auto text = read_file(file, largest_config);
   if (!text) return;
   std::string computed;
   for (const GitPointer& pointer : pointers_of_config(*text, {file, work_tree, order_.home})) {
-    if (pointer.as != Obeyed::computed) {
+    if (pointer.as == Obeyed::more) {
+      findings_.miss(fmt::format("{} names more than {} files", in_quotes(file), most_pointers));
+    } else if (pointer.as != Obeyed::computed) {
       add_pointer(pointer, work_tree, depth);
     } else {
       computed += (computed.empty() ? "" : ", ") + pointer.path;
@@ -208,6 +221,7 @@ void GitLook::add_pointer(const GitPointer& pointer, const std::string& work_tre
       if (const auto real = real_path(pointer.path)) findings_.watch(*real, asked_by_config);
       break;
     case Obeyed::computed:
+    case Obeyed::more:
       break;
   }
 }

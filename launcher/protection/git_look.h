@@ -55,6 +55,7 @@ class GitLook {
   std::map<std::string, std::vector<std::string>> indexes_;  // by git directory
   std::set<std::pair<std::string, std::string>> known_indexes_;
   std::vector<std::string> further_;
+  std::set<std::pair<std::string, std::string>> known_configs_;  // and the work tree they are for
   std::size_t left_ = most_git_directories;
   std::size_t submodules_left_ = most_submodules;
 };

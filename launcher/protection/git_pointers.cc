@@ -14,6 +14,7 @@ namespace {
 using allowlists::discover::GitEntry;
 
 constexpr std::string_view blanks = " \t\r\n";
+constexpr std::size_t longest_command = std::size_t{64} * 1024;  // spelled out
 
 std::string resolve(const std::string& value, const std::string& base, const std::string& home) {
   if (value.starts_with("~/")) return home + value.substr(1);
@@ -41,7 +42,8 @@ void replace_all(std::string& text, const std::string& what, const std::string& 
     return std::isalnum(static_cast<unsigned char>(c)) || c == '_';
   };
   const bool is_name = continues(what.back());  // of a variable, which may be a longer one
-  for (std::size_t at = text.find(what); at != std::string::npos; at = text.find(what, at)) {
+  for (std::size_t at = text.find(what); at != std::string::npos && text.size() <= longest_command;
+       at = text.find(what, at)) {
     const std::size_t end = at + what.size();
     if (is_name && end < text.size() && continues(text[end])) {
       at = end;
@@ -52,9 +54,13 @@ void replace_all(std::string& text, const std::string& what, const std::string& 
   }
 }
 
-// What a shell would make of the usual ways to say where the repository is.
+// What a shell would make of the usual ways to say where the repository is. It does not look again
+// at what it has put in; here nothing is put in that would have to be looked at.
 std::string spelled_out(std::string text, const GitConfigPlace& place) {
   const std::string git = std::filesystem::path(place.file).parent_path().string();
+  for (const std::string& path : {git, place.work_tree, place.home}) {
+    if (path.find_first_of("$`") != std::string::npos) return text;
+  }
   const std::array<std::pair<const char*, const std::string&>, 5> asked{
       {{"--show-toplevel", place.work_tree},
        {"--show-cdup", place.work_tree},
@@ -117,11 +123,14 @@ std::vector<std::string> words_of(const std::string& text) {
 void add_command(const GitEntry& entry, Obeyed as, const GitConfigPlace& place,
                  std::vector<GitPointer>& pointers) {
   const std::string text = spelled_out(entry.value, place);
-  if (is_computed(text)) {
+  const bool is_long = text.size() > longest_command;
+  if (is_long || is_computed(text)) {
     const std::string subsection = entry.subsection.empty() ? "" : entry.subsection + ".";
     pointers.push_back({Obeyed::computed, entry.section + "." + subsection + entry.key});
   }
+  if (is_long) return;
   for (const std::string& word : words_of(text)) {
+    if (pointers.size() >= most_pointers) return;
     pointers.push_back({as, resolve(word, place.work_tree, place.home)});
   }
 }
@@ -134,6 +143,7 @@ std::vector<GitPointer> pointers_of_config(std::string_view text, const GitConfi
   if (!entries) return pointers;
   const std::string folder = std::filesystem::path(place.file).parent_path().string();
   for (const GitEntry& entry : *entries) {
+    if (pointers.size() >= most_pointers) break;
     if (entry.value.empty()) continue;
     const bool includes = entry.section == "include" || entry.section == "includeif";
     if (includes && entry.key == "path") {
@@ -146,6 +156,7 @@ std::vector<GitPointer> pointers_of_config(std::string_view text, const GitConfi
       add_command(entry, Obeyed::asked_for, place, pointers);
     }
   }
+  if (pointers.size() >= most_pointers) pointers.push_back({Obeyed::more, ""});
   return pointers;
 }
 

@@ -15,7 +15,10 @@ enum class Obeyed : std::uint8_t {
   program,    // a word of a command that git runs by itself
   asked_for,  // a word of a command that git runs when it is asked for by name, as an alias
   computed,   // a command with a part that only a shell can tell
+  more,       // there are more than most_pointers, which are not told
 };
+
+inline constexpr std::size_t most_pointers = 2000;  // of one configuration
 
 struct GitPointer {
   Obeyed as = Obeyed::program;

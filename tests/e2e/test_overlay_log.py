@@ -36,6 +36,13 @@ class Both(OverlayLogCase):
         said = [line["argv"][0] for line in lines]
         self.assertEqual(sorted(said), ["/bin/true", "bash", "bash", "env", "mkdir", "true"], lines)
 
+    def test_a_program_in_a_directory_that_is_closed_to_its_owner_has_its_line(self):
+        """The agent is root of its overlay and enters it; who looks from outside may not."""
+        script = "mkdir /srv/d && cp /usr/bin/id /srv/d/hidden && chmod 0 /srv/d && /srv/d/hidden -u"
+        lines = self.logged_overlay(self.small(), "bash", "-c", script)
+        self.assertEqual(self.last.out, "0\n", self.last)
+        self.find(lines, "/srv/d/hidden", "-u")
+
     def test_no_log_exec_ends_it_and_modes_are_answered_all_the_same(self):
         script = "cp /usr/bin/id id && chmod 4711 id && stat -c %a id"
         lines = self.logged_overlay(self.small(), "bash", "-c", script, options=["--no-log-exec"])

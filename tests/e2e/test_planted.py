@@ -154,6 +154,15 @@ class Gitlinks(Planting):
 
 
 class Many(Planting):
+    def test_configuration_that_includes_itself_without_end_holds_nobody_up(self):
+        self.repository()
+        self.shell("""
+            mkdir -p evil/.git/objects evil/.git/refs && echo 'ref: refs/heads/main' > evil/.git/HEAD
+            { echo '[include]'; for n in $(seq 60); do echo 'path = config'; done; } > evil/.git/config
+        """)
+        run = self.agent("planted beside")  # the look before the start, and the one after the end
+        self.assert_named(run, "beside/.git")
+
     def test_a_repository_behind_many_others_is_named(self):
         self.repository()
         run = self.agent("for i in {1..30}; do git init -q a$i; done; planted zz; "

@@ -127,6 +127,24 @@ TEST(GitConfiguration, NamesHooksIncludesAndWhatGitRunsByItself) {
   EXPECT_THAT(pointers_of_config("[core", {"/w/.git/config", "/w", ""}), IsEmpty());
 }
 
+TEST(GitConfiguration, TellsOnlySoMuchOfACommandThatGrowsOrHasManyWords) {
+  const auto of = [](const std::string& value, const std::string& work_tree) {
+    return pointers_of_config("[filter \"f\"]\n\tclean = \"" + value + "\"\n",
+                              {work_tree + "/.git/config", work_tree, "/home/ana"});
+  };
+  const auto many = [](const char* word, int count) {
+    std::string words;
+    for (int i = 0; i < count; ++i) words += word;
+    return words;
+  };
+  const std::string deep = "/" + std::string(1000, 'w');
+  EXPECT_THAT(spell(of(many("$PWD ", 200), deep)), ElementsAre("computed filter.f.clean"));
+  EXPECT_EQ(of("$PWD/x", "/w/$GIT_DIR").front().as, Obeyed::computed);
+  const auto words = of(many("a ", 5000), deep);
+  EXPECT_EQ(words.size(), most_pointers + 1);
+  EXPECT_EQ(words.back().as, Obeyed::more);
+}
+
 TEST(GitConfiguration, ComputesAPathThatIsSpelledOutWhereItCanBe) {
   const auto of = [](const std::string& value) {
     return spell(pointers_of_config("[filter \"f\"]\n\tclean = \"" + value + "\"\n",
@@ -224,6 +242,18 @@ std::string index_of(const std::vector<Entry>& entries, std::uint32_t version,
 
 bool leads_astray(const std::string& index, ObjectFormat format = ObjectFormat::sha1) {
   return read_index(index, format).leads_astray;
+}
+
+TEST(GitIndex, OfVersion4IsReadOnlyAsFarAsItsPathsAreBounded) {
+  const std::string base(3900, 'p');
+  std::vector<Entry> entries;
+  for (int i = 0; i < 20'000; ++i) {
+    entries.push_back({base + "/" + std::to_string(10'000 + i), repository_mode});
+  }
+  const auto content = read_index(index_of(entries, 4), ObjectFormat::sha1);
+  EXPECT_TRUE(content.is_cut);
+  EXPECT_LT(content.paths.size(), 18'000U);
+  EXPECT_TRUE(leads_astray(index_of({{std::string(4096, 'p'), repository_mode}}, 2)));
 }
 
 TEST(AnIndex, LeadsAstrayWhereAComponentIsNoneThatGitPutsThere) {
