@@ -38,7 +38,7 @@ class Both(OverlayLogCase):
 
     def test_a_program_in_a_directory_that_is_closed_to_its_owner_has_its_line(self):
         """The agent is root of its overlay and enters it; who looks from outside may not."""
-        script = "mkdir /srv/d && cp /usr/bin/id /srv/d/hidden && chmod 0 /srv/d && /srv/d/hidden -u"
+        script = "mkdir -p /srv/d && cp /usr/bin/id /srv/d/hidden && chmod 0 /srv/d && /srv/d/hidden -u"
         lines = self.logged_overlay(self.small(), "bash", "-c", script)
         self.assertEqual(self.last.out, "0\n", self.last)
         self.find(lines, "/srv/d/hidden", "-u")
