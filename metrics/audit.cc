@@ -27,7 +27,6 @@ class AuditLog::Writer {
          const AuditOptions& options)
       : flush_limit_(options.flush_limit),
         recent_(options.recent),
-        is_kept_(sink != nullptr),
         counters_(std::move(counters)),
         queue_(options),
         sink_(std::move(sink)) {
@@ -41,7 +40,7 @@ class AuditLog::Writer {
   }
 
   ~Writer() {
-    sink_->stop_waiting_at(std::chrono::steady_clock::now() + flush_limit_);
+    if (sink_) sink_->stop_waiting_at(std::chrono::steady_clock::now() + flush_limit_);
     queue_.stop();
     thread_.join();
   }
@@ -96,7 +95,7 @@ class AuditLog::Writer {
 
   void write_text() {
     if (text_.empty()) return;
-    if (!is_kept_) {
+    if (!sink_) {
       gaps_.clear();
       told_dropped_ += telling_dropped_;
       return;
@@ -125,7 +124,6 @@ class AuditLog::Writer {
 
   const std::chrono::milliseconds flush_limit_;
   Recent* const recent_;
-  const bool is_kept_;
   const std::shared_ptr<AuditCounters> counters_;
   AuditQueue queue_;
 
@@ -143,7 +141,8 @@ class AuditLog::Writer {
 
 AuditLog::AuditLog() noexcept = default;
 AuditLog::AuditLog(Fd fd, std::shared_ptr<AuditCounters> counters, AuditOptions options)
-    : AuditLog(std::make_unique<LineSink>(std::move(fd)), std::move(counters), options) {}
+    : AuditLog(fd ? std::make_unique<LineSink>(std::move(fd)) : nullptr, std::move(counters),
+               options) {}
 AuditLog::AuditLog(std::unique_ptr<AuditSink> sink, std::shared_ptr<AuditCounters> counters,
                    AuditOptions options)
     : writer_(std::make_unique<Writer>(std::move(sink), std::move(counters), options)) {}

@@ -68,8 +68,8 @@ class AuditLog {
  public:
   // Off: write() does nothing.
   AuditLog() noexcept;
-  // `fd` is a file opened O_APPEND, a pipe, a terminal or a socket; none: nothing is written, and
-  // only `options.recent` hears of the lines. Starts the thread: construct
+  // `fd` is a file opened O_APPEND, a pipe, a terminal or a socket. No descriptor or no sink:
+  // nothing is written, and only `options.recent` hears of the lines. Starts the thread: construct
   // after enclose() and fork(). Every signal is blocked in it.
   AuditLog(Fd fd, std::shared_ptr<AuditCounters> counters, AuditOptions options = {});
   AuditLog(std::unique_ptr<AuditSink> sink, std::shared_ptr<AuditCounters> counters,

@@ -32,6 +32,8 @@ class Trace(Case):
         self.assertIn('"origin": "allowed.test"', run.out, run)
         with open(trace) as file:
             lines = file.read().splitlines()
+        faults = [one for one in lines if re.search(r"--- SIG(SEGV|ABRT|BUS|ILL|FPE) ", one)]
+        self.assertEqual(faults, [], "nothing of sluice's ends by a fault")
         supervisor = next(one.split()[0] for one in lines if f'execve("{world.BIN}/sluice"' in one)
         proxies = {one.split()[0] for one in lines if re.search(r"execve(at)?\(.*sluiced", one)}
         self.assertTrue(proxies, lines[:50])

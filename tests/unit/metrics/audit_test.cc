@@ -17,6 +17,7 @@
 
 #include "base/io.h"
 #include "metrics/line_sink.h"
+#include "metrics/recent.h"
 
 namespace sluice::metrics {
 namespace {
@@ -158,6 +159,18 @@ TEST(AuditLog, KeepsLinesWholeWhenManyThreadsWrite) {
 TEST(AuditLog, IsOffWithoutAFile) {
   AuditLog log;
   log.write(example());
+}
+
+TEST(AuditLog, WithoutASinkTellsOnlyWhatHappenedOfLate) {
+  Recent recent;
+  const auto counters = std::make_shared<AuditCounters>();
+  {
+    AuditLog log(std::unique_ptr<AuditSink>(), counters, {.recent = &recent});
+    log.write(example());
+  }
+  EXPECT_EQ(recent.last({}, 5).size(), 1U);
+  EXPECT_EQ(counters->lines.load(), 0U);
+  EXPECT_EQ(counters->dropped.load(), 0U);
 }
 
 TEST(AuditLog, SamplesAFloodOfDenialsAndCountsWhatItLeftOut) {
