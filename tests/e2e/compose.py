@@ -12,8 +12,8 @@ import yaml
 VARIABLE = re.compile(r"\$\{([A-Z_]+)(?::([-?])([^}]*))?\}")
 
 
-def read(path, variables):
-    """The file's content with its ${NAME:-DEFAULT} and ${NAME:?WHY} filled in."""
+def read(path, variables, beside=()):
+    """The file's content with its ${NAME:-DEFAULT} and ${NAME:?WHY} filled in, and what the files `beside` add to its services."""
 
     def value(found):
         name, kind, more = found.groups()
@@ -23,8 +23,15 @@ def read(path, variables):
             raise ValueError(f"{name} is not set: {more}")
         return more
 
-    with open(path) as file:
-        return yaml.safe_load(VARIABLE.sub(value, file.read()))
+    def content(of):
+        with open(of) as file:
+            return yaml.safe_load(VARIABLE.sub(value, file.read()))
+
+    whole = content(path)
+    for more in beside:
+        for name, service in content(more)["services"].items():
+            whole["services"][name].update(service)
+    return whole
 
 
 def _networks(service, project):
@@ -48,7 +55,7 @@ def _volume(text, folder, project):
 
 def _limits(deploy):
     limits = deploy["resources"]["limits"]
-    names = {"cpus": "--cpus", "memory": "--memory", "pids": "--pids-limit"}
+    names = {"cpus": "--cpus", "memory": "--memory"}
     return [word for key, value in limits.items() for word in (names[key], str(value))]
 
 
@@ -91,6 +98,7 @@ def run_line(service, folder, project):
         "working_dir": lambda value: ["--workdir", value],
         "dns": lambda value: [w for one in value for w in ("--dns", one)],
         "deploy": _limits,
+        "pids_limit": lambda value: ["--pids-limit", str(value)],
         "restart": lambda value: ["--restart", value],
         "stop_grace_period": lambda value: ["--stop-timeout", value.removesuffix("s")],
     }

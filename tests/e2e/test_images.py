@@ -220,9 +220,13 @@ class Composed(EngineCase):
         os.chmod(f"{self.folder_of_files}/workspace", 0o777)
         os.chmod(self.home, 0o755)
 
-    def compose(self, name):
-        """The services of a file; its networks and volumes are made."""
-        content = compose.read(f"{self.folder_of_files}/{name}", {"SLUICE_IMAGE": engine.IMAGE, "AGENT_IMAGE": engine.AGENT})
+    def read(self, *names):
+        first, *beside = (f"{self.folder_of_files}/{name}" for name in names)
+        return compose.read(first, {"SLUICE_IMAGE": engine.IMAGE, "AGENT_IMAGE": engine.AGENT}, beside)
+
+    def compose(self, *names):
+        """The services of a file and those beside it; its networks and volumes are made."""
+        content = self.read(*names)
         project = os.path.basename(self.workspace)
         for line in compose.network_lines(content, project):
             self.podman(*line)
@@ -272,7 +276,7 @@ class ComposedAttached(Composed):
 
     def services(self):
         """An ordinary user's engine needs slirp4netns for a way out, so that sluiced runs beside it there."""
-        services = self.compose("compose.yaml") if is_root() else self.without_networks()
+        services = self.compose("compose.yaml", "podman.yaml") if is_root() else self.without_networks()
         if is_root():
             os.chown(FOLDER, IMAGE_USER, IMAGE_USER)
             self.addCleanup(os.chown, FOLDER, 0, 0)
@@ -280,7 +284,7 @@ class ComposedAttached(Composed):
         return services
 
     def without_networks(self):
-        content = compose.read(f"{self.folder_of_files}/compose.yaml", {"AGENT_IMAGE": engine.AGENT})
+        content = self.read("compose.yaml", "podman.yaml")
         return {"agent": (compose.run_line(content["services"]["agent"], self.folder_of_files, "x"), engine.AGENT)}
 
     def test_the_hook_gives_the_agent_its_network_before_its_first_process_runs(self):
