@@ -1,5 +1,7 @@
 #include "base/units.h"
 
+#include <fmt/core.h>
+
 #include <algorithm>
 #include <array>
 #include <charconv>
@@ -46,6 +48,14 @@ constexpr std::uint64_t day_ms = 86'400'000;
 constexpr std::array duration_units = {Unit{"ms", 1}, Unit{"s", 1000}, Unit{"m", 60'000},
                                        Unit{"h", 3'600'000}, Unit{"d", day_ms}};
 
+// In the largest unit of which it is a whole number; of two names for one, the last.
+template <std::size_t n>
+std::string with_unit(std::uint64_t value, const std::array<Unit, n>& units) {
+  const auto fits = [&](const Unit& one) { return value != 0 && value % one.factor == 0; };
+  const auto unit = std::find_if(units.rbegin(), units.rend(), fits);
+  return fmt::format("{}{}", value / unit->factor, unit->name);
+}
+
 // Nothing unless all of `text` is digits.
 std::optional<std::uint32_t> whole_number(std::string_view text) noexcept {
   std::uint32_t number = 0;
@@ -83,6 +93,22 @@ std::optional<std::uint32_t> thousandths(std::string_view text) noexcept {
   }
   const std::uint32_t sum = *whole * 1000 + part;
   return sum <= most * 1000 ? std::optional(sum) : std::nullopt;
+}
+
+std::string bytes_text(std::uint64_t bytes) {
+  return bytes == 0 ? "0" : with_unit(bytes, size_units);
+}
+
+std::string duration_text(std::chrono::milliseconds duration) {
+  const auto count = static_cast<std::uint64_t>(duration.count());
+  return count == 0 ? "0s" : with_unit(count, duration_units);
+}
+
+std::string thousandths_text(std::uint32_t thousandths) {
+  std::string text = fmt::format("{}.{:03}", thousandths / 1000, thousandths % 1000);
+  text.erase(text.find_last_not_of('0') + 1);
+  if (text.ends_with('.')) text.pop_back();
+  return text;
 }
 
 }  // namespace sluice::units

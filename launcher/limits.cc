@@ -85,10 +85,7 @@ std::string size_in_words(std::uint64_t bytes) {
 }
 
 std::string cpus_in_words(std::uint32_t thousandths) {
-  std::string text = fmt::format("{}.{:03}", thousandths / 1000, thousandths % 1000);
-  while (text.ends_with('0')) text.pop_back();
-  if (text.ends_with('.')) text.pop_back();
-  return text;
+  return units::thousandths_text(thousandths);
 }
 
 }  // namespace sluice::launcher

@@ -12,6 +12,7 @@
 #include "allowlists/tools/diff_addresses.h"
 #include "allowlists/tools/diff_agents.h"
 #include "allowlists/tools/diff_hosts.h"
+#include "allowlists/tools/diff_settings.h"
 
 namespace sluice::allowlists {
 namespace {
@@ -61,17 +62,18 @@ class Numbered {
     return made;
   }
 
-  // Equal for entries with the same mode and the same rules at the same places.
+  // Equal for entries with the same mode, settings, and rules at the same places.
   int list_of(int entry) const {
     return entry == EntryPair::none ? EntryPair::none : lists_[static_cast<std::size_t>(entry)];
   }
 
  private:
   void number_lists() {
-    std::map<std::vector<std::uint32_t>, int> known;
+    std::map<std::pair<std::string, std::vector<std::uint32_t>>, int> known;
     for (const AgentEntry& entry : text_.agents) {
-      std::vector<std::uint32_t> key = {static_cast<std::uint32_t>(entry.mode)};
-      for (const Rule& rule : entry.rules) key.push_back(rule.id);
+      std::vector<std::uint32_t> rules = {static_cast<std::uint32_t>(entry.mode)};
+      for (const Rule& rule : entry.rules) rules.push_back(rule.id);
+      std::pair key(settings_key(entry), std::move(rules));
       lists_.push_back(known.emplace(std::move(key), static_cast<int>(known.size())).first->second);
     }
   }
@@ -127,26 +129,34 @@ class PolicyDiffer {
  private:
   static constexpr std::size_t nothing = static_cast<std::size_t>(-1);
 
+  static const AgentEntry& entry_of(const PolicyText& text, int entry) {
+    return text.agents[static_cast<std::size_t>(entry)];
+  }
+
   std::size_t add_group(const EntryPair& pair) {
     const bool both = pair.before != EntryPair::none && pair.after != EntryPair::none;
     const DiffSides sides{before_.side(pair.before), after_.side(pair.after), both && same_floor_,
                           &floor_};
-    if (sides.same_floor && sides.before.mode == sides.after.mode &&
-        same_rules(sides.before.own, sides.after.own)) {
-      return nothing;
-    }
+    std::vector<DiffSetting> settings;
+    if (both)
+      settings =
+          diff_settings(entry_of(before_text_, pair.before), entry_of(after_text_, pair.after));
     std::vector<DiffStatement> statements;
-    diff_hosts(sides, statements);
-    embeds_ = diff_addresses(sides, statements) || embeds_;
-    if (statements.empty()) return nothing;
+    if (!(sides.same_floor && sides.before.mode == sides.after.mode &&
+          same_rules(sides.before.own, sides.after.own))) {
+      diff_hosts(sides, statements);
+      embeds_ = diff_addresses(sides, statements) || embeds_;
+    }
+    if (statements.empty() && settings.empty()) return nothing;
     sort_statements(statements);
     const auto known =
-        std::find_if(made_.agents.begin(), made_.agents.end(),
-                     [&](const AgentDiff& group) { return group.statements == statements; });
+        std::find_if(made_.agents.begin(), made_.agents.end(), [&](const AgentDiff& group) {
+          return group.statements == statements && group.settings == settings;
+        });
     if (known != made_.agents.end()) {
       return static_cast<std::size_t>(known - made_.agents.begin());
     }
-    made_.agents.push_back({{}, std::move(statements)});
+    made_.agents.push_back({{}, std::move(statements), std::move(settings)});
     return made_.agents.size() - 1;
   }
 
@@ -155,7 +165,7 @@ class PolicyDiffer {
     made.example = pair.agent;
     const auto pattern = [](const PolicyText& text, int entry) -> std::optional<std::string> {
       if (entry == EntryPair::none) return {};
-      return text.agents[static_cast<std::size_t>(entry)].pattern;
+      return entry_of(text, entry).pattern;
     };
     made.from = pattern(before_text_, pair.before);
     made.to = pattern(after_text_, pair.after);
@@ -189,9 +199,10 @@ class PolicyDiffer {
 }  // namespace
 
 bool PolicyDiff::opens() const noexcept {
-  return std::any_of(agents.begin(), agents.end(), [](const AgentDiff& group) {
-    return std::any_of(group.statements.begin(), group.statements.end(),
-                       [](const DiffStatement& told) { return told.change == DiffChange::opens; });
+  const auto opens = [](const auto& told) { return told.change == DiffChange::opens; };
+  return std::any_of(agents.begin(), agents.end(), [&](const AgentDiff& group) {
+    return std::any_of(group.statements.begin(), group.statements.end(), opens) ||
+           std::any_of(group.settings.begin(), group.settings.end(), opens);
   });
 }
 

@@ -61,6 +61,18 @@ struct DiffStatement {
   friend auto operator<=>(const DiffStatement&, const DiffStatement&) = default;
 };
 
+// A line of `limits:` or `sandbox:` that is not as it was. Opens: the agent may use more, write to
+// more, or is shown more.
+struct DiffSetting {
+  DiffChange change = DiffChange::opens;
+  std::string key;      // "limits.upload"
+  std::string subject;  // the path where the key has a list of them; else empty
+  std::string before;   // "1GiB/day"; empty: not set
+  std::string after;
+
+  friend auto operator<=>(const DiffSetting&, const DiffSetting&) = default;
+};
+
 // Agents that the same pair of entries answers for.
 struct DiffAgents {
   std::string name;                 // an exact name, or the pattern of their entry
@@ -72,7 +84,8 @@ struct DiffAgents {
 
 struct AgentDiff {
   std::vector<DiffAgents> agents;         // for all of whom the statements hold
-  std::vector<DiffStatement> statements;  // what opens first; never empty
+  std::vector<DiffStatement> statements;  // what opens first
+  std::vector<DiffSetting> settings;      // what opens first; not both are empty
 };
 
 struct PolicyDiff {
@@ -84,7 +97,8 @@ struct PolicyDiff {
 
 // Of all agents, or of one. Names, suffixes, ports and ranges are exact: a target is newly
 // reachable if and only if a statement says so. Names that a regex matches are told by rule, and
-// rather too much than too little.
+// rather too much than too little. Settings are told where both policies have an entry: without one
+// an agent reaches nothing.
 PolicyDiff diff(const PolicyText& before, const PolicyText& after,
                 const std::optional<std::string>& agent);
 
@@ -93,5 +107,7 @@ std::string diff_text(const PolicyDiff& difference);
 // One JSON object (RFC 8259): agent, entry, example, change, kind, subject, except, via, ports,
 // old, new.
 std::string diff_json(const DiffAgents& agents, const DiffStatement& statement);
+// The same of a setting: kind is "setting", `setting` its key, old and new are texts or null.
+std::string diff_json(const DiffAgents& agents, const DiffSetting& setting);
 
 }  // namespace sluice::allowlists

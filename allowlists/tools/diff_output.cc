@@ -121,8 +121,19 @@ std::string answers_text(const DiffStatement& statement) {
   return text + ", was " + rule(old);
 }
 
+constexpr std::string_view signs = "+-~";
+
+std::string line_of(const DiffSetting& setting) {
+  const auto value = [](const std::string& text) {
+    return text.empty() ? std::string_view("not set") : std::string_view(text);
+  };
+  return fmt::format("  {} {}{}: {}, was {}\n", signs[static_cast<std::size_t>(setting.change)],
+                     setting.key,
+                     setting.subject.empty() ? "" : ' ' + text::printable(setting.subject),
+                     value(setting.after), value(setting.before));
+}
+
 std::string line_of(const DiffStatement& statement) {
-  constexpr std::string_view signs = "+-~";
   const std::string by_rule = statement.kind == DiffKind::regex ? ", by rule" : "";
   return fmt::format("  {} {}{} {}{}{}{}\n", signs[static_cast<std::size_t>(statement.change)],
                      text::printable(statement.subject), exceptions_text(statement.except),
@@ -143,6 +154,20 @@ nlohmann::ordered_json pattern_json(const std::optional<std::string>& pattern) {
   return pattern ? nlohmann::ordered_json(*pattern) : nlohmann::ordered_json();
 }
 
+// What every object begins with.
+nlohmann::ordered_json json_of(const DiffAgents& agents, DiffChange change, std::string_view kind) {
+  return {{"agent", agents.name},
+          {"old_entry", pattern_json(agents.from)},
+          {"new_entry", pattern_json(agents.to)},
+          {"example", agents.example},
+          {"change", change_name(change)},
+          {"kind", kind}};
+}
+
+std::string dump(const nlohmann::ordered_json& json) {
+  return json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+}
+
 }  // namespace
 
 std::string diff_text(const PolicyDiff& difference) {
@@ -157,26 +182,32 @@ std::string diff_text(const PolicyDiff& difference) {
     }
     text += '\n';
     for (const DiffStatement& statement : group.statements) text += line_of(statement);
+    for (const DiffSetting& setting : group.settings) text += line_of(setting);
   }
   return text;
 }
 
 std::string diff_json(const DiffAgents& agents, const DiffStatement& statement) {
-  nlohmann::ordered_json json = {{"agent", agents.name},
-                                 {"old_entry", pattern_json(agents.from)},
-                                 {"new_entry", pattern_json(agents.to)},
-                                 {"example", agents.example},
-                                 {"change", change_name(statement.change)},
-                                 {"kind", kind_name(statement.kind)},
-                                 {"subject", statement.subject},
-                                 {"except", statement.except},
-                                 {"via", via_name(statement.via)},
-                                 {"ports", ports_words(statement.ports)},
-                                 {"old", answer_json(statement.before, statement.after)},
-                                 {"new", answer_json(statement.after, statement.before)}};
-  if (statement.kind < DiffKind::any_other_address) json.erase("via");
-  if (statement.except.empty()) json.erase("except");
-  return json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+  nlohmann::ordered_json json = json_of(agents, statement.change, kind_name(statement.kind));
+  json["subject"] = statement.subject;
+  if (!statement.except.empty()) json["except"] = statement.except;
+  if (statement.kind >= DiffKind::any_other_address) json["via"] = via_name(statement.via);
+  json["ports"] = ports_words(statement.ports);
+  json["old"] = answer_json(statement.before, statement.after);
+  json["new"] = answer_json(statement.after, statement.before);
+  return dump(json);
+}
+
+std::string diff_json(const DiffAgents& agents, const DiffSetting& setting) {
+  nlohmann::ordered_json json = json_of(agents, setting.change, "setting");
+  const auto or_null = [](const std::string& text) {
+    return text.empty() ? nlohmann::ordered_json() : nlohmann::ordered_json(text);
+  };
+  json["setting"] = setting.key;
+  if (!setting.subject.empty()) json["subject"] = setting.subject;
+  json["old"] = or_null(setting.before);
+  json["new"] = or_null(setting.after);
+  return dump(json);
 }
 
 }  // namespace sluice::allowlists

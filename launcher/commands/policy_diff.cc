@@ -19,12 +19,14 @@ struct DiffOptions {
 
 void print_json(const allowlists::PolicyDiff& difference) {
   std::string_view separator = "[";
+  const auto print = [&](const std::string& object) {
+    fmt::print("{}{}", separator, object);
+    separator = ",\n";
+  };
   for (const allowlists::AgentDiff& group : difference.agents) {
     for (const allowlists::DiffAgents& agents : group.agents) {
-      for (const allowlists::DiffStatement& statement : group.statements) {
-        fmt::print("{}{}", separator, allowlists::diff_json(agents, statement));
-        separator = ",\n";
-      }
+      for (const auto& told : group.statements) print(allowlists::diff_json(agents, told));
+      for (const auto& told : group.settings) print(allowlists::diff_json(agents, told));
     }
   }
   fmt::print("{}]\n", separator == "[" ? "[" : "");
@@ -60,7 +62,7 @@ void add_policy_diff(CLI::App& policy, Action& chosen) {
   CLI::App* command = policy.add_subcommand("diff", "What a change of policy opens and closes");
   command->footer(
       "Exact for names, suffixes, ports and address ranges; names that only a host_regex names are "
-      "told by rule.\n"
+      "told by rule. limits: and sandbox: are told as well.\n"
       "Exit status: 0 nothing opens, 1 something opens, 2 an error.\n"
       "Example: sluice policy diff policy.yaml policy-new.yaml --agent coder-1");
   const auto options = std::make_shared<DiffOptions>();

@@ -61,6 +61,38 @@ class PolicyDiff(Case):
             },
         )
 
+    def test_a_larger_budget_and_a_mask_that_is_gone_open(self):
+        settings = """\
+    limits: {upload: 100MiB/day}
+    sandbox: {memory: 2GiB, mask: [~/notes]}
+"""
+        looser = settings.replace("100MiB", "1GiB").replace("[~/notes]", "[]")
+        run = self.diff(OLD + looser, old=OLD + settings)
+        self.assertEqual(run.status, 1, run)
+        self.assertEqual(
+            run.out,
+            "agent coder-1\n"
+            "  + limits.upload: 1GiB/day, was 100MiB/day\n"
+            "  + sandbox.mask ~/notes: not set, was hidden\n",
+            run,
+        )
+        tighter = self.diff(OLD + settings, "--json", old=OLD + looser)
+        self.assertEqual(tighter.status, 0, tighter)
+        self.assertEqual(
+            tighter.json()[0],
+            {
+                "agent": "coder-1",
+                "old_entry": "coder-1",
+                "new_entry": "coder-1",
+                "example": "coder-1",
+                "change": "closes",
+                "kind": "setting",
+                "setting": "limits.upload",
+                "old": "1GiB/day",
+                "new": "100MiB/day",
+            },
+        )
+
     def test_one_agent_alone(self):
         run = self.diff(OPENS, "--agent", "coder-2")
         self.assertEqual((run.status, run.out), (0, "nothing changes\n"), run)

@@ -38,5 +38,17 @@ TEST(ADuration, HasAUnit) {
   }
 }
 
+TEST(AText, IsReadAsTheSame) {
+  for (const std::string text : {"0", "1B", "4097B", "1536KiB", "2GiB", "1TiB"}) {
+    EXPECT_EQ(bytes_text(bytes(text).value()), text);
+  }
+  for (const std::string text : {"0s", "250ms", "90s", "30m", "36h", "366d"}) {
+    EXPECT_EQ(duration_text(duration(text).value()), text);
+  }
+  for (const std::string text : {"0", "2", "1.5", "0.25", "0.001", "8192"}) {
+    EXPECT_EQ(thousandths_text(thousandths(text).value()), text);
+  }
+}
+
 }  // namespace
 }  // namespace sluice::units
