@@ -29,7 +29,7 @@ struct TrustOptions {
 constexpr DiffBounds everything{SIZE_MAX, SIZE_MAX};
 
 void print(const Json& json) {
-  fmt::print("{}\n", json.dump(-1, ' ', false, Json::error_handler_t::replace));
+  fmt::print("{}\n", json.dump(-1, ' ', true, Json::error_handler_t::replace));
 }
 
 Result<TrustStore> find_store() {

@@ -45,7 +45,7 @@ int list(const RootOptions& options) {
     all.push_back({{"name", name}, {"path", store->directory() + "/" + name}});
   }
   if (options.json) {
-    fmt::print("{}\n", all.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+    fmt::print("{}\n", all.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace));
   }
   return 0;
 }

@@ -47,7 +47,7 @@ std::string to_json(const std::vector<Finding>& findings) {
                    {"means", finding.means},
                    {"mend", finding.mend}});
   }
-  return all.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
+  return all.dump(-1, ' ', true, Json::error_handler_t::replace) + "\n";
 }
 
 }  // namespace sluice::launcher::doctor

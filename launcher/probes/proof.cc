@@ -21,7 +21,7 @@ constexpr unsigned patience = 30;  // seconds; most take microseconds
 constexpr int failed = 1;
 
 std::string dump(const Json& json) {
-  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+  return json.dump(-1, ' ', true, Json::error_handler_t::replace);
 }
 
 // A process that dies, hangs or is changed by what it reached takes no other probe with it, and one

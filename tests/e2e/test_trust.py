@@ -128,6 +128,17 @@ class Trust(Case):
             run = self.run_with_it(options=(*options, *flag), status=125)
             self.assertIn(f"{flag[0]} would mean nothing\nhint: add --proxy embedded", run.err)
 
+    def test_nor_can_a_path_in_json(self):
+        folder = f"{self.workspace}/\u202ea"
+        os.mkdir(folder)
+        self.own(folder)
+        brought = f"{folder}/.sluice.yaml"
+        self.write(brought, POLICY)
+        self.trust(brought)
+        listed = self.trust("--list", "--json").out
+        self.assertTrue(listed.isascii(), listed)
+        self.assertEqual([one["path"] for one in json.loads(listed)], [brought])
+
     def test_only_a_workspaces_policy_can_be_trusted(self):
         run = self.trust(self.policy_file, status=2)
         self.assertIn("is not a workspace's .sluice.yaml", run.err)
