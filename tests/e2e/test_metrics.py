@@ -12,7 +12,7 @@ import threading
 
 import scrape
 import world
-from agent import curl, is_root
+from agent import POLICY, curl, is_root
 from shared import SOCKET, SharedCase
 
 ROW = re.compile(r"^\| `(\w+)` \| (counter|gauge|histogram) \|([^|]*)\|", re.MULTILINE)
@@ -36,6 +36,8 @@ class MetricsCase(SharedCase):
 
 
 class ThePage(MetricsCase):
+    policy = POLICY + "    limits: {upload: 1TiB/day}\n"
+
     def busy_page(self):
         self.run_shared("bash", "-c", "; ".join([" ".join(curl("https://allowed.test/")), "curl -s http://other.test/"]))
         return scrape.page()
