@@ -77,6 +77,19 @@ class Once(Top):
         run = self.sluice("top", "--once", "--json", "--socket", f"{FOLDER}/admin.sock")
         self.assertEqual(self.blocked_of(run)[0][0], "coder-1")
 
+    def test_sluiceds_that_hang_are_named_and_hide_no_other(self):
+        daemon = self.start_sluiced()
+        self.stay_blocked(*self.own_policy())
+        daemon.send_signal(signal.SIGSTOP)
+        self.addCleanup(daemon.send_signal, signal.SIGCONT)
+        run = self.sluice("top", "--once", "--json")
+        self.assertEqual(self.blocked_of(run), [("coder-1", "other.test", 3, "- {host: other.test, ports: [80]}")])
+        notes = json.loads(run.out)["notes"]
+        self.assertEqual(notes, [f"'{FOLDER}/admin.sock' does not answer: no answer within 2 seconds"])
+        only = self.sluice("top", "--once", "--socket", f"{FOLDER}/admin.sock")
+        self.assertEqual(only.status, 1, only)
+        self.assertIn(f"'{FOLDER}/admin.sock' does not answer", only.err)
+
     def test_a_budget_is_shown_with_what_is_spent_of_it(self):
         self.write(self.policy_file, "version: 1\nagents:\n  coder-1:\n    limits: {download: 200KiB/day}\n"
                                      "    allow: [{host: allowed.test}]\n")  # fmt: skip
