@@ -11,6 +11,7 @@ import world
 from agent import as_ordinary, is_root
 from networks import ALLOWED, ATTACH_ANYWAY, REFUSED, STATE, Container, NetworkCase
 
+SYS_SOCKET = {"x86_64": 41, "aarch64": 198}[os.uname().machine]
 BY_ADDRESS = "curl -sS -m 10 http://203.0.113.1/"  # needs no DNS
 
 needs_root = unittest.skipUnless("SLUICE_E2E_IDENTITY" in os.environ and is_root(), "needs root")
@@ -177,6 +178,22 @@ class AttachedContainers(NetworkCase):
         self.assertIn("has no seccomp filter", self.refused(*self.pid(container)))
         run = self.netns("attach", *self.pid(container), "--agent", "coder-7", "--despite", "vsock", "--detach")
         self.assertIn("AF_VSOCK", run.err)
+
+    def test_a_filter_that_40_and_an_upper_half_passes_is_refused(self):
+        """The kernel takes socket(40 + 2**32) for AF_VSOCK; SCMP_CMP_EQ compares the whole register."""
+        try:
+            socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM).close()
+        except OSError:
+            self.skipTest("the kernel has no AF_VSOCK")
+        container = Container(self, "filtered-by-whole-register")
+        ask = f"{world.PYTHON} -c 'import ctypes; print(ctypes.CDLL(None).syscall({SYS_SOCKET}, ctypes.c_ulong(%s), 1, 0))'"
+        self.assertEqual(container.run(ask % "40")["out"], "-1\n")
+        self.assertNotEqual(container.run(ask % "40 + (1 << 32)")["out"], "-1\n", "the filter holds: the test is of nothing")
+        error = self.refused(*self.pid(container))
+        self.assertIn("AF_VSOCK", error)
+        self.assertIn("socket", error)
+        self.assertNotEqual(container.fetch(ALLOWED)["status"], 0, "it is served")
+        self.assert_no_network_left()
 
     def add_link(self, container, name="x0"):
         inside = ["nsenter", "-t", str(container.process.pid), "-n", "ip", "link", "add", name, "type", "veth"]
