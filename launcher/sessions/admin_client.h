@@ -21,9 +21,9 @@ struct AdminQuestion {
   std::string target;  // of GET
 };
 
-// The bodies of their 200s, in the order of the questions, which are asked at the same time: two
-// seconds for all. Nothing where nobody listens. Another answer is an error that says what sluiced
-// says of it; of one that is silent, it names the path.
+// The bodies of their 200s, in the order of the questions, which ask_at_once() asks. Nothing where
+// nobody listens. Another answer is an error that says what sluiced says of it; of one that is
+// silent, it names the path.
 std::vector<Result<std::optional<std::string>>> ask_admins(
     const std::vector<AdminQuestion>& questions);
 // One of them.

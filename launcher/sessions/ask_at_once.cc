@@ -23,8 +23,8 @@ constexpr std::size_t chunk_size = std::size_t{64} * 1024;
 
 class Conversation {
  public:
-  Conversation(const Question& question, std::size_t largest)
-      : question_(&question), largest_(largest) {}
+  Conversation(const Question& question, const Patience& patience)
+      : question_(&question), patience_(&patience) {}
 
   bool is_over() const noexcept { return answer_.has_value(); }
   // Takes a descriptor from begin() until is_over().
@@ -37,7 +37,8 @@ class Conversation {
   void begin();
   // When its socket can be read.
   void hear();
-  void give_up(std::chrono::milliseconds whole);
+  void give_up_at(Clock::time_point now);
+  Clock::time_point until() const noexcept { return until_; }
   Answer take_answer() { return std::move(*answer_); }
 
  private:
@@ -47,8 +48,9 @@ class Conversation {
   }
 
   const Question* question_;
-  std::size_t largest_;
+  const Patience* patience_;
   Fd socket_;
+  Clock::time_point until_;
   bool has_asked_ = false;
   std::string heard_;
   std::optional<Answer> answer_;
@@ -59,6 +61,7 @@ void Conversation::begin() {
     auto opened = open_stream_socket(SOCK_NONBLOCK);
     if (!opened) return end(Failure(opened.error()));
     socket_ = std::move(*opened);
+    until_ = Clock::now() + patience_->each;
   }
   const auto connected = connect_to(socket_.get(), question_->path);
   if (!connected) return end(Failure(connected.error()));
@@ -82,30 +85,32 @@ void Conversation::hear() {
   if (size < 0) return end(fail_errno(Errc::unavailable, "recv"));
   if (size == 0) return end(std::optional<std::string>(std::move(heard_)));
   heard_.append(chunk.data(), static_cast<std::size_t>(size));
-  if (heard_.size() <= largest_) return;
-  end(fail(Errc::unavailable, fmt::format("it says more than {} bytes", largest_)));
+  const std::size_t largest = patience_->largest_answer;
+  if (heard_.size() <= largest) return;
+  end(fail(Errc::unavailable, fmt::format("it says more than {} bytes", largest)));
 }
 
-void Conversation::give_up(std::chrono::milliseconds whole) {
-  const double seconds = std::chrono::duration<double>(whole).count();
-  end(has_begun() ? fail(Errc::unavailable, fmt::format("no answer within {:g} seconds", seconds))
-                  : fail(Errc::unavailable, "it was not asked: too many others are silent"));
+void Conversation::give_up_at(Clock::time_point now) {
+  if (!has_begun() || now < until_) return;
+  const double seconds = std::chrono::duration<double>(patience_->each).count();
+  end(fail(Errc::unavailable, fmt::format("no answer within {:g} seconds", seconds)));
 }
 
 class Round {
  public:
   Round(const std::vector<Question>& questions, const Patience& patience)
-      : patience_(patience), until_(Clock::now() + patience.whole) {
-    for (const Question& question : questions) all_.emplace_back(question, patience.largest_answer);
+      : most_open_(patience.most_open) {
+    for (const Question& question : questions) all_.emplace_back(question, patience);
   }
 
   std::vector<Answer> run() {
-    while (begin_more() && Clock::now() < until_) wait();
-    std::vector<Answer> answers;
-    for (Conversation& one : all_) {
-      if (!one.is_over()) one.give_up(patience_.whole);
-      answers.push_back(one.take_answer());
+    while (begin_more()) {
+      wait();
+      const Clock::time_point now = Clock::now();
+      for (Conversation& one : all_) one.give_up_at(now);
     }
+    std::vector<Answer> answers;
+    for (Conversation& one : all_) answers.push_back(one.take_answer());
     return answers;
   }
 
@@ -116,7 +121,7 @@ class Round {
         all_, [](const Conversation& one) { return one.has_begun() && !one.is_over(); }));
     for (Conversation& one : all_) {
       if (one.is_over() || one.has_asked()) continue;
-      if (!one.has_begun() && open == patience_.most_open) continue;
+      if (!one.has_begun() && open == most_open_) continue;
       open += one.has_begun() ? 0 : 1;
       one.begin();
       open -= one.is_over() ? 1 : 0;
@@ -127,28 +132,23 @@ class Round {
   void wait() {
     std::vector<pollfd> waits;
     std::vector<Conversation*> heard;
-    bool retries = false;
+    Clock::time_point until = Clock::time_point::max();
     for (Conversation& one : all_) {
-      if (one.is_over()) continue;
-      retries = retries || (one.has_begun() && !one.has_asked());
+      if (!one.has_begun()) continue;
+      until = std::min(until, one.has_asked() ? one.until() : Clock::now() + retry);
       if (!one.has_asked()) continue;
       waits.push_back({one.fd(), POLLIN, 0});
       heard.push_back(&one);
     }
-    (void)::poll(waits.data(), waits.size(), pause_ms(retries));
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - Clock::now());
+    const auto pause = std::max<std::chrono::milliseconds::rep>(left.count(), 0);
+    (void)::poll(waits.data(), waits.size(), static_cast<int>(pause));
     for (std::size_t i = 0; i < waits.size(); ++i) {
       if (waits[i].revents != 0) heard[i]->hear();
     }
   }
 
-  int pause_ms(bool retries) const {
-    using Ms = std::chrono::milliseconds;
-    const Ms left = std::max(std::chrono::ceil<Ms>(until_ - Clock::now()), Ms(0));
-    return static_cast<int>((retries ? std::min(left, retry) : left).count());
-  }
-
-  const Patience patience_;
-  const Clock::time_point until_;
+  const std::size_t most_open_;
   std::vector<Conversation> all_;
 };
 

@@ -26,7 +26,7 @@ struct AskedDecisions {
   std::vector<Error> silent;                          // a sluiced each
 };
 // What their sluiceds counted of these runs: each one's own, or the shared one that it was handed
-// to. All are asked at the same time, two seconds for all. Of one that is silent nothing is known,
+// to. All are asked at the same time. Of one that is silent nothing is known,
 // nor of a shared one that may not be asked, or has its admin socket elsewhere than beside the
 // handover socket.
 AskedDecisions ask_decisions(const std::string& directory, const std::vector<RunStatus>& runs);

@@ -14,7 +14,7 @@ struct Answers {
   std::vector<RunStatus> runs;  // by agent
   std::vector<Error> silent;    // those that did not answer
 };
-// All at the same time: two seconds for all of them. What a killed run left of sockets is removed.
+// All at the same time. What a killed run left of sockets is removed.
 Result<Answers> ask_all(const std::string& directory);
 
 // Answers when nothing of the run is left: false where none was running.
