@@ -1,8 +1,11 @@
-// What an audit line costs to write as text.
+// What an audit line costs to write as text, and to keep for whoever asks for recent decisions.
+#include <cstdlib>
 #include <string>
 
 #include "bench/run.h"
 #include "metrics/audit_line.h"
+#include "metrics/audit_queue.h"
+#include "metrics/recent.h"
 
 namespace sluice::metrics {
 namespace {
@@ -74,11 +77,61 @@ void audit_hostile_request() {
   benchmark::DoNotOptimize(to_json(of));
 }
 
+// What the thread that decides does for it: the rest is the audit thread's, which takes many at
+// once.
+void queue_request() {
+  static const AuditLine of = request();
+  static AuditQueue queue({});
+  static std::size_t waiting = 0;
+  if (!queue.put(of)) std::abort();
+  if (++waiting < 512) return;
+  AuditBatch batch;
+  queue.take(batch);
+  waiting = 0;
+}
+
+// Full: each line has to forget another.
+Recent& full_ring() {
+  static Recent recent;
+  static const bool is_full = [] {
+    const AuditLine of = request();
+    const std::string json = to_json(of);
+    for (std::size_t i = 0; i < Recent::most_lines; ++i) recent.add(of, json);
+    return true;
+  }();
+  benchmark::DoNotOptimize(is_full);
+  return recent;
+}
+
+void keep_recent_request() {
+  static const AuditLine of = request();
+  static const std::string json = to_json(of);
+  full_ring().add(of, json);
+}
+// A denial is counted for /api/v1/top as well.
+void keep_recent_denial() {
+  static const AuditLine of = denial();
+  static const std::string json = to_json(of);
+  full_ring().add(of, json);
+}
+// The search for a host that is not there: each is a new one and takes a place from the rarest.
+void keep_recent_search() {
+  static const std::string json = to_json(denial());
+  static AuditLine of = denial();
+  static std::uint64_t number = 0;
+  of.host = "h" + std::to_string(number++) + ".example.com";
+  full_ring().add(of, json);
+}
+
 constexpr bench::Operation operations[] = {
     {"audit_tunnel", audit_tunnel},
     {"audit_request", audit_request},
     {"audit_denial", audit_denial},
     {"audit_hostile_request", audit_hostile_request},
+    {"queue_request", queue_request},
+    {"keep_recent_request", keep_recent_request},
+    {"keep_recent_denial", keep_recent_denial},
+    {"keep_recent_search", keep_recent_search},
 };
 
 }  // namespace

@@ -12,11 +12,18 @@ AgentSeries::Place AgentSeries::join(const AgentCounts& counts) {
 }
 
 // Under the lock of sums(): a reader finds the counts in one place or in the other.
-void AgentSeries::leave(Place place, std::unique_ptr<AgentCounts> counts) noexcept {
+void AgentSeries::leave(Place place, std::unique_ptr<AgentCounts> counts,
+                        std::shared_ptr<const Budgets> budgets) noexcept {
   all->present.fetch_sub(1, std::memory_order_relaxed);
   const std::lock_guard lock(mutex_);
   present_.erase(place);
   if (present_.empty()) gone_since_ = all->now();
+  const auto shared = budgets_.find(budgets);
+  if (shared != budgets_.end() && --shared->second == 0) {
+    budgets_.erase(shared);
+    // The series of many outlives each of them.
+    if (budgets_.empty() && !of_many_) last_budgets_ = std::move(budgets);
+  }
   if (past_) {
     past_->take_in(*counts);
   } else {
@@ -37,12 +44,38 @@ EventSums AgentSeries::sums() const {
   return sums;
 }
 
+void AgentSeries::join(const std::shared_ptr<const Budgets>& budgets) {
+  const std::lock_guard lock(mutex_);
+  ++budgets_[budgets];
+}
+
+BudgetUses AgentSeries::budgets() const {
+  const std::lock_guard lock(mutex_);
+  if (budgets_.empty()) return last_budgets_ ? last_budgets_->uses() : BudgetUses();
+  BudgetUses sums;
+  for (const auto& [budgets, registrations] : budgets_) {
+    const BudgetUses uses = budgets->uses();
+    for (std::size_t i = 0; i < uses.size(); ++i) {
+      if (!uses[i]) continue;
+      if (!sums[i]) sums[i] = BudgetUse();
+      sums[i]->spent += uses[i]->spent;
+      sums[i]->limit += uses[i]->limit;
+    }
+  }
+  return sums;
+}
+
 AgentMetrics::AgentMetrics(std::shared_ptr<AgentSeries> series)
     : series_(std::move(series)),
       counts_(std::make_unique<AgentCounts>()),
       place_(series_->join(*counts_)) {}
 
-AgentMetrics::~AgentMetrics() { series_->leave(place_, std::move(counts_)); }
+AgentMetrics::~AgentMetrics() { series_->leave(place_, std::move(counts_), std::move(budgets_)); }
+
+void AgentMetrics::has_budgets(std::shared_ptr<const Budgets> budgets) {
+  series_->join(budgets);
+  budgets_ = std::move(budgets);
+}
 
 void AgentMetrics::decided(Verdict verdict, Reason reason,
                            std::optional<Reason> would_deny) noexcept {

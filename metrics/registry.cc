@@ -4,17 +4,13 @@
 #include <concepts>
 #include <vector>
 
+#include "metrics/agent_pages.h"
 #include "metrics/agent_series.h"
-#include "metrics/exposition.h"
 #include "metrics/families.h"
 
 namespace sluice::metrics {
 namespace {
 
-constexpr std::array all_verdicts = {Verdict::allow, Verdict::report, Verdict::deny};
-constexpr std::array<std::string_view, 2> direction_names = {"up", "down"};
-constexpr std::array<std::string_view, dns_outcome_count> dns_outcome_names = {
-    "answered", "no_data", "refused", "malformed", "exhausted"};
 constexpr std::array<std::string_view, tunnel_end_count> tunnel_end_names = {
     "closed",         "agent_reset", "origin_reset", "idle",  "lifetime",
     "policy_changed", "budget",      "agent_gone",   "drain", "internal"};
@@ -34,97 +30,6 @@ std::uint64_t get(const Counter& counter) noexcept {
 }
 
 double as_number(std::integral auto count) noexcept { return static_cast<double>(count); }
-
-// A failure carries the verdict that let it through; sluiced's own may also come before a verdict.
-constexpr bool can_occur(Verdict verdict, Reason reason) noexcept {
-  switch (verdict) {
-    case Verdict::allow:
-      return reason == Reason::listed || reason == Reason::listed_cidr || is_failure(reason);
-    case Verdict::report:
-      return reason == Reason::reported || is_failure(reason);
-    case Verdict::deny:
-      break;
-  }
-  return reason == Reason::internal || (!is_allowed(reason) && !is_failure(reason));
-}
-
-void add_decisions(Page& page, const std::string& agent, const EventSums& sums) {
-  for (const Verdict verdict : all_verdicts) {
-    for (std::size_t i = 0; i < reason_count; ++i) {
-      const Reason reason{static_cast<std::uint8_t>(i)};
-      const std::uint64_t count = sums.decisions(verdict, reason);
-      if (count == 0 && !can_occur(verdict, reason)) continue;
-      page.value(
-          count,
-          {{"agent", agent}, {"verdict", verdict_name(verdict)}, {"reason", reason_name(reason)}});
-    }
-  }
-}
-
-// The families with the label `agent`, side by side: each agent is summed once for all of them.
-class AgentPages {
- public:
-  explicit AgentPages(std::size_t agents) {
-    decisions_.reserve(agents * 4096);
-    decisions_.begin(Page::Type::counter,
-                     {"sluice_decisions_total",
-                      "Decisions about connections and requests. Failures carry the verdict that "
-                      "let them through."});
-    tunnels_.begin(Page::Type::gauge, {"sluice_tunnels", "Tunnels open now."});
-    bytes_.begin(Page::Type::counter, {"sluice_bytes_total",
-                                       "Payload bytes moved; up is from the agent to the origin."});
-    dns_.begin(Page::Type::counter,
-               {"sluice_dns_queries_total", "DNS questions of agents; none travels upstream."});
-    udp_.begin(Page::Type::counter,
-               {"sluice_udp_refused_total",
-                "Datagrams other than DNS questions that the agent's network refused."});
-    execs_.begin(Page::Type::counter, {"sluice_execs_total", "Programs that the agent started."});
-    starts_.begin(Page::Type::counter,
-                  {"sluice_agent_starts_total", "Registrations of the agent."});
-    ends_.begin(Page::Type::counter,
-                {"sluice_agent_ends_total", "Registrations that came to an end, by why."});
-  }
-
-  void add(const std::string& agent, const EventSums& sums) {
-    add_decisions(decisions_, agent, sums);
-    // One thread's opening may have been read before and another's closing after it.
-    const auto open = static_cast<std::int64_t>(sums[Event::tunnel()]);
-    tunnels_.value(std::max<std::int64_t>(open, 0), {{"agent", agent}});
-    for (std::size_t i = 0; i < direction_names.size(); ++i) {
-      bytes_.value(sums[Event::byte(Direction(i))],
-                   {{"agent", agent}, {"direction", direction_names[i]}});
-    }
-    for (std::size_t i = 0; i < dns_outcome_names.size(); ++i) {
-      dns_.value(sums[Event::dns(DnsOutcome(i))],
-                 {{"agent", agent}, {"outcome", dns_outcome_names[i]}});
-    }
-    udp_.value(sums[Event::udp_refused()], {{"agent", agent}});
-    execs_.value(sums[Event::exec()], {{"agent", agent}});
-    starts_.value(sums[Event::start()], {{"agent", agent}});
-    for (std::size_t i = 0; i < agent_end_count; ++i) {
-      const AgentEnd end{static_cast<std::uint8_t>(i)};
-      ends_.value(sums[Event::end(end)], {{"agent", agent}, {"end", agent_end_name(end)}});
-    }
-  }
-
-  std::string text() && {
-    std::string text = std::move(decisions_).text();
-    for (Page* part : {&tunnels_, &bytes_, &dns_, &udp_, &execs_, &starts_, &ends_}) {
-      text += std::move(*part).text();
-    }
-    return text;
-  }
-
- private:
-  Page decisions_;
-  Page tunnels_;
-  Page bytes_;
-  Page dns_;
-  Page udp_;
-  Page execs_;
-  Page starts_;
-  Page ends_;
-};
 
 struct PolicyNumbers {
   std::uint64_t rules = 0;
@@ -168,7 +73,7 @@ void add_process(Families& page, const ProcessUse& use) {
 Registry::Registry(RegistryOptions options)
     : options_(std::move(options)),
       all_(std::make_shared<AllAgents>()),
-      other_(std::make_shared<AgentSeries>(std::string(other_name), all_)) {
+      other_(std::make_shared<AgentSeries>(std::string(other_name), all_, OfMany::yes)) {
   all_->now = options_.now;
 }
 
@@ -181,7 +86,7 @@ std::shared_ptr<AgentMetrics> Registry::agent(std::string_view name) {
   if (found == series_.end()) {
     if (series_.size() >= options_.agent_cap) forget_gone();
     if (series_.size() >= options_.agent_cap) return std::make_shared<AgentMetrics>(other_);
-    auto series = std::make_shared<AgentSeries>(std::string(name), all_);
+    auto series = std::make_shared<AgentSeries>(std::string(name), all_, OfMany::no);
     const std::string_view key = series->name;
     found = series_.emplace(key, std::move(series)).first;
   }
@@ -245,7 +150,7 @@ std::string Registry::exposition() const {
 
   const Shown agents = shown();
   AgentPages pages(agents.size());
-  for (const auto& series : agents) pages.add(series->name, series->sums());
+  for (const auto& series : agents) pages.add(series->name, series->sums(), series->budgets());
 
   Families last;
   last.gauge({"sluice_tunnels_limit",

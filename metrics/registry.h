@@ -44,6 +44,7 @@ struct Totals {
 
 class AgentCounts;
 class AgentSeries;
+class Budgets;
 struct AllAgents;
 
 // The counters of one registration of an agent. Any thread adds, without a lock and as a rule to a
@@ -56,6 +57,8 @@ class AgentMetrics {
   AgentMetrics(const AgentMetrics&) = delete;
   AgentMetrics& operator=(const AgentMetrics&) = delete;
 
+  // Where its budgets stand, which are not counted here. Once, before the agent is served.
+  void has_budgets(std::shared_ptr<const Budgets> budgets);
   // `would_deny`: for a verdict of report mode, what enforcement would have said.
   void decided(Verdict verdict, Reason reason, std::optional<Reason> would_deny = {}) noexcept;
   void dns(DnsOutcome outcome) noexcept;
@@ -79,6 +82,7 @@ class AgentMetrics {
   const std::shared_ptr<AgentSeries> series_;
   std::unique_ptr<AgentCounts> counts_;
   std::list<const AgentCounts*>::iterator place_;  // in series_
+  std::shared_ptr<const Budgets> budgets_;         // null: none
 };
 
 // A containment check, by whoever launched an agent.

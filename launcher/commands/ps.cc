@@ -39,10 +39,9 @@ int show(AsJson as_json, WithEnded with_ended) {
   auto answers = ask_all(machine->runtime_directory);
   if (!answers) return fail_with(answers.error());
   std::vector<ShownRun> shown;
-  for (RunStatus& run : answers->runs) {
-    const auto counts = run.shared.empty() ? ask_decisions(machine->runtime_directory, run.agent)
-                                           : ask_shared_decisions(run.shared, run.agent);
-    shown.push_back({std::move(run), counts});
+  auto decisions = ask_decisions(machine->runtime_directory, answers->runs);
+  for (std::size_t i = 0; i < answers->runs.size(); ++i) {
+    shown.push_back({std::move(answers->runs[i]), decisions.counts[i]});
   }
   if (as_json || with_ended) {
     auto old = ended(*machine);
@@ -50,8 +49,10 @@ int show(AsJson as_json, WithEnded with_ended) {
     std::move(old->begin(), old->end(), std::back_inserter(shown));
   }
   fmt::print("{}", as_json ? to_json(shown) : to_table(shown));
-  tell(answers->silent);
-  return answers->silent.empty() ? 0 : 1;
+  std::vector<Error>& silent = answers->silent;
+  std::ranges::move(decisions.silent, std::back_inserter(silent));
+  tell(silent);
+  return silent.empty() ? 0 : 1;
 }
 
 }  // namespace

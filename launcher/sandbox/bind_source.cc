@@ -51,10 +51,14 @@ class Holder {
     if (::pipe2(ends, O_CLOEXEC) != 0) return fail_errno(Errc::unavailable, "pipe2");
     read_end.reset(ends[0]);
     write_end.reset(ends[1]);
+    const pid_t parent = ::getpid();
     const pid_t pid = ::fork();
     if (pid < 0) return fail_errno(Errc::unavailable, "fork");
     if (pid == 0) {
-      if (!die_with_parent() || ::unshare(CLONE_NEWUSER) != 0) ::_exit(1);
+      if (::unshare(CLONE_NEWUSER) != 0) ::_exit(1);
+      // After unshare(2), which may clear PR_SET_PDEATHSIG; that does not tell of a parent that
+      // died before it.
+      if (!die_with_parent() || ::getppid() != parent) ::_exit(1);
       if (::write(write_end.get(), "u", 1) != 1) ::_exit(1);
       for (;;) ::pause();
     }

@@ -1,19 +1,17 @@
 #include "launcher/sessions/admin_client.h"
 
 #include <fmt/core.h>
-#include <sys/socket.h>
 
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
-#include "base/io.h"
 #include "base/text.h"
+#include "launcher/sessions/ask_at_once.h"
 #include "launcher/sessions/run_socket.h"
 
 namespace sluice::launcher {
 namespace {
 
-constexpr std::size_t largest_answer = std::size_t{64} * 1024 * 1024;
 constexpr std::size_t longest_said = 500;
 
 std::string said_in(std::string_view body, const char* key) {
@@ -44,21 +42,35 @@ Result<std::string> body_of(std::string_view response) {
               said_in(body, "hint"));
 }
 
+std::vector<Result<std::optional<std::string>>> ask_admins(
+    const std::vector<AdminQuestion>& questions) {
+  std::vector<Question> asked;
+  for (const AdminQuestion& one : questions) {
+    asked.push_back({one.path, fmt::format("GET {} HTTP/1.1\r\nHost: sluiced\r\n"
+                                           "Connection: close\r\n\r\n",
+                                           one.target)});
+  }
+  auto answers = ask_at_once(asked);
+  for (std::size_t i = 0; i < answers.size(); ++i) {
+    auto& answer = answers[i];
+    if (!answer) {
+      answer = Failure(unanswered(questions[i].path, std::move(answer.error())));
+    } else if (*answer && (*answer)->empty()) {
+      answer = std::optional<std::string>();  // it ended between the question and the answer
+    } else if (*answer) {
+      auto body = body_of(**answer);
+      if (body) {
+        **answer = std::move(*body);
+      } else {
+        answer = Failure(body.error());
+      }
+    }
+  }
+  return answers;
+}
+
 Result<std::optional<std::string>> ask_admin(const std::string& path, std::string_view target) {
-  const auto connection = connect_socket(path);
-  if (!connection) return Failure(connection.error());
-  if (!*connection) return std::optional<std::string>();
-  const std::string question =
-      fmt::format("GET {} HTTP/1.1\r\nHost: sluiced\r\nConnection: close\r\n\r\n", target);
-  const ssize_t sent = ::send(connection->get(), question.data(), question.size(), MSG_NOSIGNAL);
-  if (sent != static_cast<ssize_t>(question.size())) return fail_errno(Errc::unavailable, "send");
-  const auto response = read_fd(connection->get(), "a sluiced's answer", largest_answer);
-  if (!response) return Failure(response.error());
-  // It ended between the question and the answer.
-  if (response->empty()) return std::optional<std::string>();
-  auto body = body_of(*response);
-  if (!body) return Failure(body.error());
-  return std::optional<std::string>(std::move(*body));
+  return std::move(ask_admins({{path, std::string(target)}}).front());
 }
 
 }  // namespace sluice::launcher

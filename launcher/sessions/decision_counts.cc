@@ -1,11 +1,9 @@
 #include "launcher/sessions/decision_counts.h"
 
-#include <sys/socket.h>
-
 #include <algorithm>
 #include <charconv>
+#include <map>
 
-#include "base/io.h"
 #include "launcher/sessions/admin_client.h"
 #include "launcher/sessions/run_socket.h"
 #include "launcher/top/sample.h"
@@ -14,9 +12,6 @@ namespace sluice::launcher {
 namespace {
 
 constexpr std::string_view family = "sluice_decisions_total{";
-constexpr std::string_view question =
-    "GET /metrics HTTP/1.1\r\nHost: sluiced\r\nConnection: close\r\n\r\n";
-constexpr std::size_t largest_exposition = std::size_t{8} * 1024 * 1024;
 
 // The value behind the last space; counters are whole.
 std::uint64_t value_of(std::string_view line) {
@@ -24,6 +19,22 @@ std::uint64_t value_of(std::string_view line) {
   const std::string_view text = line.substr(line.rfind(' ') + 1);
   std::from_chars(text.data(), text.data() + text.size(), value);
   return value;
+}
+
+AdminQuestion question_for(const std::string& directory, const RunStatus& run) {
+  if (!run.shared.empty()) return {admin_socket_beside(run.shared), "/api/v1/agents"};
+  return {run_socket_path(directory, run.agent, admin_suffix), "/metrics"};
+}
+
+// From the page that question_for() asks for.
+std::optional<DecisionCounts> counts_of(const RunStatus& run, std::string_view page) {
+  if (run.shared.empty()) return count_decisions(page);
+  Sample sample;
+  if (!add_agents(sample, page)) return std::nullopt;
+  const auto found = std::ranges::find(sample.agents, run.agent, &TopAgent::name);
+  if (found == sample.agents.end()) return std::nullopt;
+  // As sluice_decisions_total tells them: a failure was allowed before it failed.
+  return DecisionCounts{found->allowed + found->failed, found->reported, found->denied};
 }
 
 }  // namespace
@@ -42,26 +53,26 @@ DecisionCounts count_decisions(std::string_view exposition) {
   return counts;
 }
 
-std::optional<DecisionCounts> ask_shared_decisions(const std::string& handover_socket,
-                                                   const std::string& agent) {
-  const auto page = ask_admin(admin_socket_beside(handover_socket), "/api/v1/agents");
-  Sample sample;
-  if (!page || !*page || !add_agents(sample, **page)) return std::nullopt;
-  const auto found = std::ranges::find(sample.agents, agent, &TopAgent::name);
-  if (found == sample.agents.end()) return std::nullopt;
-  // As sluice_decisions_total tells them: a failure was allowed before it failed.
-  return DecisionCounts{found->allowed + found->failed, found->reported, found->denied};
-}
-
-std::optional<DecisionCounts> ask_decisions(const std::string& directory,
-                                            const std::string& agent) {
-  const auto connection = connect_run(directory, agent, admin_suffix);
-  if (!connection || !*connection) return std::nullopt;
-  const ssize_t sent = ::send(connection->get(), question.data(), question.size(), MSG_NOSIGNAL);
-  if (sent != static_cast<ssize_t>(question.size())) return std::nullopt;
-  const auto answer = read_fd(connection->get(), "a sluiced's metrics", largest_exposition);
-  if (!answer || !answer->starts_with("HTTP/1.1 200 ")) return std::nullopt;
-  return count_decisions(*answer);
+AskedDecisions ask_decisions(const std::string& directory, const std::vector<RunStatus>& runs) {
+  std::vector<AdminQuestion> questions;
+  std::map<std::string, std::size_t> numbers;  // of a question, by path: a shared one is asked once
+  std::vector<std::size_t> of_run;
+  for (const RunStatus& run : runs) {
+    AdminQuestion question = question_for(directory, run);
+    const auto [known, is_new] = numbers.try_emplace(question.path, questions.size());
+    if (is_new) questions.push_back(std::move(question));
+    of_run.push_back(known->second);
+  }
+  const auto pages = ask_admins(questions);
+  AskedDecisions asked;
+  for (const auto& page : pages) {
+    if (!page && page.error().code == Errc::unavailable) asked.silent.push_back(page.error());
+  }
+  for (std::size_t i = 0; i < runs.size(); ++i) {
+    const auto& page = pages[of_run[i]];
+    asked.counts.push_back(page && *page ? counts_of(runs[i], **page) : std::nullopt);
+  }
+  return asked;
 }
 
 }  // namespace sluice::launcher

@@ -5,6 +5,10 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
+
+#include "base/error.h"
+#include "launcher/sessions/run_status.h"
 
 namespace sluice::launcher {
 
@@ -17,12 +21,14 @@ struct DecisionCounts {
 // The sums of sluice_decisions_total by verdict in a Prometheus exposition. Pure.
 DecisionCounts count_decisions(std::string_view exposition);
 
-// What the shared sluiced with this handover socket counted of its agent; nothing where it may not
-// be asked, or has its admin socket elsewhere.
-std::optional<DecisionCounts> ask_shared_decisions(const std::string& handover_socket,
-                                                   const std::string& agent);
-
-// Nothing where no sluiced of the agent's own answers.
-std::optional<DecisionCounts> ask_decisions(const std::string& directory, const std::string& agent);
+struct AskedDecisions {
+  std::vector<std::optional<DecisionCounts>> counts;  // of each run
+  std::vector<Error> silent;                          // a sluiced each
+};
+// What their sluiceds counted of these runs: each one's own, or the shared one that it was handed
+// to. All are asked at the same time. Of one that is silent nothing is known,
+// nor of a shared one that may not be asked, or has its admin socket elsewhere than beside the
+// handover socket.
+AskedDecisions ask_decisions(const std::string& directory, const std::vector<RunStatus>& runs);
 
 }  // namespace sluice::launcher

@@ -15,6 +15,8 @@
 #include <memory>
 #include <utility>
 
+#include "base/text.h"
+
 namespace sluice::launcher {
 namespace {
 
@@ -68,14 +70,8 @@ Result<sockaddr_un> address_of(const std::string& path) {
   return address;
 }
 
-Result<Fd> new_socket(int flags) {
-  Fd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | flags, 0));
-  if (!socket) return fail_errno(Errc::unavailable, "socket");
-  return socket;
-}
-
 bool somebody_listens(const sockaddr_un& address) {
-  const auto probe = new_socket(SOCK_NONBLOCK);
+  const auto probe = open_stream_socket(SOCK_NONBLOCK);
   if (!probe) return true;
   const auto* const to = reinterpret_cast<const sockaddr*>(&address);
   return ::connect(probe->get(), to, sizeof(address)) == 0 || errno == EAGAIN;
@@ -112,7 +108,7 @@ Result<RunSocket> RunSocket::listen(const std::string& directory, const std::str
                 "it runs already: stop it, or give this one another name with --agent");
   }
   if (auto removed = remove_socket(path); !removed) return Failure(removed.error());
-  auto socket = new_socket(SOCK_NONBLOCK);
+  auto socket = open_stream_socket(SOCK_NONBLOCK);
   if (!socket) return Failure(socket.error());
   const auto* const own = reinterpret_cast<const sockaddr*>(&*address);
   if (::bind(socket->get(), own, sizeof(*address)) != 0 || ::listen(socket->get(), backlog) != 0) {
@@ -133,20 +129,42 @@ Result<Fd> connect_run(const std::string& directory, const std::string& agent,
   return connect_socket(run_socket_path(directory, agent, suffix));
 }
 
-Result<Fd> connect_socket(const std::string& path) {
+Result<Fd> open_stream_socket(int flags) {
+  Fd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | flags, 0));
+  if (!socket) return fail_errno(Errc::unavailable, "socket");
+  return socket;
+}
+
+Result<Connected> connect_to(int socket, const std::string& path) {
   const auto address = address_of(path);
   if (!address) return Failure(address.error());
-  auto socket = new_socket(0);
+  const auto* const to = reinterpret_cast<const sockaddr*>(&*address);
+  if (::connect(socket, to, sizeof(*address)) == 0) return Connected::yes;
+  if (errno == ENOENT || errno == ECONNREFUSED) return Connected::nobody_listens;
+  if (errno == EAGAIN || errno == EINTR) return Connected::later;
+  const bool is_refused = errno == EACCES || errno == EPERM;
+  return fail_errno(is_refused ? Errc::not_permitted : Errc::unavailable, "connect");
+}
+
+Result<Fd> connect_socket(const std::string& path) {
+  auto socket = open_stream_socket(0);
   if (!socket) return socket;
   // SO_SNDTIMEO bounds connect(2) as well (socket(7)).
   for (const int option : {SO_SNDTIMEO, SO_RCVTIMEO}) {
     ::setsockopt(socket->get(), SOL_SOCKET, option, &patience, sizeof(patience));
   }
-  const auto* const to = reinterpret_cast<const sockaddr*>(&*address);
-  if (::connect(socket->get(), to, sizeof(*address)) == 0) return socket;
-  if (errno == ENOENT || errno == ECONNREFUSED) return Fd();
-  return fail_errno(Errc::unavailable, fmt::format("'{}' does not answer", path),
-                    "is its process stopped?");
+  const auto connected = connect_to(socket->get(), path);
+  if (connected == Connected::yes) return socket;
+  if (connected == Connected::nobody_listens) return Fd();
+  if (!connected) return Failure(unanswered(path, connected.error()));
+  return Failure(unanswered(path, {Errc::unavailable, "its backlog stays full", "", {}}));
+}
+
+Error unanswered(const std::string& path, Error why) {
+  if (why.code == Errc::bad_config) return why;  // it is the path's fault, and says so
+  why.what = fmt::format("'{}' does not answer: {}", text::printable(path), why.what);
+  if (why.code == Errc::unavailable) why.hint = "is its process stopped?";
+  return why;
 }
 
 Result<std::vector<std::string>> agents_in(const std::string& directory) {

@@ -2,6 +2,7 @@
 // agent's.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -40,6 +41,19 @@ class RunSocket {
 // DIRECTORY/AGENT.SUFFIX
 std::string run_socket_path(const std::string& directory, const std::string& agent,
                             std::string_view suffix);
+
+// A Unix stream socket; `flags`: SOCK_NONBLOCK or 0.
+Result<Fd> open_stream_socket(int flags);
+
+enum class Connected : std::uint8_t {
+  yes,
+  later,  // the listener's backlog is full; a blocking socket has waited for its timeout
+  nobody_listens,
+};
+// connect(2). Errors: bad_config, which names the path; not_permitted; unavailable.
+Result<Connected> connect_to(int socket, const std::string& path);
+// "'PATH' does not answer: WHY", for an error of connect_to() and of what was asked afterwards.
+Error unanswered(const std::string& path, Error why);
 
 // Connects; sends and receives give up after two seconds. Without a descriptor where nobody
 // listens.

@@ -8,8 +8,8 @@
 
 #include <cerrno>
 
-#include "base/io.h"
 #include "base/text.h"
+#include "launcher/sessions/ask_at_once.h"
 #include "launcher/sessions/run_socket.h"
 
 namespace sluice::launcher {
@@ -53,6 +53,21 @@ Fd process_behind(int connection) {
   return ::poll(&wait, 1, 0) == 0 ? std::move(process) : Fd();
 }
 
+// Nothing where no run is left.
+Result<std::optional<RunStatus>> status_of(const std::string& directory, const std::string& agent,
+                                           const Result<std::optional<std::string>>& said) {
+  if (!said) return Failure(said.error());
+  if (!*said) {
+    auto removed = remove_dead_sockets(directory, agent);
+    if (!removed) return Failure(removed.error());
+    return std::optional<RunStatus>();
+  }
+  if ((*said)->empty()) return std::optional<RunStatus>();  // it ended while it was asked
+  auto status = decode_status(**said);
+  if (!status) return Failure(status.error());
+  return std::optional<RunStatus>(std::move(*status));
+}
+
 bool becomes_readable(int fd) {
   pollfd wait{fd, POLLIN, 0};
   for (;;) {
@@ -64,31 +79,21 @@ bool becomes_readable(int fd) {
 
 }  // namespace
 
-Result<std::optional<RunStatus>> ask_status(const std::string& directory,
-                                            const std::string& agent) {
-  const auto connection = knock(directory, agent);
-  if (!connection) return Failure(connection.error());
-  if (!*connection) return std::optional<RunStatus>();
-  if (auto sent = say(connection->get(), ask_for_status); !sent) {
-    return Failure(about(agent, sent.error()));
-  }
-  const auto said = read_fd(connection->get(), "a run's socket", largest_answer);
-  if (!said) return Failure(about(agent, said.error()));
-  // It ended between the question and the answer.
-  if (said->empty()) return std::optional<RunStatus>();
-  auto status = decode_status(*said);
-  if (!status) return Failure(about(agent, status.error()));
-  return std::optional<RunStatus>(std::move(*status));
-}
-
 Result<Answers> ask_all(const std::string& directory) {
   const auto agents = agents_in(directory);
   if (!agents) return Failure(agents.error());
-  Answers answers;
+  std::vector<Question> questions;
   for (const std::string& agent : *agents) {
-    auto status = ask_status(directory, agent);
+    questions.push_back(
+        {run_socket_path(directory, agent, control_suffix), std::string(ask_for_status)});
+  }
+  const auto said = ask_at_once(questions, {.largest_answer = largest_answer});
+  Answers answers;
+  for (std::size_t i = 0; i < said.size(); ++i) {
+    const std::string& agent = (*agents)[i];
+    auto status = status_of(directory, agent, said[i]);
     if (!status) {
-      answers.silent.push_back(status.error());
+      answers.silent.push_back(about(agent, status.error()));
     } else if (*status) {
       answers.runs.push_back(std::move(**status));
     }

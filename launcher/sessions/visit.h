@@ -1,7 +1,6 @@
 // Asks the supervisors of this user's runs: who is there, and to end.
 #pragma once
 
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -11,14 +10,11 @@
 
 namespace sluice::launcher {
 
-// What the run of `agent` says; nothing where none is running. What a killed one left of sockets is
-// removed.
-Result<std::optional<RunStatus>> ask_status(const std::string& directory, const std::string& agent);
-
 struct Answers {
   std::vector<RunStatus> runs;  // by agent
   std::vector<Error> silent;    // those that did not answer
 };
+// All at the same time. What a killed run left of sockets is removed.
 Result<Answers> ask_all(const std::string& directory);
 
 // Answers when nothing of the run is left: false where none was running.

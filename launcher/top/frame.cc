@@ -42,7 +42,19 @@ struct Column {
 std::string count_text(std::uint64_t count) { return short_count(static_cast<double>(count)); }
 std::string bytes_text(double bytes) { return short_count(bytes, 1024); }
 
-constexpr std::array<Column, 8> columns{{
+// Of the budget that ends first, in whole percent: 100% is one that is used up, and no other.
+std::string budget_text(const TopAgent& agent, const Rates&) {
+  if (agent.budgets.empty()) return "-";
+  double fullest = 0;
+  for (const TopBudget& budget : agent.budgets) {
+    if (budget.spent >= budget.limit) return "100%";
+    fullest =
+        std::max(fullest, static_cast<double>(budget.spent) / static_cast<double>(budget.limit));
+  }
+  return fmt::format("{}%", std::min(static_cast<int>(fullest * 100), 99));
+}
+
+constexpr std::array<Column, 9> columns{{
     {"SINCE", 8, 8, [](const TopAgent& agent, const Rates&) { return clock_of(agent.since); }},
     {"CONN", 5, 2,
      [](const TopAgent& agent, const Rates&) { return count_text(agent.connections); }},
@@ -60,17 +72,25 @@ constexpr std::array<Column, 8> columns{{
      [](const TopAgent& agent, const Rates&) {
        return count_text(agent.denied + agent.dns_refused);
      }},
+    {"BUDGET", 6, 3, budget_text},
 }};
 
 constexpr std::size_t shortest_name = 12;
 constexpr std::size_t longest_name = 24;
 
-std::vector<const Column*> columns_for(std::size_t width) {
+// A column that would be empty leaves its place to the names.
+bool has_something(const Column& column, const std::vector<TopAgent>& agents) {
+  return column.text != budget_text ||
+         std::ranges::any_of(agents, [](const TopAgent& one) { return !one.budgets.empty(); });
+}
+
+std::vector<const Column*> columns_for(const std::vector<TopAgent>& agents, std::size_t width) {
   std::vector<const Column*> chosen;
   std::size_t used = shortest_name;
   for (int rank = 0; rank <= 8; ++rank) {
     for (const Column& one : columns) {
       if (one.rank != rank || used + one.width + 1 > width) continue;
+      if (!has_something(one, agents)) continue;
       used += one.width + 1;
       chosen.push_back(&one);
     }
@@ -86,7 +106,7 @@ struct Section {
 };
 
 Section agents_of(const View& view, std::size_t width) {
-  const auto chosen = columns_for(width);
+  const auto chosen = columns_for(view.now.agents, width);
   std::size_t used = 0;
   for (const Column* one : chosen) used += one->width + 1;
   const std::size_t name = std::clamp(width - std::min(width, used), shortest_name, longest_name);

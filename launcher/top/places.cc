@@ -3,6 +3,8 @@
 #include <fmt/core.h>
 #include <unistd.h>
 
+#include <array>
+
 #include "base/text.h"
 #include "launcher/sessions/admin_client.h"
 #include "launcher/sessions/run_socket.h"
@@ -12,44 +14,52 @@ namespace {
 
 using Reader = Result<void> (*)(Sample&, std::string_view);
 
-// False where nobody listens.
-Result<bool> ask(const std::string& path, Sample& sample) {
-  const std::string limit = fmt::format("?limit={}", most_shown);
-  const std::pair<std::string, Reader> pages[] = {{"/api/v1/agents", add_agents},
-                                                  {"/api/v1/decisions" + limit, add_decisions},
-                                                  {"/api/v1/top" + limit, add_top}};
-  for (const auto& [target, read] : pages) {
-    const auto page = ask_admin(path, target);
-    if (!page) return Failure(page.error());
-    if (!*page) return false;
-    if (auto added = read(sample, **page); !added) return Failure(added.error());
-  }
-  return true;
+struct Page {
+  std::string target;
+  Reader read;
+};
+
+const std::array<Page, 3>& pages() {
+  static const std::string limit = fmt::format("?limit={}", most_shown);
+  static const std::array<Page, 3> all{{{"/api/v1/agents", add_agents},
+                                        {"/api/v1/decisions" + limit, add_decisions},
+                                        {"/api/v1/top" + limit, add_top}}};
+  return all;
 }
 
-void ask_or_note(const std::string& path, Sample& sample) {
-  if (const auto asked = ask(path, sample); !asked) sample.notes.push_back(asked.error().what);
+// Of each path: false where nobody listens. A hung sluiced costs the others nothing but the wait.
+std::vector<Result<bool>> ask(const std::vector<std::string>& paths, Sample& sample) {
+  std::vector<AdminQuestion> questions;
+  for (const Page& page : pages()) {
+    for (const std::string& path : paths) questions.push_back({path, page.target});
+  }
+  const auto answers = ask_admins(questions);
+  std::vector<Result<bool>> asked(paths.size(), true);
+  for (std::size_t i = 0; i < answers.size(); ++i) {
+    Result<bool>& of_path = asked[i % paths.size()];
+    if (!of_path || !*of_path) continue;  // what it lacks is said once
+    if (!answers[i]) {
+      of_path = Failure(answers[i].error());
+    } else if (!*answers[i]) {
+      of_path = false;
+    } else if (auto added = pages()[i / paths.size()].read(sample, **answers[i]); !added) {
+      of_path = Failure(added.error());
+    }
+  }
+  return asked;
 }
 
 bool is_closed_to_us(const std::string& path) {
   return ::access(path.c_str(), F_OK) == 0 && ::access(path.c_str(), W_OK) != 0;
 }
 
-void ask_machine(Sample& sample) {
-  const std::string path = machine_admin_socket;
-  if (!is_closed_to_us(path)) {
-    ask_or_note(path, sample);
-  } else if (sample.agents.empty()) {
-    sample.notes.push_back(fmt::format("you may not ask the machine's sluiced at {}", path));
-  }
-}
-
 }  // namespace
 
 Result<Sample> look(const Places& places) {
   Sample sample;
+  sample.at = std::chrono::steady_clock::now();  // before the wait for those that are silent
   if (places.socket) {
-    const auto asked = ask(*places.socket, sample);
+    const auto asked = ask({*places.socket}, sample).front();
     if (!asked) return Failure(asked.error());
     if (!*asked) {
       return fail(Errc::unavailable,
@@ -59,12 +69,20 @@ Result<Sample> look(const Places& places) {
   } else {
     const auto agents = agents_in(places.runtime_directory);
     if (!agents) return Failure(agents.error());
+    std::vector<std::string> paths;
     for (const std::string& agent : *agents) {
-      ask_or_note(run_socket_path(places.runtime_directory, agent, admin_suffix), sample);
+      paths.push_back(run_socket_path(places.runtime_directory, agent, admin_suffix));
     }
-    ask_machine(sample);
+    const bool is_closed = is_closed_to_us(machine_admin_socket);
+    if (!is_closed) paths.emplace_back(machine_admin_socket);
+    for (const auto& asked : ask(paths, sample)) {
+      if (!asked) sample.notes.push_back(asked.error().what);
+    }
+    if (is_closed && sample.agents.empty()) {
+      sample.notes.push_back(
+          fmt::format("you may not ask the machine's sluiced at {}", machine_admin_socket));
+    }
   }
-  sample.at = std::chrono::steady_clock::now();
   put_in_order(sample, most_shown);
   return sample;
 }

@@ -18,8 +18,9 @@ struct Places {
   std::optional<std::string> socket;  // of the only sluiced to ask; an error when it is silent
 };
 
-// Asks the sluiceds of this user's runs and the machine's. One that does not answer is a note; one
-// that this user may not ask is none of his, and passed over unless nobody else is there.
+// Asks the sluiceds of this user's runs and the machine's, all at the same time: up to a hundred
+// that hang cost two seconds together. One that does not answer is a note that names it; one that
+// this user may not ask is none of his, and passed over unless nobody else is there.
 Result<Sample> look(const Places& places);
 
 }  // namespace sluice::launcher

@@ -27,6 +27,19 @@ Result<void> for_each(std::string_view page, const char* list,
   }
 }
 
+// A sluiced that began before sluice was upgraded may not tell of them.
+std::vector<TopBudget> budgets_of(const Json& json) {
+  std::vector<TopBudget> budgets;
+  for (const auto& [direction, budget] : json.items()) {
+    budgets.push_back({.direction = direction,
+                       .spent = budget.at("spent"),
+                       .limit = budget.at("limit"),
+                       .period_seconds = budget.at("period_seconds"),
+                       .resets = budget.at("resets")});
+  }
+  return budgets;
+}
+
 TopAgent agent_of(const Json& json) {
   return {.name = json.at("name"),
           .kind = json.at("kind"),
@@ -39,7 +52,8 @@ TopAgent agent_of(const Json& json) {
           .failed = json.at("failed"),
           .dns_refused = json.at("dns_refused"),
           .bytes_up = json.at("bytes_up"),
-          .bytes_down = json.at("bytes_down")};
+          .bytes_down = json.at("bytes_down"),
+          .budgets = budgets_of(json.value("budgets", Json::object()))};
 }
 
 TopDecision decision_of(const Json& json) {

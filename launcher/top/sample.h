@@ -12,6 +12,15 @@
 
 namespace sluice::launcher {
 
+// Bytes that the policy lets an agent move in a window, and what it has moved of them.
+struct TopBudget {
+  std::string direction;  // "up" or "down"
+  std::uint64_t spent = 0;
+  std::uint64_t limit = 0;
+  std::uint64_t period_seconds = 0;
+  std::string resets;  // RFC 3339: when the next window begins
+};
+
 // Texts are what an agent may have chosen, unescaped.
 struct TopAgent {
   std::string name;
@@ -26,6 +35,7 @@ struct TopAgent {
   std::uint64_t dns_refused = 0;
   std::uint64_t bytes_up = 0;
   std::uint64_t bytes_down = 0;
+  std::vector<TopBudget> budgets;  // none of a direction without one
 
   // What it asked for, however it was decided.
   std::uint64_t requests() const noexcept {

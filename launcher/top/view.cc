@@ -19,6 +19,18 @@ double speed(std::uint64_t now, std::uint64_t before, double seconds) {
 // Two decimals are enough for a program, too.
 double rounded(double value) { return std::round(value * 100) / 100; }
 
+// As /api/v1/agents has them.
+Json json_of(const std::vector<TopBudget>& budgets) {
+  Json object = Json::object();
+  for (const TopBudget& budget : budgets) {
+    object[budget.direction] = {{"spent", budget.spent},
+                                {"limit", budget.limit},
+                                {"period_seconds", budget.period_seconds},
+                                {"resets", budget.resets}};
+  }
+  return object;
+}
+
 Json json_of(const TopAgent& agent, const Rates& rates) {
   return {{"name", agent.name},
           {"kind", agent.kind},
@@ -32,6 +44,7 @@ Json json_of(const TopAgent& agent, const Rates& rates) {
           {"dns_refused", agent.dns_refused},
           {"bytes_up", agent.bytes_up},
           {"bytes_down", agent.bytes_down},
+          {"budgets", json_of(agent.budgets)},
           {"requests_per_second", rounded(rates.requests)},
           {"bytes_up_per_second", rounded(rates.bytes_up)},
           {"bytes_down_per_second", rounded(rates.bytes_down)}};

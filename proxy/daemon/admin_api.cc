@@ -1,6 +1,7 @@
 #include "proxy/daemon/admin_api.h"
 
 #include <algorithm>
+#include <array>
 #include <nlohmann/json.hpp>
 #include <numeric>
 
@@ -30,6 +31,19 @@ std::uint64_t failures(const metrics::Totals& totals) {
   return failed;
 }
 
+Json to_object(const metrics::BudgetUses& budgets) {
+  constexpr std::array directions = {"up", "down"};
+  Json object = Json::object();
+  for (std::size_t i = 0; i < budgets.size(); ++i) {
+    if (!budgets[i]) continue;
+    object[directions[i]] = {{"spent", budgets[i]->spent},
+                             {"limit", budgets[i]->limit},
+                             {"period_seconds", budgets[i]->period.count()},
+                             {"resets", timestamp(budgets[i]->resets)}};
+  }
+  return object;
+}
+
 Json to_object(const AgentAccount& agent) {
   const metrics::Totals& totals = agent.totals;
   const std::uint64_t failed = failures(totals);
@@ -45,7 +59,8 @@ Json to_object(const AgentAccount& agent) {
           {"dns_refused", sum(totals.dns_denied)},
           {"programs", totals.programs},
           {"bytes_up", totals.bytes_up},
-          {"bytes_down", totals.bytes_down}};
+          {"bytes_down", totals.bytes_down},
+          {"budgets", to_object(agent.budgets)}};
 }
 
 Json to_object(const metrics::Blocked& blocked) {

@@ -9,7 +9,8 @@ AgentAccount account_of(const Agent& agent, HasNetwork has_network) {
           .has_network = has_network,
           .since = agent.since,
           .connections = agent.sessions,
-          .totals = agent.metrics->totals()};
+          .totals = agent.metrics->totals(),
+          .budgets = agent.allowance->uses()};
 }
 
 }  // namespace sluice::proxy

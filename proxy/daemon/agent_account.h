@@ -5,6 +5,7 @@
 #include <string>
 
 #include "base/strong.h"
+#include "metrics/budgets.h"
 #include "metrics/registry.h"
 
 namespace sluice::proxy {
@@ -20,6 +21,7 @@ struct AgentAccount {
   std::chrono::system_clock::time_point since;
   int connections = 0;  // open ones
   metrics::Totals totals;
+  metrics::BudgetUses budgets;
 };
 
 AgentAccount account_of(const Agent& agent, HasNetwork has_network);

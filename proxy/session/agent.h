@@ -53,8 +53,10 @@ class Agent {
       : name(std::move(agent_name)),
         metrics(std::move(counts)),
         lease(std::move(peer)),
-        allowance(std::move(its_allowance)) {
+        allowance(std::move(its_allowance)),
+        limits(allowance->limits) {
     set_policy(policy);
+    metrics->has_budgets(allowance);
   }
 
   // Of the policy in force, all of which they keep.
@@ -74,9 +76,9 @@ class Agent {
   const std::shared_ptr<metrics::AgentMetrics> metrics;
   SyntheticNames names;
   Lease lease;
-  std::atomic<int> sessions{0};  // open ones, on all threads
-  LiveLimits limits;
+  std::atomic<int> sessions{0};                // open ones, on all threads
   const std::shared_ptr<Allowance> allowance;  // of its name: outlives this registration
+  LiveLimits& limits;                          // allowance's
 
  private:
   // Not std::atomic<std::shared_ptr>: GCC 12's load() lets go of its lock with relaxed ordering.

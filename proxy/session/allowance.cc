@@ -145,6 +145,24 @@ bool Allowance::is_used_up(metrics::Direction direction, const allowlists::Budge
   return window(direction, budget, now).used >= budget.bytes;
 }
 
+metrics::BudgetUses Allowance::uses(Utc::time_point now) const {
+  metrics::BudgetUses uses;
+  for (std::size_t i = 0; i < uses.size(); ++i) {
+    const auto budget = limits.budget(metrics::Direction(i));
+    if (!budget) continue;
+    const std::int64_t length = budget->per.count();
+    const std::scoped_lock lock(mutex_);
+    const Window& last = windows_[i];
+    const bool goes_on = last.length == length && is_current(length, last.number, now);
+    const std::int64_t number = goes_on ? last.number : window_number(length, now);
+    uses[i] = {.spent = goes_on ? last.used : 0,
+               .limit = budget->bytes,
+               .period = budget->per,
+               .resets = Utc::time_point(seconds((number + 1) * length))};
+  }
+  return uses;
+}
+
 std::shared_ptr<Allowance> Allowances::of(const std::string& agent) {
   const std::scoped_lock lock(mutex_);
   if (by_name_.size() >= most_names) {

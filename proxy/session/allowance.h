@@ -14,6 +14,7 @@
 
 #include "allowlists/limits.h"
 #include "base/error.h"
+#include "metrics/budgets.h"
 #include "metrics/registry.h"
 
 namespace sluice::proxy {
@@ -44,8 +45,8 @@ class LiveLimits {
   std::array<std::optional<allowlists::Budget>, 2> budgets_;
 };
 
-// The counts of one agent name. Any thread; nothing here waits.
-class Allowance {
+// The limits and the counts of one agent name. Any thread; nothing here waits.
+class Allowance : public metrics::Budgets {
  public:
   using Steady = std::chrono::steady_clock;
   using Utc = std::chrono::system_clock;
@@ -59,6 +60,9 @@ class Allowance {
                      std::uint64_t wanted, Utc::time_point now) noexcept;
   bool is_used_up(metrics::Direction direction, const allowlists::Budget& budget,
                   Utc::time_point now) noexcept;
+  // How the budgets of `limits` stand at `now`; no window begins by being looked at.
+  metrics::BudgetUses uses(Utc::time_point now) const;
+  metrics::BudgetUses uses() const override { return uses(Utc::now()); }
 
   // Books `bytes` of a direction at `per_second` and says how long they must wait before they
   // leave. All connections of the agent stand in one line.
@@ -67,6 +71,8 @@ class Allowance {
   // What was booked and will not be sent: nobody else waits for it.
   void leave_line(metrics::Direction direction, std::uint64_t per_second,
                   std::uint64_t bytes) noexcept;
+
+  LiveLimits limits;
 
  private:
   friend class Allowances;
@@ -82,7 +88,7 @@ class Allowance {
   // Generic cell rate algorithm: when the bucket would be full again, in ns of Steady.
   std::atomic<std::int64_t> connects_due_{0};
   std::array<std::atomic<std::int64_t>, 2> bytes_due_{};
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::array<Window, 2> windows_;  // guarded by mutex_
 };
 

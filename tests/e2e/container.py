@@ -1,12 +1,13 @@
 """A container as an engine would start it: a network namespace of its own, no privileges, a filter.
 
-    container.py privileges|no-filter|filtered
+    container.py privileges|no-filter|filtered|filtered-by-whole-register
 
 Says "up", then runs each line of stdin as a shell command and answers one JSON line with its exit
 status and what it printed. Ends with stdin.
 
 `filtered` has no capability, can get none, and has a seccomp filter that refuses AF_VSOCK by every
 way there is; `no-filter` is the same without the filter; `privileges` is root over its namespace.
+`filtered-by-whole-register` compares all 64 bits with AF_VSOCK, as libseccomp's SCMP_CMP_EQ does.
 """
 
 import ctypes
@@ -58,29 +59,30 @@ def instruction(code, value, if_true=0, if_false=0):
     return struct.pack("HBBI", code, if_true, if_false, value)
 
 
-def filter_program():
+def refuse_vsock(whole_register):
+    """Refuses where the first argument is AF_VSOCK, allows any other."""
+    upper = [instruction(LOAD, 20), instruction(EQUALS, 0, 0, 3)] if whole_register else []
+    low = [instruction(LOAD, 16), instruction(EQUALS, AF_VSOCK, 0, 1), instruction(RETURN, REFUSE)]
+    return [*upper, *low, instruction(RETURN, ALLOW)]
+
+
+def filter_program(whole_register=False):
     """Refuses socket(AF_VSOCK) and all other makers of sockets, in every architecture."""
     program = []
+    refusal = refuse_vsock(whole_register)
     for architecture, (make_socket, others) in CALLS.items():
         block = [instruction(LOAD, 0)]
         numbers = [make_socket] + ([X32 | make_socket] if architecture == 0xC000003E else [])
         for number in others:
             block += [instruction(EQUALS, number, 0, 1), instruction(RETURN, REFUSE)]
         for number in numbers:
-            block += [
-                instruction(EQUALS, number, 0, 4),
-                instruction(LOAD, 16),  # the low half of the first argument
-                instruction(EQUALS, AF_VSOCK, 0, 1),
-                instruction(RETURN, REFUSE),
-                instruction(RETURN, ALLOW),
-            ]
+            block += [instruction(EQUALS, number, 0, len(refusal)), *refusal]
         block.append(instruction(RETURN, ALLOW))
         program += [instruction(LOAD, 4), instruction(EQUALS, architecture, 0, len(block)), *block]
     return program + [instruction(RETURN, REFUSE)]
 
 
-def install_filter():
-    program = filter_program()
+def install_filter(program):
     code = ctypes.create_string_buffer(b"".join(program))
     whole = struct.pack("HxxxxxxP", len(program), ctypes.addressof(code))
     buffer = ctypes.create_string_buffer(whole)
@@ -92,8 +94,8 @@ def main():
     kernel.unshare(kernel.CLONE_NEWNET)
     if sys.argv[1] != "privileges":
         drop_privileges()
-    if sys.argv[1] == "filtered":
-        install_filter()
+    if sys.argv[1].startswith("filtered"):
+        install_filter(filter_program(whole_register=sys.argv[1].endswith("whole-register")))
     print("up", flush=True)
     for line in sys.stdin:
         try:

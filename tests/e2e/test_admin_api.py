@@ -82,7 +82,7 @@ class OfAMachine(AdminApi):
         self.assertEqual(
             list(agent),
             ["name", "kind", "since", "connections", "tunnels", "allowed", "reported", "denied", "failed",
-             "dns_refused", "programs", "bytes_up", "bytes_down"],
+             "dns_refused", "programs", "bytes_up", "bytes_down", "budgets"],
         )  # fmt: skip
         self.assertEqual((agent["name"], agent["kind"]), ("coder-1", "network"))
         self.assertEqual((agent["allowed"], agent["denied"], agent["failed"]), (1, 2, 0))

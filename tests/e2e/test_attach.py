@@ -11,6 +11,7 @@ import world
 from agent import as_ordinary, is_root
 from networks import ALLOWED, ATTACH_ANYWAY, REFUSED, STATE, Container, NetworkCase
 
+SYS_SOCKET = {"x86_64": 41, "aarch64": 198}[os.uname().machine]
 BY_ADDRESS = "curl -sS -m 10 http://203.0.113.1/"  # needs no DNS
 
 needs_root = unittest.skipUnless("SLUICE_E2E_IDENTITY" in os.environ and is_root(), "needs root")
@@ -168,15 +169,31 @@ class AttachedContainers(NetworkCase):
         self.assertIn('"origin"', container.fetch(ALLOWED)["out"])
         self.end(supervisor)
 
-    def test_a_container_that_nothing_keeps_from_af_vsock_is_refused_or_the_promise_withdrawn(self):
+    def need_vsock(self):
         try:
             socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM).close()
         except OSError:
             self.skipTest("the kernel has no AF_VSOCK")
+
+    def test_a_container_that_nothing_keeps_from_af_vsock_is_refused_or_the_promise_withdrawn(self):
+        self.need_vsock()
         container = Container(self, "no-filter")
         self.assertIn("has no seccomp filter", self.refused(*self.pid(container)))
         run = self.netns("attach", *self.pid(container), "--agent", "coder-7", "--despite", "vsock", "--detach")
         self.assertIn("AF_VSOCK", run.err)
+
+    def test_a_filter_that_40_and_an_upper_half_passes_is_refused(self):
+        """The kernel takes socket(40 + 2**32) for AF_VSOCK; SCMP_CMP_EQ compares the whole register."""
+        self.need_vsock()
+        container = Container(self, "filtered-by-whole-register")
+        ask = f"{world.PYTHON} -c 'import ctypes; print(ctypes.CDLL(None).syscall({SYS_SOCKET}, ctypes.c_ulong(%s), 1, 0))'"
+        self.assertEqual(container.run(ask % "40")["out"], "-1\n")
+        self.assertNotEqual(container.run(ask % "40 + (1 << 32)")["out"], "-1\n", "the filter holds: the test is of nothing")
+        error = self.refused(*self.pid(container))
+        self.assertIn("AF_VSOCK", error)
+        self.assertIn("socket", error)
+        self.assertNotEqual(container.fetch(ALLOWED)["status"], 0, "it is served")
+        self.assertEqual(self.netns("list", "--json").json(), [])
 
     def add_link(self, container, name="x0"):
         inside = ["nsenter", "-t", str(container.process.pid), "-n", "ip", "link", "add", name, "type", "veth"]

@@ -23,6 +23,7 @@ agents:
       - host: ssh.test
         ports: [22]
         tls: "off"
+    limits: {upload: 1TiB/day, download: 1TiB/day}
 """
 
 # Of what may have no sample in a healthy world, and why.

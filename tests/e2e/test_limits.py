@@ -5,6 +5,7 @@ import signal
 import textwrap
 import time
 
+import scrape
 from agent import Case, curl, decisions
 from shared import SharedCase
 
@@ -158,11 +159,43 @@ class OfSluiced(SharedCase):
         upload = f"head -c {40 * KIB} /dev/zero > some; " + statuses(
             1, "--data-binary", "@some", "http://allowed.test/"
         )
-        said = []
+        said, spent = [], []
         for _ in range(2):
             daemon = self.start_sluiced()
             run = self.sluice("run", "--agent", "coder-1", "--", "bash", "-c", upload)
             said.append(run.out.strip())
+            budget = 'sluice_budget_{}_bytes{{agent="coder-1",direction="up"}}'
+            self.assertEqual(scrape.series()[budget.format("limit")], 50 * KIB)
+            spent.append(scrape.series()[budget.format("spent")])
             daemon.send_signal(signal.SIGTERM)
             daemon.wait(20)
         self.assertEqual(said, ["200", "429"])
+        self.assertEqual(spent[1], 50 * KIB, "the second goes on where the first was")
+        self.assertGreater(spent[0], 40 * KIB)
+        self.assertLess(spent[0], 50 * KIB)
+
+    def test_a_budget_that_a_reload_changes_is_told_as_it_is_now_and_one_that_goes_is_not_told(self):
+        self.write(self.policy_file, policy("{upload: 50KiB/day, download: 1MiB/hour}"))
+        self.start_sluiced()
+        line = ("run", "--agent", "coder-1", "--", "bash", "-c", "echo up; exec sleep 60")
+        agent = self.start(self.command(*line))
+        self.addCleanup(agent.communicate)
+        self.addCleanup(agent.kill)
+        self.assertEqual(agent.stdout.readline(), b"up\n")
+
+        def told():
+            return {name.removeprefix("sluice_budget_"): value
+                    for name, value in scrape.series().items() if name.startswith("sluice_budget_")}  # fmt: skip
+
+        self.assertEqual(
+            told(),
+            {'spent_bytes{agent="coder-1",direction="up"}': 0, 'limit_bytes{agent="coder-1",direction="up"}': 50 * KIB,
+             'spent_bytes{agent="coder-1",direction="down"}': 0, 'limit_bytes{agent="coder-1",direction="down"}': KIB * KIB},
+        )  # fmt: skip
+        self.write(self.policy_file, policy("{upload: 70KiB/day}"))
+        wanted = {'spent_bytes{agent="coder-1",direction="up"}': 0, 'limit_bytes{agent="coder-1",direction="up"}': 70 * KIB}
+        self.wait_until(lambda: told() == wanted, f"not {wanted}")
+        agent.kill()
+        gone = 'sluice_agent_ends_total{agent="coder-1",end="lost"}'
+        self.wait_until(lambda: scrape.series()[gone] == 1, "it is still there")
+        self.assertEqual(told(), wanted, "for the grace")

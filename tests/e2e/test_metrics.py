@@ -12,7 +12,7 @@ import threading
 
 import scrape
 import world
-from agent import curl, is_root
+from agent import POLICY, curl, has_groups, is_root
 from shared import SOCKET, SharedCase
 
 ROW = re.compile(r"^\| `(\w+)` \| (counter|gauge|histogram) \|([^|]*)\|", re.MULTILINE)
@@ -36,6 +36,8 @@ class MetricsCase(SharedCase):
 
 
 class ThePage(MetricsCase):
+    policy = POLICY + "    limits: {upload: 1TiB/day}\n"
+
     def busy_page(self):
         self.run_shared("bash", "-c", "; ".join([" ".join(curl("https://allowed.test/")), "curl -s http://other.test/"]))
         return scrape.page()
@@ -129,6 +131,41 @@ class Ends(MetricsCase):
             [("succeeded", 0), ("failed", 3), ("signal", 137), ("timeout", 124), ("not_started", 127),
              ("stopped", 143), ("lost", None)],
         )  # fmt: skip
+
+    def test_of_an_agent_at_its_memory_limit_is_counted_as_that(self):
+        hog = "held = []\nwhile len(held) < 16: held.append(bytearray(b'x') * (16 << 20))"
+        # Without control groups it is an rlimit of each process, which ends nobody: Python hears of it and fails.
+        end, status = ("memory_limit", 137) if has_groups() else ("failed", 1)
+        self.expect(end, status, world.PYTHON, "-c", hog, options=["--memory", "64MiB"])
+
+    def failing_sluice(self, step, manner):
+        """What a sluice prints whose sandbox goes wrong at `step`, before its agent has begun."""
+        command = self.command(*self.line("touch", f"{self.workspace}/started"))
+        command[command.index(f"{world.BIN}/sluice")] = f"{world.BIN}/failing_sluice"
+        self.environment |= {"SLUICE_TEST_STEP": step, "SLUICE_TEST_MANNER": manner}
+        run = self.finish(self.start(command))
+        self.assertEqual(run.status, 125, run)
+        self.assertFalse(os.path.exists(f"{self.workspace}/started"), run)
+        return run
+
+    def test_of_an_agent_whose_sandbox_leaked_is_not_started_and_the_probe_says_so(self):
+        leaked = 'sluice_containment_probes_total{result="leaked"}'
+        self.expect("succeeded", 0, "true")
+        self.assertEqual((scrape.series()["sluice_containment_probe_ok"], scrape.series()[leaked]), (1, 0))
+        before = self.ends()
+        run = self.failing_sluice("self-check", "leak")
+        self.assertRegex(run.err, r"the probe 'descriptors' reached descriptor \d")
+        self.expect_more(before, "not_started")
+        self.assertEqual((scrape.series()["sluice_containment_probe_ok"], scrape.series()[leaked]), (0, 1))
+        # A step that failed has found nothing out, and sets nothing right.
+        before = self.ends()
+        self.failing_sluice("filter", "fail")
+        self.expect_more(before, "not_started")
+        self.assertEqual((scrape.series()["sluice_containment_probe_ok"], scrape.series()[leaked]), (0, 1))
+        with open(self.audit) as file:
+            lines = [line for line in map(json.loads, file) if line.get("event") == "probe"]
+        self.assertEqual(len(lines), 1, lines)
+        self.assertRegex(json.dumps(lines[0]), r"the probe 'descriptors' reached descriptor \d")
 
     def test_programs_are_counted_and_each_run_says_that_its_containment_held(self):
         self.run_shared("bash", "-c", "/bin/true; /bin/true; exit 0")

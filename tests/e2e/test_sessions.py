@@ -342,6 +342,20 @@ class WithASharedSluiced(SharedCase):
         self.assertEqual(self.sluice("stop", "coder-1").status, 0)
         self.assertEqual(self.sluice("ps").out, "nothing is running\n")
 
+    def test_a_sluiced_that_hangs_is_named_once_and_hides_no_run(self):
+        daemon = self.start_sluiced()
+        for name in ("coder-1", "coder-2"):
+            started = self.sluice("run", "--agent", name, "--detach", "--", "sleep", "300")
+            self.assertEqual(started.status, 0, started)
+            self.addCleanup(self.sluice, "stop", name, "--now")
+        daemon.send_signal(signal.SIGSTOP)
+        self.addCleanup(daemon.send_signal, signal.SIGCONT)
+        run = self.sluice("ps", "--json")
+        self.assertEqual(run.status, 1, run)
+        self.assertEqual([(one["agent"], one["allowed"]) for one in run.json()], [("coder-1", None), ("coder-2", None)])
+        path = f"{os.path.dirname(SOCKET)}/admin.sock"
+        self.assertEqual(run.err.count(f"'{path}' does not answer: no answer within 2 seconds"), 1, run)
+
 
 class Lives(Sessions):
     """Nothing of a run stays: no process, mount, namespace, host id or file of its own."""

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import time
 
+import scrape
 import world
 from agent import as_ordinary, curl, decisions, is_root
 from shared import FOLDER, SOCKET, SharedCase
@@ -125,6 +126,32 @@ class TakeOver(SharedCase):
         self.assertIn('"origin": "allowed.test"', run.out, run)
         self.assertIn("coder-1: allowed 1, blocked 0", run.err, run)
         self.assertEqual(old.wait(10), 0)
+
+    def test_a_budget_goes_along_and_is_told_while_counters_begin_anew(self):
+        policy = "version: 1\nagents:\n  coder-1: {allow: [{host: allowed.test}], limits: {download: 1MiB/day}}\n"
+        self.write(self.policy_file, policy)
+        old = self.start_sluiced("timeouts: {drain: 2s}")
+        fetch = " ".join(curl("-o", "/dev/null", "https://allowed.test/bytes/100000"))
+        agent = self.start_shell(f"{fetch}; echo up; read line; {fetch}; echo more; read line; exit 0")
+        spent = 'sluice_budget_spent_bytes{agent="coder-1",direction="down"}'
+        moved = 'sluice_bytes_total{agent="coder-1",direction="down"}'
+
+        def seen():
+            series = scrape.series()
+            return [series.get(name) for name in (spent, moved)]
+
+        self.assertEqual(agent.stdout.readline(), b"up\n")
+        before = scrape.series()[spent]
+        self.assertGreater(before, 100000)
+        self.succeed(old)
+        self.wait_until(lambda: seen() == [before, 0], f"{before}, 0 are not {seen()}")
+        agent.stdin.write(b"\n")
+        agent.stdin.flush()
+        self.assertEqual(agent.stdout.readline(), b"more\n")
+        self.wait_until(lambda: scrape.series()[moved] > 100000, f"nothing moved: {seen()}")
+        self.assertEqual(scrape.series()[spent], before + scrape.series()[moved])
+        run = self.finish(agent)
+        self.assertEqual(run.status, 0, run)
 
     def test_synthetic_addresses_stay_what_they_are(self):
         old = self.start_sluiced()

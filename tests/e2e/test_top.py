@@ -12,6 +12,7 @@ import subprocess
 import termios
 import time
 
+from agent import curl
 from shared import FOLDER, SharedCase
 
 ALTERNATE, OWN = b"\x1b[?1049h", b"\x1b[?1049l"
@@ -75,6 +76,33 @@ class Once(Top):
         self.assertEqual(self.blocked_of(self.sluice("top", "--once", "--json"))[0][:3], ("coder-1", "other.test", 3))
         run = self.sluice("top", "--once", "--json", "--socket", f"{FOLDER}/admin.sock")
         self.assertEqual(self.blocked_of(run)[0][0], "coder-1")
+
+    def test_sluiceds_that_hang_are_named_and_hide_no_other(self):
+        daemon = self.start_sluiced()
+        self.stay_blocked(*self.own_policy())
+        daemon.send_signal(signal.SIGSTOP)
+        self.addCleanup(daemon.send_signal, signal.SIGCONT)
+        run = self.sluice("top", "--once", "--json")
+        self.assertEqual(self.blocked_of(run), [("coder-1", "other.test", 3, "- {host: other.test, ports: [80]}")])
+        notes = json.loads(run.out)["notes"]
+        self.assertEqual(notes, [f"'{FOLDER}/admin.sock' does not answer: no answer within 2 seconds"])
+        only = self.sluice("top", "--once", "--socket", f"{FOLDER}/admin.sock")
+        self.assertEqual(only.status, 1, only)
+        self.assertIn(f"'{FOLDER}/admin.sock' does not answer", only.err)
+
+    def test_a_budget_is_shown_with_what_is_spent_of_it(self):
+        self.write(self.policy_file, "version: 1\nagents:\n  coder-1:\n    limits: {download: 200KiB/day}\n"
+                                     "    allow: [{host: allowed.test}]\n")  # fmt: skip
+        self.stay(" ".join(curl("-o", "/dev/null", "https://allowed.test/bytes/150000")), *self.own_policy())
+        budgets = json.loads(self.sluice("top", "--once", "--json").out)["agents"][0]["budgets"]
+        self.assertEqual(list(budgets), ["down"])
+        spent = budgets["down"]["spent"]
+        self.assertGreater(spent, 150000)
+        self.assertEqual((budgets["down"]["limit"], budgets["down"]["period_seconds"]), (200 << 10, 86400))
+        self.assertRegex(budgets["down"]["resets"], r"T00:00:00\.000Z$")
+        plain = self.sluice("top", "--once").out
+        self.assertRegex(plain, r"(?m)^AGENT .* BUDGET$")
+        self.assertRegex(plain, rf"(?m)^coder-1 .* {spent * 100 // (200 << 10)}%$")
 
     def test_a_socket_at_which_nobody_listens_and_an_output_that_is_no_terminal_are_errors(self):
         run = self.sluice("top", "--once", "--socket", "/run/none.sock")

@@ -21,14 +21,21 @@ std::string variable(const char* name) {
 
 // Read when the program starts: a step overwrites the environment.
 const std::string step_at_fault = variable("SLUICE_TEST_STEP");
-const std::string manner = variable("SLUICE_TEST_MANNER");    // fail, die or wait
+const std::string manner = variable("SLUICE_TEST_MANNER");    // fail, die, wait or leak
 const std::string wait_on = variable("SLUICE_TEST_WAIT_ON");  // a FIFO; "": standard input
+
+// For the self-check to find: a descriptor that the agent would inherit.
+Result<void> leave_a_way_out() {
+  if (::fcntl(STDIN_FILENO, F_DUPFD, STDERR_FILENO + 1) >= 0) return {};
+  return fail_errno(Errc::bug, "fcntl");
+}
 
 }  // namespace
 
 Result<void> before_step(const StepInfo& step) {
   if (step_at_fault != step.name) return {};
   if (manner == "fail") return fail(Errc::not_permitted, "a test made it fail", "end the test");
+  if (manner == "leak") return leave_a_way_out();
   if (manner == "die") ::kill(::getpid(), SIGKILL);
   // Pid 1 is immune to its own signals (pid_namespaces(7)).
   if (manner == "die") ::_exit(1);

@@ -123,6 +123,31 @@ TEST(Frame, GivesUpColumnsBeforeNames) {
   EXPECT_THAT(narrow[1], Not(HasSubstr("SINCE")));
 }
 
+TEST(Frame, ShowsTheFullerBudgetWhereThereIsOneAndStillFits) {
+  View view = sample_view(3);
+  EXPECT_THAT(texts(frame(view, {79, 24})), Each(Not(HasSubstr("BUDGET"))));
+  const auto budget = [](std::string direction, std::uint64_t spent) {
+    return TopBudget{std::move(direction), spent, 1000, 3600, "2026-01-02T04:00:00.000Z"};
+  };
+  view.now.agents[0].budgets = {budget("up", 100), budget("down", 879)};
+  view.now.agents[1].budgets = {budget("up", 999), budget("down", 0)};
+  view.now.agents[2].budgets = {budget("up", 1200)};
+  view.now.agents.push_back(agent("without"));
+  view.rates.emplace_back();
+  const auto all = texts(frame(view, {79, 24}));
+  EXPECT_THAT(all[2], testing::EndsWith(" DENIED BUDGET"));
+  EXPECT_THAT(all[2], HasSubstr("SINCE")) << "beside all other columns";
+  EXPECT_THAT(all[3], testing::EndsWith("    87%"));
+  EXPECT_THAT(all[4], testing::EndsWith("    99%")) << "not used up yet";
+  EXPECT_THAT(all[5], testing::EndsWith("   100%"));
+  EXPECT_THAT(all[6], testing::EndsWith("      -"));
+  for (const std::string& line : all) EXPECT_LE(line.size(), 79U) << line;
+  const auto json = nlohmann::json::parse(to_json(view));
+  EXPECT_EQ(json["agents"][0]["budgets"]["down"]["spent"], 879);
+  EXPECT_EQ(json["agents"][0]["budgets"]["up"]["resets"], "2026-01-02T04:00:00.000Z");
+  EXPECT_EQ(json["agents"][3]["budgets"], nlohmann::json::object());
+}
+
 TEST(Frame, SaysThatNothingRunsAndWhoDidNotAnswer) {
   View view;
   view.now.notes.push_back("no \x1b answer");

@@ -8,6 +8,7 @@
 #include <sstream>
 #include <vector>
 
+#include "metrics/budgets.h"
 #include "metrics/registry.h"
 
 namespace sluice::metrics {
@@ -17,9 +18,14 @@ using namespace std::chrono_literals;
 
 constexpr std::size_t cap = 20;
 
+struct BothBudgets : Budgets {
+  BudgetUses uses() const override { return {BudgetUse(), BudgetUse()}; }
+};
+
 // What counts everything that an agent can be counted for.
 void do_everything(Registry& registry, AgentMetrics& agent) {
   agent.started();
+  agent.has_budgets(std::make_shared<BothBudgets>());
   for (std::size_t i = 0; i < reason_count; ++i) {
     const Reason reason{static_cast<std::uint8_t>(i)};
     for (const Verdict verdict : {Verdict::allow, Verdict::report, Verdict::deny}) {
@@ -115,7 +121,9 @@ TEST(Cardinality, AgentsThatCameAndWentGiveTheirSeriesBack) {
   const auto empty = series_of(registry.exposition());
   for (std::size_t round = 0; round < 50; ++round) {
     for (std::size_t i = 0; i < cap; ++i) {
-      registry.agent("r" + std::to_string(round) + "-" + std::to_string(i))->started();
+      const auto agent = registry.agent("r" + std::to_string(round) + "-" + std::to_string(i));
+      agent->started();
+      agent->has_budgets(std::make_shared<BothBudgets>());
     }
     now += 300s;
   }

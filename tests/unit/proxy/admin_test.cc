@@ -51,7 +51,12 @@ struct Bench {
                                                             .has_network = HasNetwork::yes,
                                                             .since = {},
                                                             .connections = 2,
-                                                            .totals = {}};
+                                                            .totals = {},
+                                                            .budgets = {}};
+                                       account.budgets[0] = {.spent = 7,
+                                                             .limit = 1024,
+                                                             .period = std::chrono::hours(1),
+                                                             .resets = {}};
                                        account.totals.allowed = 3;
                                        account.totals.denied[std::size_t(Reason::denied)] = 4;
                                        account.totals.denied[std::size_t(Reason::dns_failed)] = 5;
@@ -97,7 +102,13 @@ TEST(Admin, CountsWhatFailedApartFromWhatWasDenied) {
               HasSubstr("[{\"name\":\"coder-1\",\"kind\":\"network\",\"since\":\"1970-01-01T00:00:"
                         "00.000Z\",\"connections\":2,\"tunnels\":0,\"allowed\":3,\"reported\":0,"
                         "\"denied\":4,\"failed\":5,\"dns_refused\":0,\"programs\":0,"
-                        "\"bytes_up\":0,\"bytes_down\":0}]}\n"));
+                        "\"bytes_up\":0,\"bytes_down\":0,\"budgets\":{"));
+}
+
+TEST(Admin, TellsOfTheBudgetsThatThereAre) {
+  EXPECT_THAT(Bench().body("/api/v1/agents"),
+              EndsWith("\"budgets\":{\"up\":{\"spent\":7,\"limit\":1024,\"period_seconds\":3600,"
+                       "\"resets\":\"1970-01-01T00:00:00.000Z\"}}}]}\n"));
 }
 
 TEST(Admin, EscapesWhatAnAgentChose) {

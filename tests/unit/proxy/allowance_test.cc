@@ -78,6 +78,52 @@ TEST(ABudget, ThatGrowsWhileItIsInUseGrantsTheDifference) {
   EXPECT_EQ(allowance.take(Direction::up, {.bytes = 100, .per = 1h}, 2000, noon), 0U);
 }
 
+TEST(ABudget, TellsWhatIsSpentInTheWindowOfNowAndWhenTheNextBegins) {
+  Allowance allowance;
+  EXPECT_FALSE(allowance.uses(noon)[0] || allowance.uses(noon)[1]) << "no budget, no number";
+  const allowlists::Budget day{.bytes = 1000, .per = 24h};
+  allowance.limits.set({.upload = day});
+  ASSERT_TRUE(allowance.uses(noon)[0]);
+  EXPECT_EQ(allowance.uses(noon)[0]->spent, 0U);
+  allowance.take(Direction::up, day, 600, noon);
+  const auto uses = allowance.uses(noon + 1h);
+  EXPECT_EQ(uses[0]->spent, 600U);
+  EXPECT_EQ(uses[0]->limit, 1000U);
+  EXPECT_EQ(uses[0]->period, 24h);
+  EXPECT_EQ(uses[0]->resets, noon + 12h);
+  EXPECT_FALSE(uses[1]);
+  const auto tomorrow = allowance.uses(noon + 12h);
+  EXPECT_EQ(tomorrow[0]->spent, 0U) << "although nothing has moved since";
+  EXPECT_EQ(tomorrow[0]->resets, noon + 36h);
+  EXPECT_EQ(allowance.take(Direction::up, day, 1000, noon + 1h), 400U) << "it was only looked at";
+}
+
+TEST(ABudget, TellsOfTheOneThatThePolicyHasNow) {
+  Allowance allowance;
+  const allowlists::Budget day{.bytes = 1000, .per = 24h};
+  allowance.limits.set({.upload = day});
+  allowance.take(Direction::up, day, 600, noon);
+  allowance.limits.set({.upload = allowlists::Budget{.bytes = 500, .per = 24h}});
+  EXPECT_EQ(allowance.uses(noon)[0]->spent, 600U)
+      << "more than there is, since it was made smaller";
+  EXPECT_EQ(allowance.uses(noon)[0]->limit, 500U);
+  allowance.limits.set({.upload = allowlists::Budget{.bytes = 500, .per = 1h}});
+  EXPECT_EQ(allowance.uses(noon)[0]->spent, 0U) << "as take() would begin it";
+  EXPECT_EQ(allowance.uses(noon)[0]->resets, noon + 1h);
+  allowance.limits.set({});
+  EXPECT_FALSE(allowance.uses(noon)[0]);
+}
+
+TEST(ABudget, TellsTheSameWindowWhenTheClockIsSetBackALittle) {
+  Allowance allowance;
+  const allowlists::Budget day{.bytes = 1000, .per = 24h};
+  allowance.limits.set({.download = day});
+  allowance.take(Direction::down, day, 700, noon + 12h + 1s);
+  const auto before_midnight = allowance.uses(noon + 12h - 1s)[1];
+  EXPECT_EQ(before_midnight->spent, 700U);
+  EXPECT_EQ(before_midnight->resets, noon + 36h);
+}
+
 TEST(TheBandwidth, IsOneLineForAllConnectionsOfADirection) {
   Allowance allowance;
   EXPECT_EQ(allowance.pace(Direction::up, 1000, 250, start), 0ns);
@@ -102,6 +148,20 @@ TEST(Allowances, GoOnWhereTheyWereAfterARestart) {
   ASSERT_TRUE(after.restore(saved, noon + 2min));
   EXPECT_EQ(after.of("coder-1")->take(Direction::up, day, 1000, noon + 2min), 300U);
   EXPECT_EQ(after.of("coder-1")->take(Direction::down, minute, 1000, noon + 2min), 1000U);
+}
+
+TEST(Allowances, TellTheirBudgetsAfterARestartAndWhatAnotherSluicedUsed) {
+  const allowlists::Budget day{.bytes = 1000, .per = 24h};
+  Allowances before;
+  before.of("coder-1")->take(Direction::up, day, 700, noon);
+  Allowances after;
+  ASSERT_TRUE(after.restore(before.save(noon), noon));
+  before.tell_all();
+  after.of("coder-1")->limits.set({.upload = day});
+  EXPECT_EQ(after.of("coder-1")->uses(noon)[0]->spent, 700U);
+  before.of("coder-1")->take(Direction::up, day, 50, noon);
+  ASSERT_TRUE(after.add(before.take_untold(noon), noon));
+  EXPECT_EQ(after.of("coder-1")->uses(noon)[0]->spent, 750U);
 }
 
 TEST(Allowances, RefuseAFileThatIsNotTheirs) {
