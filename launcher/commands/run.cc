@@ -5,6 +5,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <exception>
+
 #include "base/io.h"
 #include "base/text.h"
 #include "launcher/cgroup/scope.h"
@@ -392,6 +394,15 @@ Result<void> tell_what_was_learnt(const RunOptions& options, const Plan& plan, i
   return {};
 }
 
+// What is thrown must not keep a person from hearing what the run planted.
+int supervise_or_say_why(SupervisorOrder order) {
+  try {
+    return supervise(std::move(order));
+  } catch (const std::exception& bug) {
+    return complain({{Errc::bug, bug.what(), "this is a bug, please report it", {}}});
+  }
+}
+
 // `started`: see SupervisorOrder.
 int hold_and_supervise(const RunOptions& options, Prepared& prepared, int started) {
   auto held = hold(options, prepared);
@@ -419,11 +430,9 @@ int hold_and_supervise(const RunOptions& options, Prepared& prepared, int starte
   order.status.pid = ::getpid();
   order.door = held->control->fd();
   order.started = started;
-  const int status = supervise(std::move(order));
+  const int status = supervise_or_say_why(std::move(order));
   // Also to whoever asked for quiet: nobody else says it.
-  if (!prepared.plan.proves) {
-    for (const std::string& change : protection.changes()) tell(change);
-  }
+  if (!prepared.plan.proves) protection.tell_changes(tell);
   return status;
 }
 

@@ -209,7 +209,7 @@ Result<void> settle(int listener, int out, int set_id) {
 
 }  // namespace
 
-void be_watcher(Fd listener, Fd out, Fd set_id) {
+void be_watcher(Fd listener, Fd out, Fd set_id) noexcept {
   const pid_t supervisor = ::getppid();
   const auto settled = settle(listener.get(), out.get(), set_id.get());
   if (!settled || ::getppid() != supervisor) ::_exit(1);
