@@ -15,6 +15,8 @@
 #include "base/text.h"
 #include "launcher/control.h"
 #include "launcher/denials.h"
+#include "launcher/end_of_run.h"
+#include "launcher/erofs_watch.h"
 #include "launcher/exec_log/exec_log.h"
 #include "launcher/last_word.h"
 #include "launcher/probes/self_check.h"
@@ -60,8 +62,7 @@ class Supervisor {
   std::vector<pollfd> waits() const;
   int poll_timeout() const;
   void tell_sluiced();
-  bool may_be_the_root_why() const;
-  void tell_end() const;
+  void say_end() const;
   Result<void> learn_what_changed();
   void keep_what_changed();
   void handle(const std::vector<pollfd>& ready);
@@ -95,7 +96,9 @@ class Supervisor {
   Fd changes_;  // of the overlay
   pid_t init_ = -1;
   std::vector<pid_t> strangers_;  // reaped without being init_; a handful, one for each restart
+  ErofsWatch heard_;              // on the agent's terminal
   std::unique_ptr<TerminalRelay> terminal_;
+  bool had_terminal_ = false;
   std::unique_ptr<Denials> denials_;
   Phase phase_ = Phase::building;
   std::optional<Clock::time_point> deadline_;   // of the phase
@@ -167,7 +170,7 @@ int Supervisor::run() {
   terminal_.reset();
   tell_sluiced();
   keep_what_changed();
-  tell_end();
+  say_end();
   return status_;
 }
 
@@ -215,33 +218,19 @@ void Supervisor::keep_what_changed() {
   }
 }
 
-// Whether a command failed for what may have been its root. What the kernel refused is nobody's to
-// count: an agent's calls for files are not watched. Where the policy blocked something that is the
-// likelier reason, and a person at a terminal has read what failed.
-bool Supervisor::may_be_the_root_why() const {
-  const bool has_failed = status_ >= 1 && status_ < timeout_status && !timed_out_;
-  const bool is_blocked = totals_ && !totals_->denied.empty();
-  return has_failed && !is_blocked && !terminal_ && !order_.plan.root.is_overlay() &&
-         !order_.plan.proves;
-}
-
-void Supervisor::tell_end() const {
+void Supervisor::say_end() const {
   if (denials_ && denials_->left_out() > 0 && !order_.plan.proves) {
     say(fmt::format("{} more denials were not shown", denials_->left_out()));
   }
-  const std::string limit = order_.group ? order_.group->tell(status_) : std::string();
+  EndOfRun end{.status = status_,
+               .was_running = was_running_,
+               .timed_out = timed_out_,
+               .had_terminal = had_terminal_,
+               .account = {totals_, datagrams_.total(), proxy_.replacements()},
+               .limit = order_.group ? order_.group->tell(status_) : std::string(),
+               .heard = &heard_};
   if (order_.quiet) return;
-  if (!was_running_) {
-    if (!limit.empty()) say("the agent did not start" + limit);
-    return;
-  }
-  if (may_be_the_root_why()) {
-    say("where a read-only root is why it failed, --learn-writes names what it would write");
-  }
-  std::string line =
-      netns::end_line(order_.plan.agent, {totals_, datagrams_.total(), proxy_.replacements()});
-  if (timed_out_) line += ", ended by its --timeout";
-  say(line + limit);
+  for (const std::string& line : tell_end(order_.plan, end)) say(line);
 }
 
 std::vector<pollfd> Supervisor::waits() const {
@@ -423,7 +412,8 @@ void Supervisor::on_ready(ControlMessage& message) {
   denials_ = std::make_unique<Denials>(std::move(denials));
   changes_ = detach(message, "changes");
   if (Fd terminal = detach(message, "terminal")) {
-    terminal_ = std::make_unique<TerminalRelay>(std::move(terminal));
+    terminal_ = std::make_unique<TerminalRelay>(std::move(terminal), heard_);
+    had_terminal_ = true;
   }
   enter(Phase::registering, registering_time);
   if (auto handed = proxy_.hand_over(std::move(listeners)); !handed) {
