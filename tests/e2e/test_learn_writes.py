@@ -8,7 +8,7 @@ import textwrap
 
 import small_root
 from agent import is_root
-from test_roots import OverlayCase, made
+from roots import OverlayCase, made
 
 INSTALL = """
     set -e
