@@ -301,6 +301,21 @@ TEST_F(ExecRunning, TellsOfAProgramWithoutAStatusWhenItsProcessRunsAnother) {
   EXPECT_EQ(told_[1].program, "second");
 }
 
+TEST_F(ExecRunning, GivesTheEndToTheLastProgramHoweverSoonItComes) {
+  const pid_t pid = start(3);
+  begin(pid, "first");
+  Fd held = running_.hold(pid);
+  gate_.reset();
+  ::waitpid(pid, nullptr, 0);
+  SeenExec seen;
+  seen.pid = static_cast<std::uint64_t>(pid);
+  seen.program = "second";
+  running_.begin(seen, std::move(held), Running::Clock::now());
+  ASSERT_THAT(told_, SizeIs(1));
+  EXPECT_EQ(told_[0].program, "first");
+  EXPECT_FALSE(told_[0].exit_status);
+}
+
 TEST_F(ExecRunning, TellsOfWhatIsLeftWithoutAnEnd) {
   const pid_t pid = start(0);
   begin(pid, "a");
