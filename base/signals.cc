@@ -30,6 +30,14 @@ Result<Fd> watch_signals() {
   return fd;
 }
 
+SignalsBlocked::SignalsBlocked() noexcept {
+  sigset_t all;
+  ::sigfillset(&all);
+  ::pthread_sigmask(SIG_SETMASK, &all, &before_);
+}
+
+SignalsBlocked::~SignalsBlocked() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+
 std::vector<int> read_signals(int fd) {
   std::vector<int> numbers;
   signalfd_siginfo info{};

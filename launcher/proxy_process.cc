@@ -58,7 +58,7 @@ Result<std::vector<Fd>> seal_policy(const std::vector<allowlists::Source>& sourc
   return sealed;
 }
 
-[[noreturn]] void become_proxy(const Inheritance& inherited, int log) {
+[[noreturn]] void become_proxy(const Inheritance& inherited, int log) noexcept {
   const Fd nothing(::open("/dev/null", O_RDONLY | O_CLOEXEC));
   // In a session of its own, so that Ctrl-C ends the agent and not what judges it.
   if (::setsid() < 0 || ::dup2(nothing.get(), STDIN_FILENO) < 0 || ::dup2(log, STDOUT_FILENO) < 0 ||

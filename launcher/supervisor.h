@@ -20,6 +20,10 @@ namespace sluice::launcher {
 
 using Quiet = YesNo<struct QuietTag>;
 
+// What sluice exits with of its own.
+inline constexpr int run_timed_out = 124;
+inline constexpr int sluice_failed = 125;
+
 struct SupervisorOrder {
   Plan plan;
   std::vector<FilterProgram> filters;

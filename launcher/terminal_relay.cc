@@ -26,7 +26,8 @@ int find_output() {
 
 }  // namespace
 
-TerminalRelay::TerminalRelay(Fd master) : master_(std::move(master)), output_(find_output()) {
+TerminalRelay::TerminalRelay(Fd master, ErofsWatch& heard)
+    : master_(std::move(master)), heard_(heard), output_(find_output()) {
   ::fcntl(master_.get(), F_SETFL, O_NONBLOCK);
   termios attributes{};
   const bool is_foreground = ::tcgetpgrp(STDIN_FILENO) == ::getpgrp();
@@ -89,8 +90,9 @@ bool TerminalRelay::read_agent() {
   const ssize_t size = ::read(master_.get(), chunk.data(), chunk.size());
   if (size < 0) return errno == EAGAIN || errno == EINTR;
   if (size == 0) return false;
-  return write_all(output_, "the terminal", {chunk.data(), static_cast<std::size_t>(size)})
-      .has_value();
+  const std::string_view said(chunk.data(), static_cast<std::size_t>(size));
+  heard_.feed(said);
+  return write_all(output_, "the terminal", said).has_value();
 }
 
 void TerminalRelay::resize() {
@@ -103,8 +105,9 @@ void TerminalRelay::resize() {
 void TerminalRelay::drain() {
   for (int i = 0; i < most_drains && master_; ++i) {
     pollfd wait{master_.get(), POLLIN, 0};
-    if (::poll(&wait, 1, 0) <= 0 || !read_agent()) return;
+    if (::poll(&wait, 1, 0) <= 0 || !read_agent()) break;
   }
+  heard_.finish();
 }
 
 }  // namespace sluice::launcher

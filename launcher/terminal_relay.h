@@ -11,14 +11,16 @@
 
 #include "base/error.h"
 #include "base/fd.h"
+#include "launcher/erofs_watch.h"
 
 namespace sluice::launcher {
 
 class TerminalRelay {
  public:
   // `master` of the sandbox's pty. When descriptor 0 is a terminal and we are in its foreground:
-  // raw mode until the destructor. Otherwise nothing is read from the person.
-  explicit TerminalRelay(Fd master);
+  // raw mode until the destructor. Otherwise nothing is read from the person. `heard` is fed with
+  // what the agent says, and outlives the relay.
+  TerminalRelay(Fd master, ErofsWatch& heard);
   TerminalRelay(const TerminalRelay&) = delete;
   TerminalRelay& operator=(const TerminalRelay&) = delete;
   ~TerminalRelay();
@@ -28,7 +30,7 @@ class TerminalRelay {
   void handle(const std::vector<pollfd>& ready);
   // SIGWINCH: the sandbox's terminal takes the person's size.
   void resize();
-  // What the agent still had to say when it ended.
+  // What the agent still had to say when it ended: nothing comes after it.
   void drain();
 
  private:
@@ -37,6 +39,7 @@ class TerminalRelay {
   void write_agent();
 
   Fd master_;
+  ErofsWatch& heard_;
   int output_ = -1;  // the person's terminal, as one of descriptors 0-2
   bool reads_person_ = false;
   std::string to_agent_;

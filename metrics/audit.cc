@@ -1,12 +1,10 @@
 #include "metrics/audit.h"
 
-#include <pthread.h>
-#include <signal.h>
-
 #include <map>
 #include <thread>
 #include <utility>
 
+#include "base/signals.h"
 #include "metrics/audit_line.h"
 #include "metrics/audit_queue.h"
 #include "metrics/line_sink.h"
@@ -30,13 +28,7 @@ class AuditLog::Writer {
         counters_(std::move(counters)),
         queue_(options),
         sink_(std::move(sink)) {
-    // Signals are for the thread that asked for them, and SIGPIPE must not end sluiced.
-    sigset_t all;
-    sigset_t before;
-    ::sigfillset(&all);
-    ::pthread_sigmask(SIG_SETMASK, &all, &before);
-    thread_ = std::thread([this] { run(); });
-    ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    thread_ = start_without_signals<std::thread>([this] { run(); });
   }
 
   ~Writer() {

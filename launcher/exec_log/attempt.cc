@@ -61,7 +61,7 @@ bool read_arguments(pid_t thread, const Call& call, Words& path, netns::SeenExec
 
 bool is_exec(int call) { return call == SYS_execve || call == SYS_execveat; }
 
-std::optional<netns::SeenExec> look_at(const Notification& notification, const Root& root,
+std::optional<netns::SeenExec> look_at(const Notification& notification, const AgentRoot& root,
                                        int process) {
   const pid_t thread = notification.thread;
   const Call call = read_call(notification);

@@ -18,7 +18,7 @@ bool is_exec(int call);
 // Nothing when the call will fail: there is no such file, or its arguments lie nowhere. `process`:
 // a descriptor of the thread's process, -1 for none. What is read may be another process's unless
 // Notifications::is_valid() afterwards.
-std::optional<netns::SeenExec> look_at(const Notification& notification, const Root& root,
+std::optional<netns::SeenExec> look_at(const Notification& notification, const AgentRoot& root,
                                        int process = -1);
 
 }  // namespace sluice::launcher

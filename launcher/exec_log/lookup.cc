@@ -80,13 +80,13 @@ std::string link_of(pid_t thread, const std::string& name) {
   return std::string(bytes.data(), got > 0 ? static_cast<std::size_t>(got) : 0);
 }
 
-Root::Root(pid_t thread, CanChange can_change)
+AgentRoot::AgentRoot(pid_t thread, CanChange can_change)
     : root_(::open(fmt::format("/proc/{}/root", thread).c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC)),
       can_change_(can_change) {}
 
-bool Root::is_of(pid_t thread) const { return !can_change_ || link_of(thread, "root") == "/"; }
+bool AgentRoot::is_of(pid_t thread) const { return !can_change_ || link_of(thread, "root") == "/"; }
 
-Fd Root::look(const std::string& path) const {
+Fd AgentRoot::look(const std::string& path) const {
   open_how how{};
   how.flags = O_PATH | O_CLOEXEC;
   how.resolve = RESOLVE_IN_ROOT;
@@ -94,7 +94,7 @@ Fd Root::look(const std::string& path) const {
 }
 
 // /proc/self is not there for who looks from outside: a link may lead to it.
-bool Root::is_surely_missing(std::string path) const {
+bool AgentRoot::is_surely_missing(std::string path) const {
   for (int level = 0; level < most_missing_levels; ++level) {
     while (path.size() > 1 && path.ends_with('/')) path.pop_back();
     const std::size_t slash = path.rfind('/');
@@ -109,7 +109,7 @@ bool Root::is_surely_missing(std::string path) const {
   return false;
 }
 
-bool Root::has_program(const std::string& path) const {
+bool AgentRoot::has_program(const std::string& path) const {
   if (!root_ || is_of_the_looker(path)) return true;
   const Fd file = look(path);
   if (!file && errno == ENOENT) return !is_surely_missing(path);

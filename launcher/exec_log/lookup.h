@@ -29,12 +29,12 @@ pid_t innermost_number(pid_t thread);
 std::string link_of(pid_t thread, const std::string& name);
 
 // The agent's root: that of all its processes but those that have called chroot(2).
-class Root {
+class AgentRoot {
  public:
   using CanChange = YesNo<struct CanChangeTag>;
 
   // `can_change`: an agent that may call chroot(2).
-  explicit Root(pid_t thread, CanChange can_change = CanChange::no);
+  explicit AgentRoot(pid_t thread, CanChange can_change = CanChange::no);
 
   // Whether it is the root of `thread`; if not, its names lead elsewhere.
   bool is_of(pid_t thread) const;

@@ -39,6 +39,11 @@ std::uint64_t milliseconds(Running::Clock::duration time) {
       std::chrono::duration_cast<std::chrono::milliseconds>(time).count());
 }
 
+bool has_ended(int process) {
+  pollfd wait{process, POLLIN, 0};
+  return ::poll(&wait, 1, 0) > 0;
+}
+
 }  // namespace
 
 Running::Running(int epoll, Tell tell)
@@ -48,6 +53,9 @@ Running::Running(int epoll, Tell tell)
       room_(raise_room(most)) {}
 
 Fd Running::hold(pid_t process, Fd open) {
+  if (const auto before = programs_.find(process); before != programs_.end()) {
+    before->second.is_replaced = !has_ended(before->second.process.get());
+  }
   if (programs_.size() >= room_ && !programs_.contains(process)) return {};
   return open ? std::move(open) : open_process(process);
 }
@@ -55,9 +63,8 @@ Fd Running::hold(pid_t process, Fd open) {
 void Running::begin(netns::SeenExec seen, Fd process, Clock::time_point now) {
   const auto pid = static_cast<pid_t>(seen.pid);
   if (const auto before = programs_.find(pid); before != programs_.end()) {
-    pollfd old{before->second.process.get(), POLLIN, 0};
-    // Ended, and its number is another process's already.
-    if (::poll(&old, 1, 0) > 0) {
+    // Ended, and its number is another process's already; not the end of what took its place.
+    if (!before->second.is_replaced && has_ended(before->second.process.get())) {
       before->second.ended = before->second.ended.value_or(now);
       end(before);
     } else {
@@ -73,7 +80,7 @@ void Running::begin(netns::SeenExec seen, Fd process, Clock::time_point now) {
     tell_(std::move(seen));
     return;
   }
-  programs_.emplace(pid, Program{std::move(seen), std::move(process), now, {}});
+  programs_.emplace(pid, Program{std::move(seen), std::move(process), now, {}, false});
 }
 
 void Running::end(Programs::iterator at) {

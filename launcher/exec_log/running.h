@@ -27,8 +27,9 @@ class Running {
   // `epoll`: where ends make a process's number readable; `tell` gets each program once.
   Running(int epoll, Tell tell);
 
-  // A descriptor of the process, to be taken while it is sure to be the one that is meant; `open`,
-  // where there is one. Empty: there is no room.
+  // A descriptor of the process, to be taken while it is sure to be the one that is meant and
+  // waits: what it runs until then is not what ends later. `open`, where there is one. Empty: there
+  // is no room.
   Fd hold(pid_t process, Fd open = {});
   // It runs `seen` from now on; a program that it ran before has become this one.
   void begin(netns::SeenExec seen, Fd process, Clock::time_point now);
@@ -44,6 +45,7 @@ class Running {
     Fd process;
     Clock::time_point since;
     std::optional<Clock::time_point> ended;
+    bool is_replaced = false;  // it was alive when its process asked for another
   };
   using Programs = std::unordered_map<pid_t, Program>;
 

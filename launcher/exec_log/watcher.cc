@@ -61,8 +61,8 @@ class Watcher {
   Fd epoll_;
   Running running_;
   Outbox outbox_;
-  std::optional<Root> root_;  // of the first process
-  std::string message_;       // not yet sent
+  std::optional<AgentRoot> root_;  // of the first process
+  std::string message_;            // not yet sent
   bool waits_for_room_ = false;
   std::optional<Clock::time_point> send_at_;
   std::optional<Clock::time_point> deserted_;  // since when nobody is left to start a program
@@ -91,7 +91,7 @@ int Watcher::timeout() const {
 
 // Whatever happens to the notes, the thread goes on.
 bool Watcher::answer(const Notification& notification) {
-  if (!root_) root_.emplace(notification.thread, Root::CanChange(bool(set_id_)));
+  if (!root_) root_.emplace(notification.thread, AgentRoot::CanChange(bool(set_id_)));
   Fd process = open_process(notification.thread);
   auto seen = look_at(notification, *root_, process.get());
   if (seen) process = running_.hold(static_cast<pid_t>(seen->pid), std::move(process));
@@ -209,7 +209,7 @@ Result<void> settle(int listener, int out, int set_id) {
 
 }  // namespace
 
-void be_watcher(Fd listener, Fd out, Fd set_id) {
+void be_watcher(Fd listener, Fd out, Fd set_id) noexcept {
   const pid_t supervisor = ::getppid();
   const auto settled = settle(listener.get(), out.get(), set_id.get());
   if (!settled || ::getppid() != supervisor) ::_exit(1);

@@ -17,6 +17,6 @@ inline constexpr const char* watcher_end = "end";
 //
 // Calls that are no exec are passed on over `set_id` (tell_of_call()) and not answered here; empty:
 // there are none.
-[[noreturn]] void be_watcher(Fd listener, Fd out, Fd set_id);
+[[noreturn]] void be_watcher(Fd listener, Fd out, Fd set_id) noexcept;
 
 }  // namespace sluice::launcher

@@ -11,7 +11,7 @@ namespace sluice::launcher {
 
 class Findings {
  public:
-  explicit Findings(std::string source) : source_(std::move(source)) {}
+  Findings(std::string source, Sight& sight) : source_(std::move(source)), sight_(sight) {}
 
   // Strictly below the source.
   bool is_ours(const std::string& path) const;
@@ -36,13 +36,11 @@ class Findings {
 
   FolderContent read(const std::string& folder);
 
-  Sight take() { return std::move(sight_); }
-
  private:
   void insert(const std::string& path, const ProtectedName& name, bool only_watched);
 
   std::string source_;
-  Sight sight_;
+  Sight& sight_;
 };
 
 // folder/name

@@ -13,8 +13,6 @@
 namespace sluice::launcher {
 namespace {
 
-constexpr std::size_t most_told = 100;  // enough that nothing hides behind a few others
-
 bool is_directory(const std::string& path) {
   struct stat status {};
   return ::lstat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode);
@@ -45,12 +43,6 @@ bool is_looked_at(const Mount& mount) {
 
 bool is_shielded(const ProtectedPath& path) {
   return !path.only_watched && (path.found || path.stand_in != StandIn::none);
-}
-
-bool is_in_new_repository(const std::string& path, const std::vector<std::string>& repositories) {
-  return std::any_of(repositories.begin(), repositories.end(), [&](const std::string& git) {
-    return is_at_or_below(path, git) || path == git;
-  });
 }
 
 std::vector<std::string> paths_in(const std::string& workspace,
@@ -113,26 +105,6 @@ std::vector<Shield> shields_of(const Sight& sight, const std::string& source) {
   std::vector<Shield> ordered;
   for (auto& [path, shield] : shields) ordered.push_back(std::move(shield));
   return ordered;
-}
-
-std::vector<std::string> tell_changes(const Sight& before, const Sight& now) {
-  std::vector<std::string> told;
-  std::vector<std::string> repositories;
-  for (const auto& [git, reason] : now.repositories) {
-    if (before.repositories.contains(git)) continue;
-    repositories.push_back(git);
-    told.push_back(fmt::format("{}: {}", in_quotes(git), reason));
-  }
-  for (const auto& [path, what] : now.paths) {
-    if (!what.found || is_in_new_repository(path, repositories)) continue;
-    const auto old = before.paths.find(path);
-    if (old != before.paths.end() && old->second.found == what.found) continue;
-    told.push_back(fmt::format("{}: {}", in_quotes(path), what.reason));
-  }
-  const std::size_t others = told.size() > most_told ? told.size() - most_told : 0;
-  told.resize(told.size() - others);
-  if (others != 0) told.push_back(fmt::format("and {} more", others));
-  return told;
 }
 
 Result<Protection> Protection::find(Plan& plan, const Machine& machine,
@@ -201,21 +173,8 @@ std::vector<std::string> Protection::notices() const {
   return lines;
 }
 
-std::vector<std::string> Protection::changes() const {
-  std::vector<std::string> lines;
-  for (const Place& place : places_) {
-    const Sight now = look_at(place.order);
-    for (const std::string& change : tell_changes(place.before, now)) {
-      lines.push_back(fmt::format(
-          "made or changed during this run, look at it before you work there: {}", change));
-    }
-    if (now.is_whole()) continue;
-    lines.push_back(fmt::format(
-        "not everything in {} was looked at again, so that what this run planted there is not "
-        "named: {}",
-        in_quotes(place.order.source), now.unseen));
-  }
-  return lines;
+void Protection::tell_changes(const Say& say) const noexcept {
+  for (const Place& place : places_) look_again(place.order, place.before, say);
 }
 
 }  // namespace sluice::launcher

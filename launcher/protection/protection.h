@@ -10,6 +10,7 @@
 #include "launcher/machine.h"
 #include "launcher/plan.h"
 #include "launcher/protection/placeholders.h"
+#include "launcher/protection/second_look.h"
 #include "launcher/protection/sight.h"
 
 namespace sluice::launcher {
@@ -30,8 +31,8 @@ class Protection {
   // What a person should know before the run.
   std::vector<std::string> notices() const;
 
-  // One line each for what is there now and was not, or was another; while the stand-ins are there.
-  std::vector<std::string> changes() const;
+  // Of what is there now and was not, or was another; while the stand-ins are there.
+  void tell_changes(const Say& say) const noexcept;
 
  private:
   struct Place {
@@ -42,9 +43,6 @@ class Protection {
   std::vector<Place> places_;
   std::unique_ptr<Placeholders> placeholders_;
 };
-
-// The lines of changes() for one place: at most a hundred, the others counted.
-std::vector<std::string> tell_changes(const Sight& before, const Sight& now);
 
 // What is mounted for a sight of `source`, parents before children: each protected path, and each
 // directory above it, so that none can be moved away. Of what is missing only what has a stand-in.

@@ -22,12 +22,12 @@ constexpr std::string_view into_git = "a symbolic link into a repository's own f
 
 class Looker {
  public:
-  explicit Looker(const LookOrder& order)
-      : order_(order), findings_(order.source), git_(order, findings_) {
+  Looker(const LookOrder& order, Sight& sight)
+      : order_(order), findings_(order.source, sight), git_(order, findings_) {
     for (const std::string& file : order.git_config) add_user_hooks(file);
   }
 
-  Sight run() {
+  void run() {
     for (const std::string& path : order_.protects) {
       findings_.add_with_ways(path, {"", StandIn::directory, by_policy});
     }
@@ -44,7 +44,6 @@ class Looker {
       for (const std::string& further : git_.take_further()) waiting_.push_front(further);
     }
     add_links_into_git();
-    return findings_.take();
   }
 
  private:
@@ -142,6 +141,12 @@ class Looker {
 
 }  // namespace
 
-Sight look_at(const LookOrder& order) { return Looker(order).run(); }
+void look_at(const LookOrder& order, Sight& sight) { Looker(order, sight).run(); }
+
+Sight look_at(const LookOrder& order) {
+  Sight sight;
+  look_at(order, sight);
+  return sight;
+}
 
 }  // namespace sluice::launcher

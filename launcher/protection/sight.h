@@ -1,6 +1,7 @@
 // Looks at a directory that an agent will write to, and says what in it runs code outside later.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <optional>
 #include <set>
@@ -24,7 +25,7 @@ struct ProtectedPath {
 struct Sight {
   std::map<std::string, ProtectedPath> paths;  // absolute; no symbolic link leads to any of them
   // Directories by which tools take the one they lie in for a repository, and why that matters.
-  std::map<std::string, std::string_view> repositories;
+  std::map<std::string, std::string_view, std::less<>> repositories;
   std::set<std::string> ways;  // directories that are missing above a stand-in
   // What a repository's configuration computes when it is run, and what it is therefore not known.
   std::vector<std::string> computed;
@@ -51,5 +52,7 @@ inline constexpr std::size_t most_submodules = 50'000;  // that indexes name
 inline constexpr std::size_t most_links = 50'000;       // of work trees
 
 Sight look_at(const LookOrder& order);
+// The same; what it throws leaves in `sight` what was found until then.
+void look_at(const LookOrder& order, Sight& sight);
 
 }  // namespace sluice::launcher

@@ -102,7 +102,10 @@ const std::vector<std::string>& own_files_of_a_read_only_root() {
 Advice advise(WrittenTree tree, const Root& root, const LookAtRoot& look) {
   Advice advice;
   advice.has_other_owners = tree.has_other_owners;
+  advice.untold = tree.untold;
+  advice.unseen = std::move(tree.unseen);
   advice.written = brought_together(std::move(tree.places), look);
+  keep_largest(advice.written, advice.untold);
   for (const Written& place : advice.written) judge(place, root, look, advice);
   for (const std::string& file : tree.files) {
     advice.cannot.push_back({file, "it is the sandbox's own under a read-only root"});

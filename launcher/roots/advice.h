@@ -35,7 +35,9 @@ struct NotAllowed {
 };
 
 struct Advice {
-  std::vector<Written> written;
+  std::vector<Written> written;  // the largest first, at most most_places_told
+  Untold untold;                 // the others, for which nothing is advised
+  std::string unseen;            // why not everything was looked at; "" when it was
   std::vector<Allowance> allow;
   std::vector<NotAllowed> cannot;
   bool has_other_owners = false;
@@ -46,8 +48,9 @@ const std::vector<std::string>& own_files_of_a_read_only_root();
 
 // A directory that is empty in the root, or that it lacks, becomes a tmpfs; any other a seed, or a
 // tmpfs where it is too much to copy and nothing of it was changed. Directories beside each other
-// are taken together while there are many and the one above them is small enough to copy. A size is
-// twice what is known to be needed, rounded up to a power of two.
+// are taken together while there are many and the one above them is small enough to copy; of what
+// is left then, the largest are advised on. A size is twice what is known to be needed, rounded up
+// to a power of two.
 Advice advise(WrittenTree tree, const Root& root, const LookAtRoot& look);
 
 }  // namespace sluice::launcher

@@ -17,14 +17,17 @@ constexpr std::size_t most_said = 65536;
 constexpr char done = 'd';
 constexpr char failed = 'f';  // then the sentence, a line feed and the hint
 
+// What is thrown must not reach the frames of the parent, whose run would be ended by them.
 [[noreturn]] void be_owner(const SubIds& ids, const std::function<Result<std::string>()>& work,
-                           int say) {
+                           int say) try {
   auto entered = enter_sub_ids(ids);
   if (entered) entered = die_with_parent();
   const auto answer = entered ? work() : Failure(entered.error());
   const std::string text =
       answer ? done + *answer : failed + answer.error().what + "\n" + answer.error().hint;
   ::_exit(write_all(say, "the answer", text) ? 0 : 1);
+} catch (...) {
+  ::_exit(1);
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <array>
+#include <functional>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string_view>
@@ -40,27 +41,45 @@ void count(const FTSENT& entry, TmpfsNeed& need) {
   need.add_data(0, static_cast<std::uint64_t>(std::min(status.st_size, status.st_blocks * 512)));
 }
 
-// A caller that is root gives its agent what everybody may read and no more.
-Existing look_at_root(const Root& root, const std::string& directory) {
-  const bool is_strangers = ::geteuid() == 0;
-  if (root.is_host() && is_always_hidden(directory)) return {};
-  std::string top = (root.is_host() ? "" : root.source) + directory;
-  char* const tops[] = {top.data(), nullptr};
-  const std::unique_ptr<FTS, int (*)(FTS*)> walk(
-      ::fts_open(tops, FTS_PHYSICAL | FTS_XDEV | FTS_NOCHDIR, nullptr), &::fts_close);
-  TmpfsNeed need;
-  while (FTSENT* entry = walk ? ::fts_read(walk.get()) : nullptr) {
-    const bool is_file = entry->fts_info == FTS_F || entry->fts_info == FTS_SL;
-    if (!is_file && entry->fts_info != FTS_D) continue;
-    if (is_strangers && entry->fts_info != FTS_SL && is_private(*entry)) {
-      ::fts_set(walk.get(), entry, FTS_SKIP);
-      continue;
+// Looks at directories of a root; at no more of them together than an upper layer may have.
+class RootLook {
+ public:
+  explicit RootLook(const Root& root) : root_(root) {}
+
+  // A caller that is root gives its agent what everybody may read and no more.
+  Existing operator()(const std::string& directory) {
+    if (root_.is_host() && is_always_hidden(directory)) return {};
+    std::string top = (root_.is_host() ? "" : root_.source) + directory;
+    char* const tops[] = {top.data(), nullptr};
+    const std::unique_ptr<FTS, int (*)(FTS*)> walk(
+        ::fts_open(tops, FTS_PHYSICAL | FTS_XDEV | FTS_NOCHDIR, nullptr), &::fts_close);
+    TmpfsNeed need;
+    while (FTSENT* entry = walk ? ::fts_read(walk.get()) : nullptr) {
+      if (left_ == 0) return {need.entries(), need.bytes(), true};
+      --left_;
+      if (!is_counted(*entry)) {
+        ::fts_set(walk.get(), entry, FTS_SKIP);
+        continue;
+      }
+      if (entry->fts_level > 0) count(*entry, need);
+      if (need.bytes() > default_tmpfs_bytes) return {need.entries(), need.bytes(), true};
     }
-    if (entry->fts_level > 0) count(*entry, need);
-    if (need.bytes() > default_tmpfs_bytes) return {need.entries(), need.bytes(), true};
+    return {need.entries() - 1, need.entries() > 1 ? need.bytes() : 0, false};
   }
-  return {need.entries() - 1, need.entries() > 1 ? need.bytes() : 0, false};
-}
+
+  bool saw_all() const { return left_ > 0; }
+
+ private:
+  bool is_counted(const FTSENT& entry) const {
+    const bool is_link = entry.fts_info == FTS_SL;
+    if (!is_link && entry.fts_info != FTS_F && entry.fts_info != FTS_D) return false;
+    return is_link || !is_strangers_ || !is_private(entry);
+  }
+
+  const Root& root_;
+  const bool is_strangers_ = ::geteuid() == 0;
+  std::size_t left_ = most_changes;
+};
 
 std::string counted(std::uint64_t number, std::string_view one, std::string_view many) {
   return fmt::format("{} {}", number, number == 1 ? one : many);
@@ -159,6 +178,19 @@ void add_warnings(const Lesson& lesson, std::vector<std::string>& lines) {
       fmt::format("it ended with status {}: it may write more when it goes on", lesson.status));
 }
 
+void add_untold(const Advice& advice, std::vector<std::string>& lines) {
+  if (const Untold& untold = advice.untold; untold.places > 0) {
+    lines.push_back(fmt::format("  and {}: {}, {}, {}; no option below is for them",
+                                counted(untold.places, "smaller directory", "smaller directories"),
+                                counted(untold.files, "file", "files"),
+                                counted(untold.bytes, "byte", "bytes"),
+                                counted(untold.deletions, "deletion", "deletions")));
+  }
+  if (advice.unseen.empty()) return;
+  lines.push_back("not everything was looked at, so that it needs more than is named here: " +
+                  advice.unseen);
+}
+
 Json written_of(const Advice& advice) {
   Json list = Json::array();
   for (const Written& one : advice.written) {
@@ -186,8 +218,13 @@ Json allowed_of(const Advice& advice) {
 Result<Advice> learn(int changes, const Root& root) {
   auto tree = look_at_written(changes, root, own_files_of_a_read_only_root());
   if (!tree) return Failure(tree.error());
-  return advise(std::move(*tree), root,
-                [&](const std::string& directory) { return look_at_root(root, directory); });
+  RootLook look(root);
+  Advice advice = advise(std::move(*tree), root, std::ref(look));
+  if (!look.saw_all() && advice.unseen.empty()) {
+    advice.unseen =
+        fmt::format("the root has more than {} files and directories where it wrote", most_changes);
+  }
+  return advice;
 }
 
 std::vector<std::string> in_lines(const Lesson& lesson) {
@@ -202,6 +239,7 @@ std::vector<std::string> in_lines(const Lesson& lesson) {
     lines.push_back(who + " wrote outside of the workspace:");
   }
   for (const Written& one : advice.written) lines.push_back(sentence_of(one));
+  add_untold(advice, lines);
   if (!advice.allow.empty()) {
     lines.emplace_back("under a read-only root these options allow it:");
     lines.push_back(options_of(advice.allow));
@@ -225,6 +263,8 @@ std::string to_json(const Lesson& lesson) {
   const Json json{{"command", lesson.command},
                   {"status", lesson.status},
                   {"written", written_of(lesson.advice)},
+                  {"left_out", lesson.advice.untold.places},
+                  {"unseen", lesson.advice.unseen},
                   {"allow", allowed_of(lesson.advice)},
                   {"options", options},
                   {"cannot", cannot},

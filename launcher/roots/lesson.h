@@ -24,9 +24,10 @@ Result<Advice> learn(int changes, const Root& root);
 // for a policy.
 std::vector<std::string> in_lines(const Lesson& lesson);
 
-// One line: command, status, written (path, files, bytes, deletions), allow (kind, path, bytes,
-// hides), options (words for a shell), cannot (path, why), other_owners. Pure ASCII; bytes that are
-// not UTF-8 become U+FFFD.
+// One line: command, status, written (path, files, bytes, deletions), left_out (directories besides
+// those), unseen (why not everything was looked at), allow (kind, path, bytes, hides), options
+// (words for a shell), cannot (path, why), other_owners. Pure ASCII; bytes that are not UTF-8
+// become U+FFFD.
 std::string to_json(const Lesson& lesson);
 
 }  // namespace sluice::launcher

@@ -20,17 +20,30 @@ Result<Fd> open_directory_of(int at, const std::string& name) {
   return fail_errno(Errc::unavailable, fmt::format("cannot open '{}'", text::printable(name)));
 }
 
-Result<std::vector<std::string>> entries_of(int directory) {
-  Fd copy(::openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!copy) return fail_errno(Errc::unavailable, "cannot read a directory");
-  const std::unique_ptr<DIR, int (*)(DIR*)> stream(::fdopendir(copy.get()), &::closedir);
+Result<void> visit_entries(
+    Fd directory, const std::function<Result<bool>(int at, const std::string& name)>& visit) {
+  const std::unique_ptr<DIR, int (*)(DIR*)> stream(::fdopendir(directory.get()), &::closedir);
   if (!stream) return fail_errno(Errc::unavailable, "cannot read a directory");
-  (void)copy.release();
-  std::vector<std::string> names;
+  (void)directory.release();
   while (const dirent* entry = ::readdir(stream.get())) {
     const std::string name = entry->d_name;
-    if (name != "." && name != "..") names.push_back(name);
+    if (name == "." || name == "..") continue;
+    const auto goes_on = visit(::dirfd(stream.get()), name);
+    if (!goes_on) return Failure(goes_on.error());
+    if (!*goes_on) return {};
   }
+  return {};
+}
+
+Result<std::vector<std::string>> entries_of(int directory) {
+  auto copy = open_directory_of(directory, ".");
+  if (!copy) return Failure(copy.error());
+  std::vector<std::string> names;
+  const auto read = visit_entries(std::move(*copy), [&](int, const std::string& name) {
+    names.push_back(name);
+    return Result<bool>(true);
+  });
+  if (!read) return Failure(read.error());
   std::sort(names.begin(), names.end());
   return names;
 }

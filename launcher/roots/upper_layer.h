@@ -3,6 +3,7 @@
 
 #include <sys/stat.h>
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -18,6 +19,11 @@ Result<Fd> open_directory_of(int at, const std::string& name);
 
 // Without "." and "..", sorted.
 Result<std::vector<std::string>> entries_of(int directory);
+
+// One by one, in no order, and none but what `visit` is handed is in memory, for an agent made
+// them; ends when it answers false. `at` is `directory`, for the *at calls (openat(2)).
+Result<void> visit_entries(
+    Fd directory, const std::function<Result<bool>(int at, const std::string& name)>& visit);
 
 // overlayfs marks a directory that replaces the one below it (userxattr).
 bool is_opaque(int directory);

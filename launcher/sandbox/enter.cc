@@ -183,13 +183,14 @@ void take_all(const StepTaken<Enclosure> (&steps)[n], Enclosure& enclosure) {
   ::_exit(125);
 }
 
-[[noreturn]] void be_init(Enclosure& enclosure) {
+// What is thrown ends these processes at once, and not in the frames of the one that forked them.
+[[noreturn]] void be_init(Enclosure& enclosure) noexcept {
   take_all(inside, enclosure);
   ::_exit(run_init({enclosure.start.plan, enclosure.start.filters, enclosure.terminal.slave.get()},
                    std::move(enclosure.control)));
 }
 
-[[noreturn]] void set_up(Enclosure& enclosure) {
+[[noreturn]] void set_up(Enclosure& enclosure) noexcept {
   take_all(outside, enclosure);
   // A sibling, so that pid 1's parent is the supervisor: its end is what PR_SET_PDEATHSIG waits
   // for.

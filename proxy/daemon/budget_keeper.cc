@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <fmt/core.h>
-#include <signal.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -11,6 +10,7 @@
 #include "base/fd.h"
 #include "base/io.h"
 #include "base/log.h"
+#include "base/signals.h"
 
 namespace sluice::proxy {
 namespace {
@@ -49,7 +49,8 @@ void BudgetKeeper::go_on() {
     thread_.join();
   }
   ended_ = false;
-  thread_ = std::jthread([this](const std::stop_token& stop) { keep(stop); });
+  thread_ =
+      start_without_signals<std::jthread>([this](const std::stop_token& stop) { keep(stop); });
 }
 
 BudgetKeeper::~BudgetKeeper() {
@@ -65,9 +66,6 @@ void BudgetKeeper::save_or_tell() {
 }
 
 void BudgetKeeper::keep(const std::stop_token& stop) {
-  sigset_t all;
-  sigfillset(&all);
-  ::pthread_sigmask(SIG_SETMASK, &all, nullptr);
   std::unique_lock lock(mutex_);
   while (!stop.stop_requested()) {
     changed_.wait_for(lock, stop, every_, [] { return false; });

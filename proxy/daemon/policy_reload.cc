@@ -1,13 +1,13 @@
 #include "proxy/daemon/policy_reload.h"
 
 #include <poll.h>
-#include <signal.h>
 #include <sys/eventfd.h>
 
 #include <algorithm>
 #include <array>
 
 #include "base/log.h"
+#include "base/signals.h"
 
 namespace sluice::proxy {
 namespace {
@@ -49,13 +49,7 @@ Result<std::unique_ptr<PolicyReload>> PolicyReload::start(const PolicyEdition& i
                                                           Options options) {
   std::unique_ptr<PolicyReload> reload(new PolicyReload(in_force, std::move(tell), options));
   if (!reload->bell_) return fail_errno(Errc::unavailable, "eventfd");
-  // Signals are for the threads that heed them.
-  sigset_t all;
-  sigset_t before;
-  ::sigfillset(&all);
-  ::pthread_sigmask(SIG_SETMASK, &all, &before);
-  reload->thread_ = std::thread([&reload = *reload] { reload.run(); });
-  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  reload->thread_ = start_without_signals<std::thread>([&reload = *reload] { reload.run(); });
   return reload;
 }
 

@@ -1,23 +1,15 @@
 #include "proxy/daemon/scribe.h"
 
-#include <pthread.h>
-#include <signal.h>
-
 #include <boost/asio/post.hpp>
 #include <utility>
 
 #include "base/log.h"
+#include "base/signals.h"
 
 namespace sluice::proxy {
 
 Scribe::Scribe(std::function<std::string()> write) : write_(std::move(write)) {
-  // Signals are for the thread that asked for them.
-  sigset_t all;
-  sigset_t before;
-  ::sigfillset(&all);
-  ::pthread_sigmask(SIG_SETMASK, &all, &before);
-  thread_ = std::thread([this] { run(); });
-  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  thread_ = start_without_signals<std::thread>([this] { run(); });
 }
 
 Scribe::~Scribe() {

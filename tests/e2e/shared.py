@@ -63,3 +63,26 @@ class SharedCase(Case):
         while not condition():
             self.assertLess(time.monotonic(), end, message)
             time.sleep(0.05)
+
+    def stay(self, script, *options, agent="coder-1"):
+        """An agent that has run `script` and stays."""
+        line = ["run", "--agent", agent, *options, "--", "bash", "-c", f"{script}; echo up; sleep 300"]
+        process = self.start(self.command(*line))
+        self.addCleanup(process.communicate)
+        self.addCleanup(process.kill)
+        for said in process.stdout:
+            if said == b"up\n":
+                return process
+        self.fail(process.stderr.read())
+
+    def service_manager(self):
+        """Hears what those that are started from here on tell theirs."""
+        path = f"{FOLDER}/notify"
+        manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        manager.bind(path)
+        self.addCleanup(os.unlink, path)
+        self.addCleanup(manager.close)
+        os.chmod(path, 0o666)
+        manager.settimeout(20)
+        self.environment["NOTIFY_SOCKET"] = path
+        return manager

@@ -72,17 +72,6 @@ class ServiceManager(SharedCase):
     def fetch(self):
         return self.sluice("run", "--agent", "coder-1", "--", *curl("https://allowed.test/"))
 
-    def service_manager(self):
-        path = f"{FOLDER}/notify"
-        manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        manager.bind(path)
-        self.addCleanup(os.unlink, path)
-        self.addCleanup(manager.close)
-        os.chmod(path, 0o666)
-        manager.settimeout(20)
-        self.environment["NOTIFY_SOCKET"] = path
-        return manager
-
     def test_callers_wait_while_no_sluiced_runs_and_are_served_by_the_next_on_the_same_sockets(self):
         self.listen(socket.AF_UNIX, socket.SOCK_SEQPACKET, SOCKET)
         self.listen(socket.AF_UNIX, socket.SOCK_STREAM, f"{FOLDER}/admin.sock")

@@ -59,17 +59,6 @@ class AdminApi(SharedCase):
         self.assertEqual(run.status, 0, run)
         return run
 
-    def stay(self, script, *options):
-        """An agent that has run `script` and stays."""
-        line = ["run", "--agent", "coder-1", *options, "--", "bash", "-c", f"{script}; echo up; sleep 300"]
-        process = self.start(self.command(*line))
-        self.addCleanup(process.communicate)
-        self.addCleanup(process.kill)
-        for said in process.stdout:
-            if said == b"up\n":
-                return process
-        self.fail(process.stderr.read())
-
 
 class OfAMachine(AdminApi):
     def test_agents_lists_who_is_there_with_what_came_of_what_they_asked_for(self):

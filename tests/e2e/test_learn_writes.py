@@ -8,7 +8,7 @@ import textwrap
 
 import small_root
 from agent import is_root
-from test_roots import OverlayCase, made
+from roots import OverlayCase, made
 
 INSTALL = """
     set -e
@@ -139,6 +139,23 @@ class LearnWrites(OverlayCase):
         self.assertIn('"/two \'words": 16MiB', self.sandbox(run), run)
         learnt = self.learnt(script, root=learnt_root)
         self.assertEqual([one["path"] for one in learnt["allow"]], ["/-- rm", "/two 'words"])
+
+    def test_thousands_of_directories_make_a_bounded_answer_that_counts_what_it_leaves_out(self):
+        script = """mkdir -p /big /srv/x && head -c 100000 /dev/zero >/big/file && mkdir /made-{1..3000}
+                    mkdir -p /srv/x && echo x >/srv/x/y && cat /srv/x/y"""
+        root = self.small()
+        run = self.learn(script, root=root)
+        self.assertLess(len(run.err.splitlines()), 250, run)
+        self.assertIn("  /big: 1 file, 100000 bytes", run.err, run)
+        self.assertIn("  and 2902 smaller directories: 0 files, 0 bytes, 0 deletions", run.err, run)
+        options = self.advice(run)
+        self.assertEqual(len(options), 200, run)
+        self.assertEqual(options[:4:2] + options[1:4:2], ["--tmpfs", "--tmpfs", "/big:16MiB", "/srv:16MiB"])
+        again = self.inside(root, "mkdir /srv/x && echo y >/srv/x/y && cat /srv/x/y", *options)
+        self.assertEqual(again.out, "y\n", again)
+        learnt = self.learnt(script, root=root)
+        self.assertEqual((learnt["left_out"], learnt["unseen"]), (2902, ""))
+        self.assertEqual((len(learnt["written"]), len(learnt["allow"])), (100, 100))
 
     def test_nothing_written_is_said(self):
         run = self.learn("echo x >made; echo x >/tmp/x; echo x >~/x", root=self.small())

@@ -9,7 +9,7 @@ import small_root
 import world
 from agent import is_root
 from test_exec_log import ExecCase
-from test_roots import OverlayCase
+from roots import OverlayCase
 
 
 def fill_with_python(path):

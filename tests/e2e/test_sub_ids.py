@@ -9,12 +9,12 @@ import tarfile
 
 import kernel
 import small_root
-import test_roots
+import test_overlay
 import world
 from agent import ORDINARY_UID, is_root
+from roots import OverlayCase, fill_with_packaging, made
 from test_exec_log import read_lines
 from test_overlay_log import fill_with_python
-from test_roots import OverlayCase, fill_with_packaging, made
 
 FIRST_UID = 300000
 FIRST_GID = 400000
@@ -233,7 +233,7 @@ class Imports(SubIdsCase):
 
 
 class Packages(SubIdsCase):
-    archive = test_roots.PackageInstalls.archive
+    archive = test_overlay.PackageInstalls.archive
 
     def test_apt_becomes_its_own_user_and_packages_own_their_files(self):
         if not all(shutil.which(name) for name in ("dpkg-deb", "apt-get")):

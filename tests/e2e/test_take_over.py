@@ -70,18 +70,6 @@ class TakeOver(SharedCase):
         self.addCleanup(agent.kill)
         return agent
 
-    def service_manager(self):
-        """Hears what those that are started from here on tell theirs."""
-        path = f"{FOLDER}/notify"
-        manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        manager.bind(path)
-        self.addCleanup(os.unlink, path)
-        self.addCleanup(manager.close)
-        os.chmod(path, 0o666)
-        manager.settimeout(20)
-        self.environment["NOTIFY_SOCKET"] = path
-        return manager
-
     def descriptors(self, daemon):
         return len(os.listdir(f"/proc/{daemon.pid}/fd"))
 

@@ -24,14 +24,15 @@ class Terminal(Case):
     def resize(self, master, rows, columns):
         fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
-    def start_on(self, slave, *command):
+    def start_on(self, slave, *command, stdout=None, options=()):
         def lead():
             os.setsid()
             fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
 
         process = subprocess.Popen(
-            self.command(*self.run_line(*command)), cwd=self.workspace, env=self.environment,
-            stdin=slave, stdout=slave, stderr=slave, preexec_fn=lead,
+            self.command(*self.run_line(*command, options=options)), cwd=self.workspace,
+            env=self.environment, stdin=slave, stdout=slave if stdout is None else stdout,
+            stderr=slave, preexec_fn=lead,
         )  # fmt: skip
         self.addCleanup(process.wait)
         self.addCleanup(process.kill)
@@ -79,6 +80,60 @@ class Terminal(Case):
                 process = self.start_on(slave, "bash", "-c", script)
                 self.assertEqual(process.wait(15), status)
                 self.assertEqual(termios.tcgetattr(slave), before)
+
+    def said_at_the_end(self, script, status, stdout=None, **keywords):
+        """What a run on a terminal says; `stdout` is where that goes instead."""
+        master, slave = self.open_terminal()
+        process = self.start_on(slave, "bash", "-c", script, stdout=stdout, **keywords)
+        said = self.read_until(master, "allowed 0, blocked 0" if status else "done")
+        self.assertEqual(process.wait(15), status, said)
+        return said
+
+    def test_the_paths_that_programs_found_read_only_are_named_when_the_run_fails(self):
+        script = """
+            touch /etc/of-touch; mkdir "/usr/a b"; echo x >/opt/of-the-shell
+            python3 -c 'open("/etc/of-python", "w")'
+            node -e 'require("fs").writeFileSync("/usr/of-node", "x")'
+            exit 3
+            """
+        said = self.said_at_the_end(script, 3)
+        end = said[said.index("sluice: it failed") :]
+        self.assertIn('its programs said "Read-only file system" of', end)
+        for path in ("'/etc/of-touch'", "'/usr/a b'", "'/opt/of-the-shell'", "'/etc/of-python'",
+                     "and '/usr/of-node'"):  # fmt: skip
+            self.assertIn(path, end)
+        self.assertIn("--tmpfs PATH or --seed PATH allows that, and --learn-writes names", end)
+
+    def test_what_a_run_that_succeeds_or_is_quiet_or_fails_otherwise_printed_is_not_told_again(self):
+        words = "its programs said"
+        self.assertNotIn(words, self.said_at_the_end("touch /etc/x; echo done", 0))
+        said = self.said_at_the_end("echo 'read only'; exit 1", 1)
+        self.assertNotIn(words, said)
+        self.assertNotIn("--learn-writes", said)
+        master, slave = self.open_terminal()
+        process = self.start_on(slave, "bash", "-c", "touch /etc/x; exit 1", options=["--quiet"])
+        said = self.read_until(master, "Read-only file system")
+        self.assertEqual(process.wait(15), 1)
+        while select.select([master], [], [], 0)[0]:
+            said += os.read(master, 4096).decode(errors="replace")
+        self.assertNotIn(words, said)
+
+    def test_what_programs_say_is_theirs_and_cannot_steer_the_terminal_at_the_end(self):
+        said = self.said_at_the_end(
+            r"""printf "open '/\302\23331m\342\200\256x': read-only file system\n"; exit 1""", 1)
+        end = said[said.index("sluice: it failed") :]
+        self.assertIn(r"'/\u{9b}31m\u{202e}x'", end)
+        self.assertIn("(their words)", end)
+
+    def test_a_pipe_that_the_caller_passed_is_not_read_by_anybody_else(self):
+        read_end, write_end = os.pipe()
+        self.addCleanup(os.close, read_end)
+        said = self.said_at_the_end(
+            "echo \"open '/of-the-pipe': read-only file system\"; exit 1", 1, stdout=write_end)
+        os.close(write_end)
+        self.assertEqual(os.read(read_end, 4096),
+                         b"open '/of-the-pipe': read-only file system\n")
+        self.assertNotIn("of-the-pipe", said)
 
     def test_the_agent_cannot_type_into_the_persons_terminal(self):
         """TIOCSTI on whatever it can open: what it injects never becomes the shell's input."""

@@ -19,17 +19,6 @@ ALTERNATE, OWN = b"\x1b[?1049h", b"\x1b[?1049l"
 
 
 class Top(SharedCase):
-    def stay(self, script, *options, agent="coder-1"):
-        """An agent that has run `script` and stays."""
-        line = ["run", "--agent", agent, *options, "--", "bash", "-c", f"{script}; echo up; sleep 300"]
-        process = self.start(self.command(*line))
-        self.addCleanup(process.communicate)
-        self.addCleanup(process.kill)
-        for said in process.stdout:
-            if said == b"up\n":
-                return process
-        self.fail(process.stderr.read())
-
     def stay_blocked(self, *options, agent="coder-1"):
         return self.stay("for i in 1 2 3; do curl -s http://other.test/ >/dev/null; done", *options, agent=agent)
 

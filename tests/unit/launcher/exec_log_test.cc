@@ -101,7 +101,7 @@ class ExecRoot : public ::testing::Test {
   ~ExecRoot() override { std::filesystem::remove_all(folder_); }
 
   std::string folder_ = "/tmp/sluice-exec-XXXXXX";
-  Root root_{::getpid()};
+  AgentRoot root_{::getpid()};
 };
 
 TEST_F(ExecRoot, HasProgramsAndNothingElse) {
@@ -145,7 +145,7 @@ TEST(ExecKin, IsTheProcessItsParentAndItsName) {
 
 TEST(ExecAttempt, IsReadFromTheArgumentsOfTheCall) {
   const std::array<const char*, 3> list{"a", "b", nullptr};
-  const Root root(::getpid());
+  const AgentRoot root(::getpid());
   Notification notification;
   notification.thread = ::getpid();
   notification.call = SYS_execve;
@@ -172,7 +172,7 @@ TEST(ExecAttempt, FindsWhatIsNamedFromADirectoryOrADescriptor) {
   const std::array<const char*, 2> list{"a", nullptr};
   const Fd bin(::open("/usr/bin", O_PATH | O_CLOEXEC));
   const Fd env(::open("/usr/bin/env", O_PATH | O_CLOEXEC));
-  const Root root(::getpid());
+  const AgentRoot root(::getpid());
   Notification call;
   call.thread = ::getpid();
   call.call = SYS_execveat;
@@ -299,6 +299,21 @@ TEST_F(ExecRunning, TellsOfAProgramWithoutAStatusWhenItsProcessRunsAnother) {
   end(pid);
   ASSERT_THAT(told_, SizeIs(2));
   EXPECT_EQ(told_[1].program, "second");
+}
+
+TEST_F(ExecRunning, GivesTheEndToTheLastProgramHoweverSoonItComes) {
+  const pid_t pid = start(3);
+  begin(pid, "first");
+  Fd held = running_.hold(pid);
+  gate_.reset();
+  ::waitpid(pid, nullptr, 0);
+  SeenExec seen;
+  seen.pid = static_cast<std::uint64_t>(pid);
+  seen.program = "second";
+  running_.begin(seen, std::move(held), Running::Clock::now());
+  ASSERT_THAT(told_, SizeIs(1));
+  EXPECT_EQ(told_[0].program, "first");
+  EXPECT_FALSE(told_[0].exit_status);
 }
 
 TEST_F(ExecRunning, TellsOfWhatIsLeftWithoutAnEnd) {

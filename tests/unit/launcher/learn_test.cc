@@ -6,6 +6,7 @@
 #include <sys/sysmacros.h>
 #include <sys/xattr.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <map>
@@ -127,6 +128,36 @@ TEST(Advice, MakesNoOptionOfANameThatAnOptionWouldReadAsAnother) {
   }
 }
 
+TEST(Advice, IsOfAHundredPlacesTheLargestFirstAndCountsTheOthers) {
+  std::vector<Written> places;
+  for (std::uint64_t number = 0; number < 250; ++number) {
+    places.push_back(written("/made-" + std::to_string(number), 1, number));
+    places.back().is_missing = true;
+  }
+  places[7].deletions = 3;
+  const Advice advice = advise_on(places);
+  ASSERT_EQ(advice.written.size(), most_places_told);
+  EXPECT_EQ(advice.written.front().directory, "/made-249");
+  EXPECT_EQ(advice.written.back().directory, "/made-150");
+  EXPECT_EQ(advice.allow.size(), most_places_told);
+  EXPECT_EQ(advice.untold.places, 150U);
+  EXPECT_EQ(advice.untold.files, 150U);
+  EXPECT_EQ(advice.untold.bytes, 149U * 150 / 2);
+  EXPECT_EQ(advice.untold.deletions, 3U);
+}
+
+TEST(Advice, TakesNeighboursTogetherBeforeItLeavesAnyOut) {
+  std::vector<Written> places;
+  for (int number = 0; number < 150; ++number)
+    places.push_back(written("/srv/data/" + std::to_string(number)));
+  std::sort(places.begin(), places.end(),
+            [](const Written& a, const Written& b) { return a.directory < b.directory; });
+  const Advice advice = advise_on(places, {{"/srv/data", {150, 8192, false}}});
+  ASSERT_EQ(advice.written.size(), 1U);
+  EXPECT_EQ(advice.written[0].files, 150U);
+  EXPECT_EQ(advice.untold.places, 0U);
+}
+
 TEST(OwnFiles, OfAReadOnlyRootAreThoseOfAPlan) {
   const auto plan = make_plan(sample_request(), sample_machine());
   ASSERT_TRUE(plan);
@@ -169,6 +200,25 @@ TEST(Lesson, IsForAShellAndForAPolicyAndPrintable) {
   EXPECT_THAT(json, Not(HasSubstr("\n")));
 }
 
+TEST(Lesson, SaysWhatItLeftOutAndWhatWasNotLookedAt) {
+  Lesson lesson{.command = {"x"}, .status = 0};
+  lesson.advice.written = {written("/opt")};
+  lesson.advice.untold = {.places = 2, .files = 1, .bytes = 7, .deletions = 0};
+  lesson.advice.unseen = "it is more than 9 files and directories";
+  EXPECT_THAT(in_lines(lesson),
+              ElementsAre("'x' and what it started wrote outside of the workspace:",
+                          "  /opt: 1 file, 10 bytes",
+                          "  and 2 smaller directories: 1 file, 7 bytes, 0 deletions; no option "
+                          "below is for them",
+                          "not everything was looked at, so that it needs more than is named here: "
+                          "it is more than 9 files and directories"));
+  EXPECT_THAT(to_json(lesson),
+              HasSubstr(R"("left_out":2,"unseen":"it is more than 9 files and directories",)"));
+  lesson.advice = {};
+  EXPECT_THAT(to_json(lesson), HasSubstr(R"("left_out":0,"unseen":"",)"));
+  EXPECT_EQ(in_lines(lesson).size(), 1U);
+}
+
 class Upper : public ::testing::Test {
  protected:
   void SetUp() override {
@@ -188,9 +238,9 @@ class Upper : public ::testing::Test {
     make(std::filesystem::path(path).parent_path().string());
     std::ofstream(at(path)) << text;
   }
-  WrittenTree look() const {
+  WrittenTree look(std::size_t most = most_changes) const {
     const Fd upper(::open(at("upper").c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    auto tree = look_at_written(upper.get(), root_, own_files_of_a_read_only_root());
+    auto tree = look_at_written(upper.get(), root_, own_files_of_a_read_only_root(), most);
     EXPECT_TRUE(tree) << to_string(tree.error());
     return tree ? *tree : WrittenTree{};
   }
@@ -269,6 +319,45 @@ TEST_F(Upper, CountsAFileOfManyNamesAndAHoleOnce) {
   const Written opt = look().places.at(0);
   EXPECT_EQ(opt.files, 2U);
   EXPECT_EQ(opt.bytes, 5U);
+}
+
+TEST_F(Upper, WithThousandsOfNewDirectoriesBesideTheRootsOwnKeepsTheLargest) {
+  for (int number = 0; number < 1000; ++number) make("upper/made-" + std::to_string(number));
+  put("upper/made-500/file", "12345");
+  put("upper/opt/file", "1");
+  const WrittenTree tree = look();
+  EXPECT_EQ(tree.places.size(), most_places_told + 1);
+  EXPECT_EQ(tree.untold.places, 1000 - most_places_told);
+  EXPECT_EQ(tree.unseen, "");
+  EXPECT_THAT(directories(), Contains("/made-500"));
+  EXPECT_THAT(directories(), Contains("/opt"));
+}
+
+TEST_F(Upper, IsLookedAtUpToABoundAndSaysSo) {
+  for (int number = 0; number < 20; ++number) put("upper/opt/" + std::to_string(number), "1");
+  EXPECT_EQ(look(21).unseen, "");
+  EXPECT_EQ(look(21).places.at(0).files, 20U);
+  const WrittenTree tree = look(11);
+  EXPECT_EQ(tree.unseen, "it is more than 11 files and directories");
+  EXPECT_EQ(tree.places.at(0).files, 10U);
+}
+
+TEST_F(Upper, IsLookedAtUpToADepthAndSaysSo) {
+  std::string path = "upper/opt";
+  for (int depth = 0; depth < 250; ++depth) path += "/d";
+  make(path);
+  put("upper/opt/file", "1");
+  const WrittenTree tree = look();
+  EXPECT_EQ(tree.unseen, "it is more than 200 directories deep");
+  EXPECT_EQ(tree.places.at(0).files, 1U);
+}
+
+TEST_F(Upper, MayHaveNamesOfEveryKind) {
+  const std::vector<std::string> names{"a\nb", "\x1b[2J", "\xff\xfe", "\u202e", "-rf", " ", "..."};
+  for (const std::string& name : names) put("upper/" + name + "/" + name, "1");
+  put("upper/" + std::string(255, 'x') + "/file", "1");
+  EXPECT_EQ(look().places.size(), names.size() + 1);
+  EXPECT_EQ(look().unseen, "");
 }
 
 TEST_F(Upper, FollowsNoLinkAndKnowsTheFilesOfItsOwn) {

@@ -51,6 +51,12 @@ TEST(Shields, OfADirectoryThatIsProtectedAndLiesAboveAProtectedOneAreReadOnly) {
   EXPECT_THAT(spell(shields_of(sight, "/w")), ElementsAre("- .husky", "- .husky/_"));
 }
 
+std::vector<std::string> told_of(const Sight& before, const Sight& now) {
+  std::vector<std::string> lines;
+  tell_changes(before, now, [&](std::string_view line) { lines.emplace_back(line); });
+  return lines;
+}
+
 TEST(Changes, AreToldOfWhatAppearedOrBecameAnotherAndOfNothingElse) {
   Sight before;
   before.paths["/w/.git/config"] = there(1);
@@ -58,12 +64,12 @@ TEST(Changes, AreToldOfWhatAppearedOrBecameAnotherAndOfNothingElse) {
   before.paths["/w/.vimrc"] = {"a reason", StandIn::none, std::nullopt, false};
   before.paths["/w/gone"] = there();
   Sight now = before;
-  EXPECT_THAT(tell_changes(before, now), IsEmpty());
+  EXPECT_THAT(told_of(before, now), IsEmpty());
   now.paths["/w/.git/config"] = there(2);
   now.paths["/w/.vimrc"] = there();
   now.paths["/w/gone"].found.reset();
   now.paths["/w/\x1b[2J"] = there();
-  EXPECT_THAT(tell_changes(before, now),
+  EXPECT_THAT(told_of(before, now),
               ElementsAre("'/w/\\x1b[2J': a reason", "'/w/.git/config': a reason",
                           "'/w/.vimrc': a reason"));
 }
@@ -73,10 +79,10 @@ TEST(Changes, NameANewRepositoryOnceAndCountWhatIsMoreThanAPersonReads) {
   Sight now;
   now.repositories["/w/.git"] = "a repository, whose hooks and config git obeys";
   now.paths["/w/.git/config"] = there();
-  EXPECT_THAT(tell_changes(before, now),
+  EXPECT_THAT(told_of(before, now),
               ElementsAre("'/w/.git': a repository, whose hooks and config git obeys"));
   for (int i = 0; i < 120; ++i) now.paths["/w/" + std::to_string(i)] = there();
-  const auto told = tell_changes(before, now);
+  const auto told = told_of(before, now);
   EXPECT_EQ(told.size(), 101U);
   EXPECT_EQ(told.back(), "and 21 more");
 }

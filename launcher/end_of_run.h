@@ -1,0 +1,28 @@
+// What a person is told when a run has ended: pure.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "launcher/erofs_watch.h"
+#include "launcher/plan.h"
+#include "netns/summary.h"
+
+namespace sluice::launcher {
+
+struct EndOfRun {
+  int status = 0;                     // what sluice exits with
+  bool was_running = false;           // the agent's command ran
+  bool timed_out = false;             // its --timeout ended it
+  bool had_terminal = false;          // of its own: a person has read what it said
+  netns::AgentEnd account;            // of its connections
+  std::string limit;                  // ", and what limit it ran into"; "" for none
+  const ErofsWatch* heard = nullptr;  // on that terminal
+};
+
+// Lines without "sluice: ", the summary last.
+std::vector<std::string> tell_end(const Plan& plan, const EndOfRun& end);
+
+}  // namespace sluice::launcher

@@ -1,0 +1,33 @@
+// What must outlive a run: names, ids and files that are held while it lasts.
+#pragma once
+
+#include <optional>
+
+#include "base/error.h"
+#include "base/fd.h"
+#include "launcher/cgroup/group.h"
+#include "launcher/host_id.h"
+#include "launcher/preparation.h"
+#include "launcher/proxy_keeper.h"
+#include "launcher/sessions/run_socket.h"
+
+namespace sluice::launcher {
+
+struct Holdings {
+  std::optional<HostId> agent_id;
+  std::optional<HostId> proxy_id;
+  std::optional<RunSocket> control;
+  std::optional<RunSocket> admin;
+  std::optional<cgroup::Group> group;
+  Fd audit;
+  Fd root;     // an imported one, so that it is not deleted
+  Fd changes;  // where they are kept
+};
+
+// What is taken, or cannot be had, ends the run before it has begun.
+Result<Holdings> hold(const RunOptions& options, const Prepared& prepared);
+
+// The sluiced that the run is to have, with what it inherits of `held`.
+ProxyChoice proxy_of(const Prepared& prepared, const Holdings& held);
+
+}  // namespace sluice::launcher

@@ -1,0 +1,107 @@
+// One run as its supervisor goes through it: what it knows, and what it does about each event.
+#pragma once
+
+#include <poll.h>
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/error.h"
+#include "base/fd.h"
+#include "launcher/control.h"
+#include "launcher/denials.h"
+#include "launcher/erofs_watch.h"
+#include "launcher/exec_log/exec_log.h"
+#include "launcher/proxy_keeper.h"
+#include "launcher/run_clock.h"
+#include "launcher/sandbox_keeper.h"
+#include "launcher/sessions/door.h"
+#include "launcher/supervisor.h"
+#include "launcher/terminal_relay.h"
+#include "netns/datagram_count.h"
+
+namespace sluice::launcher {
+
+class Supervision {
+ public:
+  explicit Supervision(SupervisorOrder order)
+      : order_(std::move(order)), proxy_(std::move(order_.proxy), order_.plan.agent) {}
+  Supervision(const Supervision&) = delete;
+  Supervision& operator=(const Supervision&) = delete;
+  ~Supervision() { sandbox_.kill(); }
+
+  Result<void> start();
+  // Answers what sluice exits with.
+  int run();
+
+ private:
+  using Clock = RunClock::Clock;
+  enum class Phase : std::uint8_t { building, registering, running, ending, done };
+
+  // supervision.cc: the loop, signals and times
+  void enter(Phase phase, std::optional<Clock::duration> time);
+  std::vector<pollfd> waits() const;
+  int poll_timeout() const;
+  void handle(const std::vector<pollfd>& ready);
+  void on_time();
+  void on_late_phase();
+  void on_signal(int number);
+  void reap();
+  void on_door();
+  void on_stop(Stop how);
+  void fail_run(int status, const Error& error);
+  void say(std::string_view line) const;
+  void say_raw(std::string line) const;
+
+  // supervision_sandbox.cc: what the sandbox says
+  void on_control();
+  void on_message(ControlMessage& message);
+  void on_ready(ControlMessage& message);
+  void on_started();
+  void on_exec_log(ControlMessage& message);
+  void on_execs();
+  void count_datagrams();
+  ExecLog::Report exec_reporter();
+
+  // supervision_proxy.cc: what sluiced says of the registration
+  void on_proxy(std::vector<ProxyKeeper::Event> events);
+  void on_registered(const netns::Registered& registered);
+  void on_denied(const std::string& sentence);
+
+  // supervision_end.cc: how the run is brought to its end, and what is told then
+  void on_ended(int status);
+  void tell_sluiced();
+  Result<void> learn_what_changed();
+  void keep_what_changed();
+  void say_end() const;
+
+  SupervisorOrder order_;
+  ProxyKeeper proxy_;
+  Fd signals_;
+  std::optional<Door> door_;
+  SandboxKeeper sandbox_;
+  Fd changes_;        // of the overlay
+  ErofsWatch heard_;  // on the agent's terminal
+  std::unique_ptr<TerminalRelay> terminal_;
+  bool had_terminal_ = false;
+  std::unique_ptr<Denials> denials_;
+  Phase phase_ = Phase::building;
+  RunClock clock_;
+  bool timed_out_ = false;
+  bool was_running_ = false;
+  bool was_registered_ = false;
+  bool stop_asked_ = false;
+  std::string leak_;  // what the self-check reached
+  int status_ = sluice_failed;
+  std::optional<netns::Totals> totals_;
+  bool is_captured_ = true;
+  netns::DatagramCount datagrams_;
+  ExecLog exec_log_;
+};
+
+}  // namespace sluice::launcher

@@ -1,0 +1,88 @@
+// How a supervisor brings a run to its end, and what it tells then.
+#include <fmt/core.h>
+
+#include "launcher/end_of_run.h"
+#include "launcher/last_word.h"
+#include "launcher/roots/as_owner.h"
+#include "launcher/roots/changes.h"
+#include "launcher/supervision.h"
+
+namespace sluice::launcher {
+namespace {
+
+constexpr std::chrono::seconds ending_time{2};
+
+}  // namespace
+
+void Supervision::on_ended(int status) {
+  if (phase_ != Phase::running) return;
+  status_ = timed_out_ ? run_timed_out : status;
+  clock_.end_run();
+  if (terminal_) terminal_->drain();
+  sandbox_.kill();
+  if (!exec_log_.finish(exec_reporter())) say("some commands are missing in the log");
+  count_datagrams();
+  const bool counts = proxy_.is_registered() && proxy_.unregister();
+  enter(counts ? Phase::ending : Phase::done, ending_time);
+}
+
+// The last that is said, so that a sluiced which does not know it may hang up.
+void Supervision::tell_sluiced() {
+  if (!was_registered_) return;
+  const RunEnd end{.status = status_,
+                   .was_running = was_running_,
+                   .timed_out = timed_out_,
+                   .stop_asked = stop_asked_,
+                   .out_of_memory = order_.group && order_.group->ended_by_memory(status_)};
+  if (order_.plan.proves && was_running_ && status_ != 0) leak_ = "'sluice prove' did not hold";
+  if (was_running_ || !leak_.empty()) proxy_.part_with(probe_event(std::move(leak_)));
+  proxy_.part_with(end_event(end));
+}
+
+// Who has ids of his own sees files of theirs only as their owner.
+Result<void> Supervision::learn_what_changed() {
+  if (!order_.plan.root.sub_ids) return order_.learn(changes_.get(), status_);
+  return as_owner(*order_.plan.root.sub_ids,
+                  [&] {
+                    return order_.learn(changes_.get(), status_).map([] { return std::string(); });
+                  })
+      .map([](const std::string&) {});
+}
+
+// After the end of everything that could write there.
+void Supervision::keep_what_changed() {
+  sandbox_.kill();
+  if (!changes_ || !was_running_) return;
+  if (order_.learn) {
+    if (auto learnt = learn_what_changed(); !learnt) {
+      say_raw(fmt::format("sluice: {}", to_string(learnt.error())));
+      status_ = sluice_failed;
+    }
+  }
+  if (order_.keep_changes < 0) return;
+  const auto kept = keep_changes(changes_.get(), order_.keep_changes, order_.plan.root.sub_ids);
+  if (!kept) {
+    say_raw(fmt::format("sluice: {}", to_string(kept.error())));
+    status_ = sluice_failed;
+  } else if (!order_.quiet) {
+    say(fmt::format("kept the changes: {} files of {} bytes, {} deletions", kept->files,
+                    kept->bytes, kept->deletions));
+  }
+}
+
+void Supervision::say_end() const {
+  if (denials_ && denials_->left_out() > 0 && !order_.plan.proves) {
+    say(fmt::format("{} more denials were not shown", denials_->left_out()));
+  }
+  EndOfRun end{.status = status_,
+               .was_running = was_running_,
+               .timed_out = timed_out_,
+               .had_terminal = had_terminal_,
+               .account = {totals_, datagrams_.total(), proxy_.replacements()},
+               .limit = order_.group ? order_.group->tell(status_) : std::string(),
+               .heard = &heard_};
+  if (order_.quiet) return;
+  for (const std::string& line : tell_end(order_.plan, end)) say(line);
+}
+
+}  // namespace sluice::launcher
