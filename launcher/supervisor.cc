@@ -20,6 +20,7 @@
 #include "launcher/probes/self_check.h"
 #include "launcher/roots/as_owner.h"
 #include "launcher/roots/changes.h"
+#include "launcher/roots/layer_watch.h"
 #include "launcher/sandbox/bind_source.h"
 #include "launcher/sandbox/enter.h"
 #include "launcher/seeds.h"
@@ -80,6 +81,8 @@ class Supervisor {
   void count_datagrams();
   void on_exec_log(ControlMessage& message);
   void on_execs();
+  Result<void> watch_layer();
+  void on_layer();
   ExecLog::Report exec_reporter();
   void fail_run(int status, const Error& error);
   void kill_sandbox();
@@ -92,7 +95,8 @@ class Supervisor {
   Fd signals_;
   std::optional<Door> door_;
   Sandbox sandbox_;
-  Fd changes_;  // of the overlay
+  Fd changes_;                       // of the overlay
+  std::optional<LayerWatch> layer_;  // where that lies on disk
   pid_t init_ = -1;
   std::vector<pid_t> strangers_;  // reaped without being init_; a handful, one for each restart
   std::unique_ptr<TerminalRelay> terminal_;
@@ -245,9 +249,13 @@ void Supervisor::tell_end() const {
 }
 
 std::vector<pollfd> Supervisor::waits() const {
-  std::vector<pollfd> waits{{signals_.get(), POLLIN, 0},       {sandbox_.control.get(), POLLIN, 0},
-                            {proxy_.handover_fd(), POLLIN, 0}, {proxy_.log_fd(), POLLIN, 0},
-                            {door_->fd(), POLLIN, 0},          {exec_log_.fd(), POLLIN, 0}};
+  std::vector<pollfd> waits{{signals_.get(), POLLIN, 0},
+                            {sandbox_.control.get(), POLLIN, 0},
+                            {proxy_.handover_fd(), POLLIN, 0},
+                            {proxy_.log_fd(), POLLIN, 0},
+                            {door_->fd(), POLLIN, 0},
+                            {exec_log_.fd(), POLLIN, 0},
+                            {layer_ ? layer_->fd() : -1, POLLIN, 0}};
   if (!terminal_) return waits;
   for (const pollfd& wait : terminal_->waits()) waits.push_back(wait);
   return waits;
@@ -266,7 +274,7 @@ int Supervisor::poll_timeout() const {
 
 void Supervisor::handle(const std::vector<pollfd>& ready) {
   // The agent's last words before the message that it has ended.
-  if (terminal_) terminal_->handle({ready.begin() + 6, ready.end()});
+  if (terminal_) terminal_->handle({ready.begin() + 7, ready.end()});
   if (ready[0].revents != 0) {
     for (const int number : read_signals(signals_.get())) on_signal(number);
   }
@@ -276,6 +284,7 @@ void Supervisor::handle(const std::vector<pollfd>& ready) {
   if (ready[5].revents != 0) on_execs();
   if (ready[1].revents != 0) on_control();
   if (ready[4].revents != 0) on_door();
+  if (layer_ && ready[6].revents != 0) on_layer();
 }
 
 void Supervisor::on_time() {
@@ -332,6 +341,7 @@ void Supervisor::reap() {
     if (pid <= 0) return;
     proxy_.on_child(pid);
     exec_log_.on_child(pid);
+    if (layer_) layer_->on_child(pid);
     // Ended before it was announced: its number may soon be another process's.
     if (pid != init_) strangers_.push_back(pid);
     if (pid == init_) init_ = -1;
@@ -422,6 +432,7 @@ void Supervisor::on_ready(ControlMessage& message) {
   if (!denials) return fail_run(failed_status, {Errc::bug, "the sandbox has no denials", "", {}});
   denials_ = std::make_unique<Denials>(std::move(denials));
   changes_ = detach(message, "changes");
+  if (auto watched = watch_layer(); !watched) return fail_run(failed_status, watched.error());
   if (Fd terminal = detach(message, "terminal")) {
     terminal_ = std::make_unique<TerminalRelay>(std::move(terminal));
   }
@@ -495,6 +506,28 @@ void Supervisor::on_execs() {
   }
 }
 
+// Before the agent can write there.
+Result<void> Supervisor::watch_layer() {
+  const Root& root = order_.plan.root;
+  if (!root.is_on_disk()) return {};
+  if (!changes_) return fail(Errc::bug, "the sandbox has no layer to be watched");
+  auto watch = LayerWatch::start(changes_.get(), root.bytes, root.sub_ids);
+  if (!watch) return Failure(watch.error());
+  layer_.emplace(std::move(*watch));
+  return {};
+}
+
+// At once: while it is asked to end it would write on.
+void Supervisor::on_layer() {
+  const std::string why = layer_->why();
+  layer_.reset();
+  if (phase_ == Phase::ending || phase_ == Phase::done) return;
+  kill_sandbox();
+  if (phase_ != Phase::running) return fail_run(failed_status, {Errc::unavailable, why, "", {}});
+  say(why);
+  on_ended(128 + SIGKILL);
+}
+
 void Supervisor::count_datagrams() {
   const auto report = [this](const netns::Event& event) { return proxy_.report(event); };
   if (auto told = datagrams_.tell(report, Clock::now()); !told) say(told.error().what);
@@ -505,6 +538,7 @@ void Supervisor::on_ended(int status) {
   status_ = timed_out_ ? timeout_status : status;
   run_until_.reset();
   kill_at_.reset();
+  layer_.reset();
   if (terminal_) terminal_->drain();
   kill_sandbox();
   if (!exec_log_.finish(exec_reporter())) say("some commands are missing in the log");

@@ -17,6 +17,7 @@
 #include "launcher/request.h"
 #include "launcher/roots/changes.h"
 #include "launcher/roots/choice.h"
+#include "launcher/roots/disk_layer.h"
 #include "launcher/roots/lesson.h"
 #include "launcher/sandbox/landlock.h"
 #include "launcher/sandbox/privileges.h"
@@ -261,7 +262,17 @@ struct Held {
   Fd audit;
   Fd root;     // an imported one, so that it is not deleted
   Fd changes;  // where they are kept
+  std::optional<DiskLayer> layer;
 };
+
+Result<void> hold_layer(const Prepared& prepared, Held& held) {
+  if (!prepared.plan.root.is_on_disk()) return {};
+  auto layer = DiskLayer::make(state_directory(prepared.machine));
+  if (!layer) return Failure(layer.error());
+  for (const std::string& notice : layer->notices()) tell(notice);
+  held.layer.emplace(std::move(*layer));
+  return {};
+}
 
 Result<void> hold_root(const RunOptions& options, const Prepared& prepared, Held& held) {
   if (const std::string& name = prepared.plan.root.name; !name.empty()) {
@@ -285,6 +296,7 @@ Result<Held> hold(const RunOptions& options, const Prepared& prepared) {
     tell(unkept);
   }
   if (auto done = hold_root(options, prepared, held); !done) return Failure(done.error());
+  if (auto done = hold_layer(prepared, held); !done) return Failure(done.error());
   if (prepared.machine.is_root()) {
     auto agent = prepared.plan.root.has_id_range
                      ? HostId::claim(host_id_range_locks, host_id_ranges)
@@ -403,6 +415,7 @@ int hold_and_supervise(const RunOptions& options, Prepared& prepared, int starte
   SupervisorOrder order;
   order.proxy = proxy_of(prepared, *held);
   order.plan = prepared.plan;
+  if (held->layer) order.plan.root.layers = held->layer->path();
   order.filters = std::move(prepared.filters);
   if (held->agent_id) order.host_id = held->agent_id->value();
   order.group.emplace(std::move(*held->group));
@@ -420,6 +433,9 @@ int hold_and_supervise(const RunOptions& options, Prepared& prepared, int starte
   order.door = held->control->fd();
   order.started = started;
   const int status = supervise(std::move(order));
+  if (held->layer) {
+    if (auto removed = held->layer->remove(); !removed) tell(to_string(removed.error()));
+  }
   // Also to whoever asked for quiet: nobody else says it.
   if (!prepared.plan.proves) {
     for (const std::string& change : protection.changes()) tell(change);

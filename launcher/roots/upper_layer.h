@@ -19,7 +19,8 @@ Result<Fd> open_directory_of(int at, const std::string& name);
 // Without "." and "..", sorted.
 Result<std::vector<std::string>> entries_of(int directory);
 
-// overlayfs marks a directory that replaces the one below it (userxattr).
+// overlayfs marks a directory that replaces the one below it (userxattr), or where root of
+// the machine mounted it by an attribute that only root reads.
 bool is_opaque(int directory);
 
 // What was deleted of a lower layer is a device 0/0 (Documentation/filesystems/overlayfs.rst).
