@@ -6,6 +6,7 @@
 #include "base/text.h"
 #include "launcher/roots/changes.h"
 #include "launcher/roots/store.h"
+#include "launcher/state_folder.h"
 
 namespace sluice::launcher {
 namespace {
@@ -35,6 +36,15 @@ Result<void> hold_root(const RunOptions& options, const Prepared& prepared, Hold
   return {};
 }
 
+Result<void> hold_layer(const Prepared& prepared, Holdings& held) {
+  if (!prepared.plan.root.is_on_disk()) return {};
+  auto layer = DiskLayer::make(state_directory(prepared.machine));
+  if (!layer) return Failure(layer.error());
+  for (const std::string& notice : layer->notices()) fmt::print(stderr, "sluice: {}\n", notice);
+  held.layer.emplace(std::move(*layer));
+  return {};
+}
+
 }  // namespace
 
 Result<Holdings> hold(const RunOptions& options, const Prepared& prepared) {
@@ -46,6 +56,7 @@ Result<Holdings> hold(const RunOptions& options, const Prepared& prepared) {
     fmt::print(stderr, "sluice: {}\n", unkept);
   }
   if (auto done = hold_root(options, prepared, held); !done) return Failure(done.error());
+  if (auto done = hold_layer(prepared, held); !done) return Failure(done.error());
   if (prepared.machine.is_root()) {
     auto agent = prepared.plan.root.has_id_range
                      ? HostId::claim(host_id_range_locks, host_id_ranges)

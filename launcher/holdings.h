@@ -9,6 +9,7 @@
 #include "launcher/host_id.h"
 #include "launcher/preparation.h"
 #include "launcher/proxy_keeper.h"
+#include "launcher/roots/disk_layer.h"
 #include "launcher/sessions/run_socket.h"
 
 namespace sluice::launcher {
@@ -22,6 +23,7 @@ struct Holdings {
   Fd audit;
   Fd root;     // an imported one, so that it is not deleted
   Fd changes;  // where they are kept
+  std::optional<DiskLayer> layer;
 };
 
 // What is taken, or cannot be had, ends the run before it has begun.

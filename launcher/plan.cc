@@ -152,9 +152,16 @@ std::string describe(const Root& root) {
     return fmt::format("mount {} read-only, without setuid and devices", what);
   }
   if (root.is_host()) what += ", without what others may not read,";
+  if (root.is_on_disk()) {
+    return fmt::format(
+        "mount {} below a writable directory in {}, gone at the end, without setuid and devices; "
+        "its cap of {} bytes is watched, not enforced: this kernel has no tmpfs with user extended "
+        "attributes",
+        what, text::printable(root.layers), root.bytes);
+  }
   return fmt::format(
-      "mount {} below a writable tmpfs of at most {} bytes, without setuid and devices", what,
-      root.bytes);
+      "mount {} below a writable tmpfs of at most {} bytes, without setuid and devices{}", what,
+      root.bytes, root.upper == Root::Upper::trusted_memory ? ", by root of the machine" : "");
 }
 
 std::string describe_seed(const Mount& seed) {

@@ -49,6 +49,17 @@ Json mounts_of(const Plan& plan) {
   return json;
 }
 
+// Where what is written goes, and what holds it to its cap.
+Json root_of(const Root& root) {
+  Json json{{"source", root.source}, {"mode", root.is_overlay() ? "overlay" : "readonly"}};
+  if (!root.is_overlay()) return json;
+  json["bytes"] = root.bytes;
+  json["cap"] = root.is_on_disk() ? "watched" : "enforced";
+  json["directory"] = nullptr;
+  if (root.is_on_disk()) json["directory"] = root.layers;
+  return json;
+}
+
 Json files_of(const Plan& plan) {
   Json json = Json::array();
   for (const OwnFile& file : plan.files) json.push_back(file.path);
@@ -71,19 +82,13 @@ Json steps() {
 }  // namespace
 
 std::string to_json(const Plan& plan, const PlannedPolicy& policy) {
-  const Json json{{"agent", plan.agent},
-                  {"user", plan.user},
-                  {"uid", plan.inside_uid},
-                  {"gid", plan.inside_gid},
-                  {"workspace", plan.workspace},
-                  {"home", plan.home},
-                  {"policy", to_json(policy)},
-                  {"mounts", mounts_of(plan)},
-                  {"files", files_of(plan)},
-                  {"masks", plan.masks},
-                  {"environment", environment_names(plan)},
-                  {"command", plan.command},
-                  {"steps", steps()}};
+  const Json json{{"agent", plan.agent},         {"user", plan.user},
+                  {"uid", plan.inside_uid},      {"gid", plan.inside_gid},
+                  {"workspace", plan.workspace}, {"home", plan.home},
+                  {"policy", to_json(policy)},   {"root", root_of(plan.root)},
+                  {"mounts", mounts_of(plan)},   {"files", files_of(plan)},
+                  {"masks", plan.masks},         {"environment", environment_names(plan)},
+                  {"command", plan.command},     {"steps", steps()}};
   return json.dump(2, ' ', true, Json::error_handler_t::replace) + "\n";
 }
 

@@ -158,6 +158,9 @@ Result<RunRequest> make_request(const RequestInput& input) {
     request.guarded.push_back(
         {"the place of imported roots", touched_paths(input.roots_directory), true});
   }
+  if (!request.root.layers.empty()) {
+    request.guarded.push_back({"the place of overlays", touched_paths(request.root.layers), true});
+  }
   if (options.keep_changes) guard(request, "the place for changes", *options.keep_changes);
   for (const TmpfsOption& tmpfs : options.tmpfs) {
     // The overlay's own size.

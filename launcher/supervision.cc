@@ -64,9 +64,13 @@ int Supervision::run() {
 }
 
 std::vector<pollfd> Supervision::waits() const {
-  std::vector<pollfd> waits{{signals_.get(), POLLIN, 0},       {sandbox_.fd(), POLLIN, 0},
-                            {proxy_.handover_fd(), POLLIN, 0}, {proxy_.log_fd(), POLLIN, 0},
-                            {door_->fd(), POLLIN, 0},          {exec_log_.fd(), POLLIN, 0}};
+  std::vector<pollfd> waits{{signals_.get(), POLLIN, 0},
+                            {sandbox_.fd(), POLLIN, 0},
+                            {proxy_.handover_fd(), POLLIN, 0},
+                            {proxy_.log_fd(), POLLIN, 0},
+                            {door_->fd(), POLLIN, 0},
+                            {exec_log_.fd(), POLLIN, 0},
+                            {layer_ ? layer_->fd() : -1, POLLIN, 0}};
   if (!terminal_) return waits;
   for (const pollfd& wait : terminal_->waits()) waits.push_back(wait);
   return waits;
@@ -84,7 +88,7 @@ int Supervision::poll_timeout() const {
 
 void Supervision::handle(const std::vector<pollfd>& ready) {
   // The agent's last words before the message that it has ended.
-  if (terminal_) terminal_->handle({ready.begin() + 6, ready.end()});
+  if (terminal_) terminal_->handle({ready.begin() + 7, ready.end()});
   if (ready[0].revents != 0) {
     for (const int number : read_signals(signals_.get())) on_signal(number);
   }
@@ -94,6 +98,7 @@ void Supervision::handle(const std::vector<pollfd>& ready) {
   if (ready[5].revents != 0) on_execs();
   if (ready[1].revents != 0) on_control();
   if (ready[4].revents != 0) on_door();
+  if (layer_ && ready[6].revents != 0) on_layer();
 }
 
 void Supervision::on_time() {
@@ -156,6 +161,7 @@ void Supervision::reap() {
     if (pid <= 0) return;
     proxy_.on_child(pid);
     exec_log_.on_child(pid);
+    if (layer_) layer_->on_child(pid);
     sandbox_.on_child(pid);
   }
 }

@@ -18,6 +18,7 @@
 #include "launcher/erofs_watch.h"
 #include "launcher/exec_log/exec_log.h"
 #include "launcher/proxy_keeper.h"
+#include "launcher/roots/layer_watch.h"
 #include "launcher/run_clock.h"
 #include "launcher/sandbox_keeper.h"
 #include "launcher/sessions/door.h"
@@ -65,6 +66,8 @@ class Supervision {
   void on_started();
   void on_exec_log(ControlMessage& message);
   void on_execs();
+  Result<void> watch_layer();
+  void on_layer();
   void count_datagrams();
   ExecLog::Report exec_reporter();
 
@@ -85,8 +88,9 @@ class Supervision {
   Fd signals_;
   std::optional<Door> door_;
   SandboxKeeper sandbox_;
-  Fd changes_;        // of the overlay
-  ErofsWatch heard_;  // on the agent's terminal
+  Fd changes_;                       // of the overlay
+  std::optional<LayerWatch> layer_;  // where that lies on disk
+  ErofsWatch heard_;                 // on the agent's terminal
   std::unique_ptr<TerminalRelay> terminal_;
   bool had_terminal_ = false;
   std::unique_ptr<Denials> denials_;

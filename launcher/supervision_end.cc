@@ -18,6 +18,7 @@ void Supervision::on_ended(int status) {
   if (phase_ != Phase::running) return;
   status_ = timed_out_ ? run_timed_out : status;
   clock_.end_run();
+  layer_.reset();
   if (terminal_) terminal_->drain();
   sandbox_.kill();
   if (!exec_log_.finish(exec_reporter())) say("some commands are missing in the log");

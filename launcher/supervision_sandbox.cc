@@ -72,6 +72,7 @@ void Supervision::on_ready(ControlMessage& message) {
   if (!denials) return fail_run(sluice_failed, {Errc::bug, "the sandbox has no denials", "", {}});
   denials_ = std::make_unique<Denials>(std::move(denials));
   changes_ = detach(message, "changes");
+  if (auto watched = watch_layer(); !watched) return fail_run(sluice_failed, watched.error());
   if (Fd terminal = detach(message, "terminal")) {
     terminal_ = std::make_unique<TerminalRelay>(std::move(terminal), heard_);
     had_terminal_ = true;
@@ -109,6 +110,28 @@ void Supervision::on_execs() {
   if (auto received = exec_log_.receive(exec_reporter(), Clock::now()); !received) {
     fail_run(sluice_failed, received.error());
   }
+}
+
+// Before the agent can write there.
+Result<void> Supervision::watch_layer() {
+  const Root& root = order_.plan.root;
+  if (!root.is_on_disk()) return {};
+  if (!changes_) return fail(Errc::bug, "the sandbox has no layer to be watched");
+  auto watch = LayerWatch::start(changes_.get(), root.bytes, root.sub_ids);
+  if (!watch) return Failure(watch.error());
+  layer_.emplace(std::move(*watch));
+  return {};
+}
+
+// At once: while it is asked to end it would write on.
+void Supervision::on_layer() {
+  const std::string why = layer_->why();
+  layer_.reset();
+  if (phase_ == Phase::ending || phase_ == Phase::done) return;
+  sandbox_.kill();
+  if (phase_ != Phase::running) return fail_run(sluice_failed, {Errc::unavailable, why, "", {}});
+  say(why);
+  on_ended(128 + SIGKILL);
 }
 
 void Supervision::count_datagrams() {

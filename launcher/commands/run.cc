@@ -122,6 +122,7 @@ int hold_and_supervise(const RunOptions& options, Prepared& prepared, int starte
   SupervisorOrder order;
   order.proxy = proxy_of(prepared, *held);
   order.plan = prepared.plan;
+  if (held->layer) order.plan.root.layers = held->layer->path();
   order.filters = std::move(prepared.filters);
   if (held->agent_id) order.host_id = held->agent_id->value();
   order.group.emplace(std::move(*held->group));
@@ -139,6 +140,9 @@ int hold_and_supervise(const RunOptions& options, Prepared& prepared, int starte
   order.door = held->control->fd();
   order.started = started;
   const int status = supervise_or_say_why(std::move(order));
+  if (held->layer) {
+    if (auto removed = held->layer->remove(); !removed) tell(to_string(removed.error()));
+  }
   // Also to whoever asked for quiet: nobody else says it.
   if (!prepared.plan.proves) protection.tell_changes(tell);
   return status;

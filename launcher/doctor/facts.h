@@ -77,11 +77,13 @@ struct Facts {
   Attempt id_map;         // of the current directory's file system; root only
   std::string directory;  // that one
   bool has_ipv6 = false;
-  int landlock_abi = 0;    // 0: none
-  int landlock_error = 0;  // why
-  int seccomp_error = 0;   // of SECCOMP_GET_ACTION_AVAIL for SECCOMP_RET_ERRNO
-  int notify_error = 0;    // of SECCOMP_GET_NOTIF_SIZES
-  int vsock_error = 0;     // of socket(AF_VSOCK)
+  int landlock_abi = 0;                // 0: none
+  int landlock_error = 0;              // why
+  int seccomp_error = 0;               // of SECCOMP_GET_ACTION_AVAIL for SECCOMP_RET_ERRNO
+  int notify_error = 0;                // of SECCOMP_GET_NOTIF_SIZES
+  int vsock_error = 0;                 // of socket(AF_VSOCK)
+  bool has_user_attributes = true;     // extended ones, of a tmpfs
+  bool has_trusted_attributes = true;  // likewise, for this caller
   CgroupFact cgroup;
   SubidFact subids;
   std::string sluiced;  // where the embedded proxy's program should lie

@@ -203,6 +203,29 @@ Finding judge_subids(const Facts& facts) {
   return finding;
 }
 
+Finding judge_overlays(const Facts& facts) {
+  if (facts.has_user_attributes || (facts.is_root() && facts.has_trusted_attributes)) {
+    return {
+        "overlays",
+        State::ok,
+        "what an agent writes to an overlay (--root-mode overlay) lies in memory, and its cap is "
+        "enforced",
+        {}};
+  }
+  if (facts.is_root()) {
+    return {
+        "overlays", State::limited,
+        "this kernel's tmpfs holds neither user nor, for this caller, trusted extended "
+        "attributes: no agent can have an overlay (--root-mode overlay)",
+        "boot Linux 6.6 or newer, or run sluice as an ordinary user or outside of the container"};
+  }
+  return {"overlays", State::limited,
+          "this kernel's tmpfs has no user extended attributes: what an agent writes to an overlay "
+          "(--root-mode overlay) lies on disk below $XDG_STATE_HOME, and its cap is watched, not "
+          "enforced",
+          "boot Linux 6.6 or newer"};
+}
+
 Finding judge_cgroups(const Facts& facts) {
   if (!facts.cgroup.readable) {
     return {
@@ -236,9 +259,10 @@ Finding judge_cgroups(const Facts& facts) {
 
 std::vector<Finding> findings(const Facts& facts) {
   std::vector<Finding> all;
-  for (const auto judge : {judge_kernel, judge_user_namespaces, judge_sandbox, judge_network,
-                           judge_seccomp, judge_sluiced, judge_ipv6, judge_id_map, judge_landlock,
-                           judge_exec_notices, judge_cgroups, judge_subids, judge_vsock}) {
+  for (const auto judge :
+       {judge_kernel, judge_user_namespaces, judge_sandbox, judge_network, judge_seccomp,
+        judge_sluiced, judge_ipv6, judge_id_map, judge_landlock, judge_exec_notices, judge_cgroups,
+        judge_subids, judge_overlays, judge_vsock}) {
     all.push_back(judge(facts));
   }
   return all;

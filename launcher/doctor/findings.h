@@ -16,6 +16,7 @@ Finding judge_sluiced(const Facts& facts);
 Finding judge_id_map(const Facts& facts);
 Finding judge_ipv6(const Facts& facts);
 Finding judge_subids(const Facts& facts);
+Finding judge_overlays(const Facts& facts);
 Finding judge_cgroups(const Facts& facts);
 
 }  // namespace sluice::launcher::doctor

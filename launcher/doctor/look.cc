@@ -26,6 +26,7 @@
 #include "launcher/paths.h"
 #include "launcher/proxy_process.h"
 #include "launcher/roots/sub_ids.h"
+#include "launcher/roots/tmpfs_attributes.h"
 #include "launcher/sandbox/landlock.h"
 #include "netns/sockets.h"
 
@@ -91,6 +92,8 @@ void look_at_fences(Facts& facts) {
   facts.seccomp_error = error_of(::syscall(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &action));
   seccomp_notif_sizes sizes{};
   facts.notify_error = error_of(::syscall(SYS_seccomp, SECCOMP_GET_NOTIF_SIZES, 0, &sizes));
+  facts.has_user_attributes = tmpfs_can_hold("user.sluice");
+  facts.has_trusted_attributes = tmpfs_can_hold("trusted.sluice");
   facts.vsock_error = error_of_opening(::socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC, 0));
 }
 

@@ -8,6 +8,9 @@
 
 #include "base/text.h"
 #include "launcher/paths.h"
+#include "launcher/roots/disk_layer.h"
+#include "launcher/roots/tmpfs_attributes.h"
+#include "launcher/state_folder.h"
 
 namespace sluice::launcher {
 namespace {
@@ -87,6 +90,22 @@ Result<void> expect_one_file_system(const Machine& machine) {
   return {};
 }
 
+// By trying: what a release number promises, a build may have left out.
+Result<void> choose_upper(const Machine& machine, Root& root) {
+  if (tmpfs_can_hold("user.sluice")) return {};
+  if (!machine.is_root()) {
+    root.upper = Root::Upper::disk;
+    root.layers = disk_layers_directory(state_directory(machine));
+    return {};
+  }
+  root.upper = Root::Upper::trusted_memory;
+  if (tmpfs_can_hold("trusted.sluice")) return {};
+  return fail(
+      Errc::not_permitted, "this kernel's tmpfs cannot hold an overlay's changes",
+      "root of a container has no overlay before Linux 6.6: run sluice as an ordinary user, "
+      "or outside of the container; --root-mode readonly works");
+}
+
 }  // namespace
 
 Result<Root> choose_root(const RunOptions& options, const Machine& machine,
@@ -106,6 +125,7 @@ Result<Root> choose_root(const RunOptions& options, const Machine& machine,
     if (!is_directory) root.name = value;
   }
   if (!root.is_overlay()) return root;
+  if (auto chosen = choose_upper(machine, root); !chosen) return Failure(chosen.error());
   if (root.is_host()) {
     if (auto fine = expect_one_file_system(machine); !fine) return Failure(fine.error());
     return root;
@@ -116,10 +136,16 @@ Result<Root> choose_root(const RunOptions& options, const Machine& machine,
 
 std::string root_notice(const Root& root) {
   if (!root.is_overlay()) return {};
-  const std::string what = fmt::format(
+  std::string what = fmt::format(
       "the agent is root in an overlay of {}: at most {} MiB, gone at the end",
       root.is_host() ? "the machine's root" : shown(root.name.empty() ? root.source : root.name),
       root.bytes >> 20U);
+  if (root.is_on_disk()) {
+    what += fmt::format(
+        "; this kernel has no tmpfs with user extended attributes (Linux 6.6): what it writes lies "
+        "in {}, and the overlay's cap of {} MiB is watched, not enforced",
+        shown(root.layers), root.bytes >> 20U);
+  }
   if (root.has_id_range) return what;
   return what + "; with a single id: changes of owner are answered and not made";
 }

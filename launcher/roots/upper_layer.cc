@@ -49,9 +49,11 @@ Result<std::vector<std::string>> entries_of(int directory) {
 }
 
 bool is_opaque(int directory) {
-  std::array<char, 2> value{};
-  return ::fgetxattr(directory, "user.overlay.opaque", value.data(), value.size()) == 1 &&
-         value[0] == 'y';
+  const auto says_so = [&](const char* attribute) {
+    std::array<char, 2> value{};
+    return ::fgetxattr(directory, attribute, value.data(), value.size()) == 1 && value[0] == 'y';
+  };
+  return says_so("user.overlay.opaque") || says_so("trusted.overlay.opaque");
 }
 
 bool is_whiteout(const struct stat& status) {

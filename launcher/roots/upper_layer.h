@@ -25,7 +25,8 @@ Result<std::vector<std::string>> entries_of(int directory);
 Result<void> visit_entries(
     Fd directory, const std::function<Result<bool>(int at, const std::string& name)>& visit);
 
-// overlayfs marks a directory that replaces the one below it (userxattr).
+// overlayfs marks a directory that replaces the one below it (userxattr), or where root of
+// the machine mounted it by an attribute that only root reads.
 bool is_opaque(int directory);
 
 // What was deleted of a lower layer is a device 0/0 (Documentation/filesystems/overlayfs.rst).

@@ -181,6 +181,12 @@ Result<Fd> open_root(const Root& root) {
   return tree;
 }
 
+Result<Fd> open_layers(const Root& root) {
+  const auto source = open_source(root.layers);
+  if (!source) return Failure(source.error());
+  return clone_tree_at(source->get(), "", Recursive::no);
+}
+
 Result<Fd> open_root_as_root(const Root& root, uid_t host_id) {
   auto tree = open_root(root);
   if (!tree || !root.has_id_range) return tree;

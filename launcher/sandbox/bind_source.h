@@ -25,6 +25,9 @@ Result<Fd> open_bind_as_root(const Mount& bind, uid_t host_id);
 // what is mounted below it.
 Result<Fd> open_root(const Root& root);
 
+// In the sandbox's own namespaces: the directory on disk that holds an overlay's upper layer.
+Result<Fd> open_layers(const Root& root);
+
 // By real root. With an id range the directory's ids 0 to 65535 are those from `host_id` on.
 Result<Fd> open_root_as_root(const Root& root, uid_t host_id);
 

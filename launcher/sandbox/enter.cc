@@ -14,6 +14,7 @@
 #include "launcher/sandbox/namespaces.h"
 #include "launcher/sandbox/new_root.h"
 #include "launcher/sandbox/privileges.h"
+#include "launcher/sandbox/root_layers.h"
 #include "launcher/sandbox/steps.h"
 #include "launcher/sandbox/terminal.h"
 #include "netns/handover.h"
@@ -28,6 +29,7 @@ struct Enclosure {
   SandboxStart start;
   Fd control;
   std::optional<MapWriter> map_writer{};
+  std::optional<OverlayMounter> mounter{};
   NewRoot root;
   std::vector<netns::RoleSocket> sockets;
   Fd refused_udp;
@@ -61,10 +63,20 @@ Result<void> start_map_writer(Enclosure& enclosure) {
   return {};
 }
 
+Result<void> start_mounter(Enclosure& enclosure) {
+  const Root& root = enclosure.start.plan.root;
+  if (!root.is_overlay() || root.upper != Root::Upper::trusted_memory) return {};
+  auto mounter = OverlayMounter::start(*enclosure.start.host_id, layered_file_system(root));
+  if (!mounter) return Failure(mounter.error());
+  enclosure.mounter.emplace(std::move(*mounter));
+  return {};
+}
+
 Result<void> become_agents_host_id(Enclosure& enclosure) {
   let_cores_be_limited();
   if (auto started = start_map_writer(enclosure); !started) return started;
   if (!enclosure.start.host_id) return {};
+  if (auto started = start_mounter(enclosure); !started) return started;
   return become_host_id(*enclosure.start.host_id);
 }
 
@@ -93,7 +105,9 @@ Result<void> hang_on_supervisor(Enclosure& enclosure) {
 
 Result<void> build_root(Enclosure& enclosure) {
   auto root = enter_new_root(enclosure.start.plan,
-                             {std::move(enclosure.start.root), std::move(enclosure.start.binds)});
+                             {std::move(enclosure.start.root), std::move(enclosure.start.binds),
+                              enclosure.mounter ? &*enclosure.mounter : nullptr});
+  enclosure.mounter.reset();
   if (!root) return Failure(root.error());
   enclosure.root = std::move(*root);
   for (std::string& notice : enclosure.root.notices) {
@@ -213,7 +227,7 @@ Result<Sandbox> start_sandbox(SandboxStart start) {
   if (pid < 0) return fail_errno(Errc::unavailable, "fork");
   if (pid == 0) {
     pair->first.reset();
-    Enclosure enclosure{std::move(start), std::move(pair->second), {}, {}, {}, {}, {}};
+    Enclosure enclosure{std::move(start), std::move(pair->second), {}, {}, {}, {}, {}, {}};
     set_up(enclosure);
   }
   return Sandbox{std::move(pair->first)};

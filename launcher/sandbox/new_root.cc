@@ -54,7 +54,7 @@ Result<LayeredRoot> make_root(const Plan& plan, Opened& opened) {
     if (!root) return Failure(root.error());
     opened.root = std::move(*root);
   }
-  return make_layered_root(plan, std::move(opened.root), opened.binds);
+  return make_layered_root(plan, std::move(opened.root), opened.binds, opened.mounter);
 }
 
 Result<void> change_root(int root) {

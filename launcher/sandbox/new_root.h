@@ -9,6 +9,7 @@
 #include "base/fd.h"
 #include "launcher/plan.h"
 #include "launcher/sandbox/kernel_files.h"
+#include "launcher/sandbox/overlay_mounter.h"
 
 namespace sluice::launcher {
 
@@ -23,6 +24,7 @@ struct NewRoot {
 struct Opened {
   Fd root;                // where it is not the host's
   std::vector<Fd> binds;  // the plan's mounts that have a source, in order
+  OverlayMounter* mounter = nullptr;
 };
 
 // In fresh mount, pid, ipc and net namespaces. Afterwards the working directory is '/'.

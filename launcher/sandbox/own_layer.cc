@@ -4,7 +4,6 @@
 #include <fmt/core.h>
 #include <limits.h>
 #include <sys/sysmacros.h>
-#include <sys/xattr.h>
 #include <unistd.h>
 
 #include <array>
@@ -38,6 +37,12 @@ Failure not_a_directory(const std::string& path) {
   return fail(Errc::bad_config,
               fmt::format("'/{}' of this root is not a directory", text::printable(path)),
               "name a root directory as debootstrap or `podman export` makes it");
+}
+
+// It needs no capability (mknod(2)).
+Result<void> white_out(int layer, const std::string& name) {
+  if (::mknodat(layer, name.c_str(), S_IFCHR, makedev(0, 0)) == 0) return {};
+  return fail_errno(Errc::unavailable, "cannot hide " + text::printable("/" + name));
 }
 
 }  // namespace
@@ -99,14 +104,21 @@ Result<void> OwnLayer::hide(const std::string& path, const struct stat& status) 
   const std::string name = path.substr(path.find_first_not_of('/'));
   if (S_ISDIR(status.st_mode)) {
     if (auto made = add_directories(name); !made) return made;
-    const Fd directory(::openat(layer_, name.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    if (directory && ::fsetxattr(directory.get(), "user.overlay.opaque", "y", 1, 0) == 0) return {};
-    return fail_errno(Errc::unavailable, "cannot hide " + text::printable(path));
+    return hide_beneath(name);
   }
   if (auto made = add_directories(parent_of(name)); !made) return made;
-  // A whiteout, which needs no capability (mknod(2)).
-  if (::mknodat(layer_, name.c_str(), S_IFCHR, makedev(0, 0)) == 0) return {};
-  return fail_errno(Errc::unavailable, "cannot hide " + text::printable(path));
+  return white_out(layer_, name);
+}
+
+// The layer's directory is merged with nothing below the whiteout.
+Result<void> OwnLayer::hide_beneath(const std::string& name) {
+  for (std::size_t end = name.find('/'); end != std::string::npos; end = name.find('/', end + 1)) {
+    const std::string prefix = name.substr(0, end);
+    if (::mkdirat(hiding_, prefix.c_str(), 0700) != 0 && errno != EEXIST) {
+      return fail_errno(Errc::unavailable, text::printable(prefix));
+    }
+  }
+  return white_out(hiding_, name);
 }
 
 Result<void> OwnLayer::add_directories(const std::string& path) {

@@ -21,8 +21,9 @@ Result<std::string> resolve_inside(int root, const std::string& path);
 // or without.
 class OwnLayer {
  public:
-  // Directories that outlive it: of the layer and of the root.
-  OwnLayer(int layer, int root) : layer_(layer), root_(root) {}
+  // Directories that outlive it: of the layer, of one that lies between it and the root, where
+  // there is something to hide, and of the root.
+  OwnLayer(int layer, int hiding, int root) : layer_(layer), hiding_(hiding), root_(root) {}
 
   // New file systems of the kernel's lie there: a symbolic link in their place is not followed.
   Result<void> add_kernel_directory(const char* name);
@@ -30,14 +31,17 @@ class OwnLayer {
   Result<void> add_mount_point(const std::string& path, mode_t shape);
   // In the place of the root's own, whatever that is.
   Result<void> add_own_file(const OwnFile& file);
-  // `path` has no symbolic links in it. A directory stays, empty; what is no directory is gone.
+  // `path` has no symbolic links in it. A directory stays, empty; what is no directory is gone. By
+  // whiteouts alone: an opaque directory needs an attribute that not every tmpfs can hold.
   Result<void> hide(const std::string& path, const struct stat& status);
 
  private:
   Result<void> add_directories(const std::string& path);
   Result<void> add_file(const std::string& path, const std::string& text);
+  Result<void> hide_beneath(const std::string& name);
 
   int layer_;
+  int hiding_;
   int root_;
 };
 

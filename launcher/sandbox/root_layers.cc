@@ -15,6 +15,7 @@
 #include "base/io.h"
 #include "base/text.h"
 #include "launcher/paths.h"
+#include "launcher/sandbox/bind_source.h"
 #include "launcher/sandbox/own_layer.h"
 #include "launcher/sandbox/private_files.h"
 #include "launcher/sandbox/tree.h"
@@ -70,46 +71,98 @@ Result<void> fill(OwnLayer& layer, const Plan& plan, const std::vector<Fd>& bind
   return {};
 }
 
-// overlayfs keeps what it must remember in user.overlay.* there.
-Result<void> expect_user_xattrs(int directory) {
+// overlayfs keeps what it must remember in user.overlay.* there, and would go on without.
+Result<void> expect_user_xattrs(int directory, const Root& root) {
   if (::fsetxattr(directory, "user.sluice", "", 0, 0) == 0 &&
       ::fremovexattr(directory, "user.sluice") == 0) {
     return {};
   }
-  return fail_errno(Errc::unavailable, "this kernel's tmpfs cannot hold an overlay's changes",
-                    "--root-mode overlay needs Linux 6.6; --root-mode readonly works before it");
+  if (!root.is_on_disk()) {
+    return fail_errno(Errc::unavailable, "this kernel's tmpfs cannot hold an overlay's changes");
+  }
+  return fail_errno(
+      Errc::unavailable,
+      fmt::format("the file system of '{}' cannot hold an overlay's changes",
+                  text::printable(root.layers)),
+      "let XDG_STATE_HOME name a directory on ext4, xfs or btrfs; --root-mode readonly works as it "
+      "is");
 }
 
-Result<Fd> add_writable_layer(int scratch, std::uint64_t bytes) {
+Result<Fd> new_memory(const Root& root) {
+  auto store = new_tmpfs(root.bytes, 0755);
+  if (!store) return store;
+  for (const char* name : {"work", "upper"}) {
+    if (::mkdirat(store->get(), name, 0755) != 0) return fail_errno(Errc::unavailable, name);
+  }
+  return store;
+}
+
+// Whose directories are there.
+Result<Fd> copy_from_disk(const Root& root) {
+  auto store = open_layers(root);
+  if (!store) return store;
+  if (auto set = set_attributes(store->get(), harmless, Recursive::no); !set) {
+    return Failure(set.error());
+  }
+  return store;
+}
+
+Result<Fd> add_writable_layer(int scratch, const Root& root) {
   const auto point = make_directory(scratch, "new");
   if (!point) return Failure(point.error());
-  const auto store = new_tmpfs(bytes, 0755);
+  const auto store = root.is_on_disk() ? copy_from_disk(root) : new_memory(root);
   if (!store) return Failure(store.error());
   if (auto done = attach(store->get(), point->get()); !done) return Failure(done.error());
-  if (auto work = make_directory(store->get(), "work"); !work) return Failure(work.error());
-  auto upper = make_directory(store->get(), "upper");
-  if (!upper) return upper;
-  if (auto fine = expect_user_xattrs(upper->get()); !fine) return Failure(fine.error());
+  auto upper = open_directory(store->get(), "upper");
+  if (!upper || root.upper == Root::Upper::trusted_memory) return upper;
+  if (auto fine = expect_user_xattrs(upper->get(), root); !fine) return Failure(fine.error());
   return upper;
 }
 
-Result<Fd> mount_overlay(const Root& root) {
+const char* hint_at_mount(const Root& root) {
+  if (root.upper == Root::Upper::trusted_memory) {
+    return "does this kernel have overlayfs, over layers with mapped owners (Linux 5.19)? modprobe "
+           "overlay; --root-mode readonly works as it is";
+  }
+  if (root.is_on_disk()) {
+    return "does this kernel have overlayfs (modprobe overlay), and lies XDG_STATE_HOME on ext4, "
+           "xfs or btrfs?";
+  }
+  return "does this kernel have overlayfs? modprobe overlay";
+}
+
+Result<Fd> mount_overlay(int scratch, const Root& root, OverlayMounter* mounter) {
+  const bool by_mounter = root.is_overlay() && root.upper == Root::Upper::trusted_memory;
+  if (by_mounter && mounter == nullptr) return fail(Errc::bug, "nobody can mount the overlay");
+  auto mount = by_mounter ? mounter->mount(scratch) : new_file_system(layered_file_system(root));
+  if (!mount) mount.error().hint = hint_at_mount(root);
+  return mount;
+}
+
+}  // namespace
+
+FileSystem layered_file_system(const Root& root) {
   FileSystem overlay{.type = "overlay", .parameters = {}, .attributes = harmless};
-  overlay.parameters = {{"lowerdir", "own:root"}, {"userxattr", ""}};
+  overlay.parameters = {{"lowerdir", "own:hiding:root"}};
+  if (root.is_overlay() && root.upper == Root::Upper::trusted_memory) {
+    // What userxattr implies: the layers' own attributes lead nowhere (overlayfs's documentation).
+    overlay.parameters.insert(
+        overlay.parameters.end(),
+        {{"redirect_dir", "nofollow"}, {"metacopy", "off"}, {"index", "off"}});
+  } else {
+    overlay.parameters.emplace_back("userxattr", "");
+  }
   if (root.is_overlay()) {
     overlay.parameters.emplace_back("upperdir", "new/upper");
     overlay.parameters.emplace_back("workdir", "new/work");
   } else {
     overlay.attributes |= MOUNT_ATTR_RDONLY;
   }
-  auto mount = new_file_system(overlay);
-  if (!mount) mount.error().hint = "does this kernel have overlayfs? modprobe overlay";
-  return mount;
+  return overlay;
 }
 
-}  // namespace
-
-Result<LayeredRoot> make_layered_root(const Plan& plan, Fd lower, const std::vector<Fd>& binds) {
+Result<LayeredRoot> make_layered_root(const Plan& plan, Fd lower, const std::vector<Fd>& binds,
+                                      OverlayMounter* mounter) {
   const auto scratch = new_tmpfs(scratch_bytes, 0755);
   if (!scratch) return Failure(scratch.error());
   if (auto done = attach(scratch->get(), "/"); !done) return Failure(done.error());
@@ -119,17 +172,19 @@ Result<LayeredRoot> make_layered_root(const Plan& plan, Fd lower, const std::vec
   if (auto done = attach(lower.get(), point->get()); !done) return Failure(done.error());
   const auto own = make_directory(scratch->get(), "own");
   if (!own) return Failure(own.error());
+  const auto hiding = make_directory(scratch->get(), "hiding");
+  if (!hiding) return Failure(hiding.error());
   // The layers are named relative to it: no byte of anybody's path is in the mount's options.
   if (::fchdir(scratch->get()) != 0) return fail_errno(Errc::bug, "fchdir");
-  OwnLayer layer(own->get(), lower.get());
+  OwnLayer layer(own->get(), hiding->get(), lower.get());
   if (auto done = fill(layer, plan, binds); !done) return Failure(done.error());
   LayeredRoot layered;
   if (plan.root.is_overlay()) {
-    auto changes = add_writable_layer(scratch->get(), plan.root.bytes);
+    auto changes = add_writable_layer(scratch->get(), plan.root);
     if (!changes) return Failure(changes.error());
     layered.changes = std::move(*changes);
   }
-  auto mount = mount_overlay(plan.root);
+  auto mount = mount_overlay(scratch->get(), plan.root, mounter);
   if (!mount) return Failure(mount.error());
   // The overlay has copies of its own of these mounts.
   if (::umount2(".", MNT_DETACH) != 0) return fail_errno(Errc::bug, "umount2");

@@ -49,11 +49,14 @@ Result<Fd> new_file_system(const FileSystem& file_system) {
   return mount;
 }
 
+std::uint64_t inodes_of(std::uint64_t bytes) noexcept {
+  return std::max(bytes / bytes_per_inode, fewest_inodes);
+}
+
 Result<Fd> new_tmpfs(std::uint64_t bytes, mode_t mode) {
-  const std::uint64_t inodes = std::max(bytes / bytes_per_inode, fewest_inodes);
   return new_file_system({.type = "tmpfs",
                           .parameters = {{"size", fmt::format("{}", bytes)},
-                                         {"nr_inodes", fmt::format("{}", inodes)},
+                                         {"nr_inodes", fmt::format("{}", inodes_of(bytes))},
                                          {"mode", fmt::format("{:o}", mode)}},
                           .attributes = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV});
 }

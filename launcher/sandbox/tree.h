@@ -32,6 +32,8 @@ struct FileSystem {
 Result<Fd> new_file_system(const FileSystem& file_system);
 
 inline constexpr std::uint64_t bytes_per_inode = 4096;
+// Of a tmpfs of that size.
+std::uint64_t inodes_of(std::uint64_t bytes) noexcept;
 
 // An empty tmpfs, nosuid and nodev, with a cap on bytes and on inodes (one for each 4 KiB).
 Result<Fd> new_tmpfs(std::uint64_t bytes, mode_t mode);

@@ -72,8 +72,9 @@ class RootCase(Case):
         return self.inside(root, script, "--root-mode", "overlay", *options, **keywords)
 
 
-def tmpfs_has_user_xattrs():
-    path = "/tmp/xattr"
+def has_user_xattrs(folder):
+    """Of its file system."""
+    path = f"{folder}/xattr"
     with open(path, "w"):
         pass
     try:
@@ -88,5 +89,5 @@ def tmpfs_has_user_xattrs():
 class OverlayCase(RootCase):
     def setUp(self):
         super().setUp()
-        if not tmpfs_has_user_xattrs():
-            self.skipTest("the kernel's tmpfs has no user extended attributes (Linux 6.6)")
+        if not (is_root() or has_user_xattrs("/tmp") or has_user_xattrs(self.home)):
+            self.skipTest("neither tmpfs nor the home directory has user extended attributes")

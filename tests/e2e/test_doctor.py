@@ -20,6 +20,7 @@ NAMES = [
     "seccomp notices",
     "cgroups",
     "subordinate ids",
+    "overlays",
     "vsock",
 ]
 AT_MOST = 10  # seconds; it takes 0.1

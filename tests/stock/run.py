@@ -2,8 +2,8 @@
 
     SLUICE_BIN=DIR run.py KERNEL root|rootless MODULE...        KERNEL: 6.1 or 6.12
 
-The guest's root is this machine's, read-only over 9p beneath a tmpfs; it has no network but its own
-loopback. `./dev stock` fetches the kernels. Without KVM, which not every machine can nest, a process starts some twenty times slower
+The guest's root is this machine's, read-only over 9p beneath a tmpfs; the tests' own files lie on an
+ext4 in memory, for what a tmpfs of an older kernel lacks. It has no network but its own loopback. `./dev stock` fetches the kernels. Without KVM, which not every machine can nest, a process starts some twenty times slower
 than outside, so this runs what only another kernel can show. Exit status 77: nothing was run.
 """
 
@@ -34,6 +34,11 @@ mount --bind {project} /srv
 mount -t tmpfs tmpfs /var/tmp
 mount -t tmpfs tmpfs /tmp
 chmod 1777 /tmp /var/tmp
+modprobe -a loop ext4
+truncate -s 1500M /tmp/disk
+mkfs.ext4 -q /tmp/disk
+mkdir /disk
+mount -o loop /tmp/disk /disk
 hostname stock
 ip link set lo up
 group=/sys/fs/cgroup/delegated
@@ -45,7 +50,7 @@ cd /srv/tests/e2e
 status=0
 for module in {modules_asked}; do
   echo "== $(uname -r) $module"
-  SLUICE_BIN=/srv/{binaries} setsid python3 -B run.py {identity} "$module" </dev/null || status=1
+  TMPDIR=/disk SLUICE_BIN=/srv/{binaries} setsid python3 -B run.py {identity} "$module" </dev/null || status=1
 done >/run/stock/output 2>&1
 echo $status >/run/stock/status
 sync

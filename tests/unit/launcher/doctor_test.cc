@@ -1,3 +1,4 @@
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <cerrno>
@@ -12,6 +13,8 @@
 
 namespace sluice::launcher::doctor {
 namespace {
+
+using ::testing::HasSubstr;
 
 using End = Attempt::End;
 
@@ -239,6 +242,21 @@ TEST(Doctor, MendsMissingSubordinateIdsByTheUsersName) {
   EXPECT_EQ(named(facts, "subordinate ids").mend, "chmod u+s $(which newuidmap newgidmap)");
   facts.uid = 0;
   EXPECT_EQ(named(facts, "subordinate ids").state, State::ok);
+}
+
+TEST(Doctor, SaysWhereAnOverlayLiesAndWhetherItsCapIsEnforced) {
+  Facts facts = whole();
+  EXPECT_EQ(named(facts, "overlays").state, State::ok);
+  facts.has_user_attributes = false;
+  facts.uid = 0;
+  EXPECT_EQ(named(facts, "overlays").state, State::ok);
+  facts.uid = 1000;
+  facts.has_trusted_attributes = false;
+  EXPECT_EQ(named(facts, "overlays").state, State::limited);
+  EXPECT_THAT(named(facts, "overlays").means, HasSubstr("its cap is watched, not enforced"));
+  facts.uid = 0;
+  EXPECT_EQ(named(facts, "overlays").state, State::limited);
+  EXPECT_THAT(named(facts, "overlays").means, HasSubstr("no agent can have an overlay"));
 }
 
 TEST(Doctor, SaysOfRootsDirectoryWhetherItsOwnersCanBeMapped) {
