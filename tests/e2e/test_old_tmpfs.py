@@ -270,7 +270,7 @@ class OnDisk(OldCase):
         return path
 
     def cover_with_attributes(self, data):
-        if not test_overlay.has_user_xattrs(self.cover("tmpfs", data)):
+        if not roots.has_user_xattrs(self.cover("tmpfs", data)):
             self.skipTest("this kernel has no small file system in memory with user extended attributes")
 
     def test_a_file_system_without_attributes_is_refused_with_what_to_do(self):
