@@ -8,9 +8,9 @@
 #include "launcher/cgroup/group.h"
 #include "launcher/host_id.h"
 #include "launcher/preparation.h"
-#include "launcher/proxy_keeper.h"
 #include "launcher/roots/disk_layer.h"
 #include "launcher/sessions/run_socket.h"
+#include "launcher/supervision/proxy_keeper.h"
 
 namespace sluice::launcher {
 

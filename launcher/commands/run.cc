@@ -15,7 +15,7 @@
 #include "launcher/sandbox/privileges.h"
 #include "launcher/sessions/detach.h"
 #include "launcher/state_folder.h"
-#include "launcher/supervisor.h"
+#include "launcher/supervision/supervisor.h"
 
 namespace sluice::launcher {
 namespace {

@@ -24,10 +24,10 @@
 #include "launcher/choice.h"
 #include "launcher/doctor/trial.h"
 #include "launcher/paths.h"
-#include "launcher/proxy_process.h"
 #include "launcher/roots/sub_ids.h"
 #include "launcher/roots/tmpfs_attributes.h"
 #include "launcher/sandbox/landlock.h"
+#include "launcher/supervision/proxy_process.h"
 #include "netns/sockets.h"
 
 namespace sluice::launcher::doctor {

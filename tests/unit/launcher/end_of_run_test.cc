@@ -1,4 +1,4 @@
-#include "launcher/end_of_run.h"
+#include "launcher/supervision/end_of_run.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-#include "launcher/last_word.h"
+#include "launcher/supervision/last_word.h"
 
 #include <gtest/gtest.h>
 

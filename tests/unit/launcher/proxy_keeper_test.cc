@@ -1,4 +1,4 @@
-#include "launcher/proxy_keeper.h"
+#include "launcher/supervision/proxy_keeper.h"
 
 #include <gtest/gtest.h>
 

@@ -1,10 +1,10 @@
-#include "launcher/supervisor.h"
+#include "launcher/supervision/supervisor.h"
 
 #include <fmt/core.h>
 #include <unistd.h>
 
 #include "base/io.h"
-#include "launcher/supervision.h"
+#include "launcher/supervision/supervision.h"
 
 namespace sluice::launcher {
 

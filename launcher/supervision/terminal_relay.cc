@@ -1,4 +1,4 @@
-#include "launcher/terminal_relay.h"
+#include "launcher/supervision/terminal_relay.h"
 
 #include <fcntl.h>
 #include <signal.h>

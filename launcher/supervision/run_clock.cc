@@ -1,4 +1,4 @@
-#include "launcher/run_clock.h"
+#include "launcher/supervision/run_clock.h"
 
 #include <algorithm>
 

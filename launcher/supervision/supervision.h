@@ -14,16 +14,16 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "launcher/control.h"
-#include "launcher/denials.h"
-#include "launcher/erofs_watch.h"
 #include "launcher/exec_log/exec_log.h"
-#include "launcher/proxy_keeper.h"
 #include "launcher/roots/layer_watch.h"
-#include "launcher/run_clock.h"
-#include "launcher/sandbox_keeper.h"
 #include "launcher/sessions/door.h"
-#include "launcher/supervisor.h"
-#include "launcher/terminal_relay.h"
+#include "launcher/supervision/denials.h"
+#include "launcher/supervision/erofs_watch.h"
+#include "launcher/supervision/proxy_keeper.h"
+#include "launcher/supervision/run_clock.h"
+#include "launcher/supervision/sandbox_keeper.h"
+#include "launcher/supervision/supervisor.h"
+#include "launcher/supervision/terminal_relay.h"
 #include "netns/datagram_count.h"
 
 namespace sluice::launcher {
@@ -59,7 +59,7 @@ class Supervision {
   void say(std::string_view line) const;
   void say_raw(std::string line) const;
 
-  // supervision_sandbox.cc: what the sandbox says
+  // building.cc: what the sandbox says
   void on_control();
   void on_message(ControlMessage& message);
   void on_ready(ControlMessage& message);
@@ -71,12 +71,12 @@ class Supervision {
   void count_datagrams();
   ExecLog::Report exec_reporter();
 
-  // supervision_proxy.cc: what sluiced says of the registration
+  // registration.cc: what sluiced says of the registration
   void on_proxy(std::vector<ProxyKeeper::Event> events);
   void on_registered(const netns::Registered& registered);
   void on_denied(const std::string& sentence);
 
-  // supervision_end.cc: how the run is brought to its end, and what is told then
+  // ending.cc: how the run is brought to its end, and what is told then
   void on_ended(int status);
   void tell_sluiced();
   Result<void> learn_what_changed();

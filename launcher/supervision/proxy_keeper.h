@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "base/error.h"
-#include "launcher/proxy_process.h"
+#include "launcher/supervision/proxy_process.h"
 #include "netns/lease_keeper.h"
 
 namespace sluice::launcher {

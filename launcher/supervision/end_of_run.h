@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "launcher/erofs_watch.h"
 #include "launcher/plan.h"
+#include "launcher/supervision/erofs_watch.h"
 #include "netns/summary.h"
 
 namespace sluice::launcher {

@@ -12,9 +12,9 @@
 #include "base/strong.h"
 #include "launcher/cgroup/group.h"
 #include "launcher/plan.h"
-#include "launcher/proxy_keeper.h"
 #include "launcher/sandbox/seccomp.h"
 #include "launcher/sessions/run_status.h"
+#include "launcher/supervision/proxy_keeper.h"
 
 namespace sluice::launcher {
 

@@ -1,7 +1,7 @@
 // What a supervisor does about what sluiced says of the registration.
 #include <fmt/core.h>
 
-#include "launcher/supervision.h"
+#include "launcher/supervision/supervision.h"
 #include "netns/summary.h"
 
 namespace sluice::launcher {

@@ -1,4 +1,4 @@
-#include "launcher/proxy_process.h"
+#include "launcher/supervision/proxy_process.h"
 
 #include <fcntl.h>
 #include <fmt/core.h>

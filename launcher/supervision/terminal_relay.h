@@ -11,7 +11,7 @@
 
 #include "base/error.h"
 #include "base/fd.h"
-#include "launcher/erofs_watch.h"
+#include "launcher/supervision/erofs_watch.h"
 
 namespace sluice::launcher {
 

@@ -1,4 +1,4 @@
-#include "launcher/erofs_watch.h"
+#include "launcher/supervision/erofs_watch.h"
 
 #include <string.h>
 

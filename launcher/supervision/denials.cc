@@ -1,4 +1,4 @@
-#include "launcher/denials.h"
+#include "launcher/supervision/denials.h"
 
 #include <fmt/core.h>
 

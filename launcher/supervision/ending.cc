@@ -1,11 +1,11 @@
 // How a supervisor brings a run to its end, and what it tells then.
 #include <fmt/core.h>
 
-#include "launcher/end_of_run.h"
-#include "launcher/last_word.h"
 #include "launcher/roots/as_owner.h"
 #include "launcher/roots/changes.h"
-#include "launcher/supervision.h"
+#include "launcher/supervision/end_of_run.h"
+#include "launcher/supervision/last_word.h"
+#include "launcher/supervision/supervision.h"
 
 namespace sluice::launcher {
 namespace {

@@ -1,4 +1,4 @@
-#include "launcher/sandbox_keeper.h"
+#include "launcher/supervision/sandbox_keeper.h"
 
 #include <signal.h>
 #include <sys/wait.h>

@@ -4,7 +4,7 @@
 #include <unistd.h>
 
 #include "launcher/probes/self_check.h"
-#include "launcher/supervision.h"
+#include "launcher/supervision/supervision.h"
 
 namespace sluice::launcher {
 namespace {

@@ -1,4 +1,4 @@
-#include "launcher/supervision.h"
+#include "launcher/supervision/supervision.h"
 
 #include <fmt/core.h>
 #include <signal.h>
