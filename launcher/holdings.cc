@@ -74,7 +74,10 @@ Result<Holdings> hold(const RunOptions& options, const Prepared& prepared) {
     if (!proxy) return Failure(proxy.error());
     held.proxy_id = std::move(*proxy);
   }
-  auto admin = RunSocket::listen(directory, prepared.plan.agent, admin_suffix);
+  // Nobody supervises that name any more: what still listens is the sluiced of a run that was
+  // killed, which ends now.
+  constexpr std::chrono::seconds ending{2};
+  auto admin = RunSocket::listen(directory, prepared.plan.agent, admin_suffix, ending);
   if (!admin) return Failure(admin.error());
   held.admin.emplace(std::move(*admin));
   if (!options.audit) return held;

@@ -52,7 +52,10 @@ std::string common_of(const std::string& git) {
 RepositoryFacts facts_of(const std::string& git, const std::string& home) {
   const std::string file = common_of(git) + "/config";
   const auto text = read_file(file, largest_config);
-  return text ? facts_of_config(*text, {file, git, home}) : RepositoryFacts{};
+  if (!text) return {};
+  // A name of its own: GCC 12 ends a temporary in a conditional twice where making it throws.
+  const GitConfigPlace place{file, git, home};
+  return facts_of_config(*text, place);
 }
 
 }  // namespace

@@ -13,6 +13,7 @@
 #include <cstring>
 #include <filesystem>
 #include <memory>
+#include <thread>
 #include <utility>
 
 #include "base/text.h"
@@ -96,13 +97,17 @@ std::string run_socket_path(const std::string& directory, const std::string& age
 }
 
 Result<RunSocket> RunSocket::listen(const std::string& directory, const std::string& agent,
-                                    std::string_view suffix) {
+                                    std::string_view suffix, std::chrono::milliseconds patience) {
   const auto opened = make_private_directory(directory);
   if (!opened) return Failure(opened.error());
-  if (auto locked = lock(opened->get()); !locked) return Failure(locked.error());
   const std::string path = run_socket_path(directory, agent, suffix);
   const auto address = address_of(path);
   if (!address) return Failure(address.error());
+  const auto until = std::chrono::steady_clock::now() + patience;
+  while (somebody_listens(*address) && std::chrono::steady_clock::now() < until) {
+    std::this_thread::sleep_for(patience / 100);
+  }
+  if (auto locked = lock(opened->get()); !locked) return Failure(locked.error());
   if (somebody_listens(*address)) {
     return fail(Errc::unavailable, fmt::format("the agent name '{}' is taken", agent),
                 "it runs already: stop it, or give this one another name with --agent");

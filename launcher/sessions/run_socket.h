@@ -2,6 +2,7 @@
 // agent's.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -19,10 +20,11 @@ inline constexpr std::string_view control_suffix = ".ctl";  // of a supervisor: 
 class RunSocket {
  public:
   // DIRECTORY/AGENT.SUFFIX, a listening stream socket. The directory is made with mode 0700 and
-  // must belong to the caller. A socket that answers means that the name is taken; one that nobody
-  // listens on is replaced.
+  // must belong to the caller. A socket that answers means that the name is taken, if it still does
+  // after `patience`; one that nobody listens on is replaced.
   static Result<RunSocket> listen(const std::string& directory, const std::string& agent,
-                                  std::string_view suffix);
+                                  std::string_view suffix,
+                                  std::chrono::milliseconds patience = {});
 
   RunSocket(RunSocket&& other) noexcept;
   RunSocket(const RunSocket&) = delete;

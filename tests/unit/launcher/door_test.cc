@@ -3,8 +3,10 @@
 #include <gtest/gtest.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <filesystem>
+#include <thread>
 
 #include "base/io.h"
 #include "launcher/sessions/run_socket.h"
@@ -112,6 +114,19 @@ TEST_F(ADoor, ReservesItsNameAndWhatAKilledRunLeftIsRemoved) {
   EXPECT_FALSE(connect_run(directory_, "coder-1", control_suffix).value());
   ASSERT_TRUE(remove_dead_sockets(directory_, "coder-1"));
   EXPECT_EQ(agents_in(directory_).value(), std::vector<std::string>{});
+}
+
+TEST_F(ADoor, IsAwaitedWhereItsOwnerIsAboutToEnd) {
+  auto ending = RunSocket::listen(directory_, "coder-2", admin_suffix);
+  ASSERT_TRUE(ending);
+  const Fd kept(::dup(ending->fd()));  // as of a process that has not ended yet
+  std::thread end([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    ::shutdown(kept.get(), SHUT_RDWR);
+  });
+  EXPECT_FALSE(RunSocket::listen(directory_, "coder-2", admin_suffix));
+  EXPECT_TRUE(RunSocket::listen(directory_, "coder-2", admin_suffix, std::chrono::seconds(20)));
+  end.join();
 }
 
 TEST_F(ADoor, IsNotLookedForInADirectoryThatOthersCanWriteTo) {
