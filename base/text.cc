@@ -30,11 +30,13 @@ Decoded decode(std::string_view text) {
   return {code, size};
 }
 
-// Controls that change what a person sees rather than being seen.
+// Controls and characters of no width (Default_Ignorable_Code_Point), which change what a person
+// sees rather than being seen.
 bool is_steering(std::uint32_t code) {
-  return code < 0x20 || (code >= 0x7f && code < 0xa0) || code == 0x61c || code == 0x200e ||
-         code == 0x200f || (code >= 0x2028 && code <= 0x202e) ||
-         (code >= 0x2066 && code <= 0x2069) || code == 0xfeff;
+  return code < 0x20 || (code >= 0x7f && code < 0xa0) || code == 0xad || code == 0x61c ||
+         code == 0x180e || (code >= 0x200b && code <= 0x200f) ||
+         (code >= 0x2028 && code <= 0x202e) || (code >= 0x2060 && code <= 0x206f) ||
+         code == 0xfeff || (code >= 0xe0000 && code <= 0xe0fff);
 }
 
 // Printable ASCII but quote and backslash: what stands for itself in JSON and on a terminal.
@@ -57,6 +59,15 @@ void append_hex(std::string& out, std::uint32_t value, int digits) {
     const std::uint32_t rest = value >> (4 * i);
     if (i < digits || rest != 0) out += "0123456789abcdef"[rest & 15];
   }
+}
+
+// RFC 8259, section 7: beyond the basic plane by a pair of surrogates.
+void append_escape(std::string& out, std::uint32_t code) {
+  out += "\\u";
+  if (code < 0x10000) return append_hex(out, code, 4);
+  append_hex(out, 0xd800 + ((code - 0x10000) >> 10), 4);
+  out += "\\u";
+  append_hex(out, 0xdc00 + ((code - 0x10000) & 0x3ff), 4);
 }
 
 }  // namespace
@@ -96,8 +107,7 @@ void append_json(std::string& out, std::string_view value) {
       out += '\\';
       out += static_cast<char>(code);
     } else if (is_steering(code)) {
-      out += "\\u";
-      append_hex(out, code, 4);
+      append_escape(out, code);
     } else {
       out += value.substr(0, size);
     }

@@ -9,12 +9,13 @@
 namespace sluice::text {
 
 // Every byte that could move a cursor or reorder a line becomes \xNN or \u{NNNN}: C0, DEL, C1, ESC,
-// bidi controls (UAX #9), line separators, and bytes that are not UTF-8. Backslash is doubled.
+// bidi controls (UAX #9), line separators, characters of no width, and bytes that are not UTF-8.
+// Backslash is doubled.
 std::string printable(std::string_view untrusted);
 void append_printable(std::string& out, std::string_view untrusted);
 
 // Appends `value` as the inside of a JSON string (RFC 8259): quotes, backslash and controls
-// escaped, bytes that are not UTF-8 replaced by U+FFFD, C1 and bidi controls as \uXXXX.
+// escaped, bytes that are not UTF-8 replaced by U+FFFD, what printable() escapes as \uXXXX.
 void append_json(std::string& out, std::string_view value);
 
 // Appends `value` in decimal, with zeros in front up to `digits` (at most 20).

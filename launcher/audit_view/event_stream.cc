@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "launcher/sessions/admin_client.h"
+#include "launcher/shallow_json.h"
 
 namespace sluice::launcher {
 namespace {
@@ -40,7 +41,7 @@ std::deque<StreamEvent> take_events(std::string& bytes) {
 }
 
 std::string missing_text(const StreamEvent& event) {
-  const auto json = nlohmann::json::parse(event.data, nullptr, false);
+  const auto json = parse_shallow(event.data);
   const auto count =
       json.is_object() && json.contains("count") ? json["count"].dump() : std::string("some");
   if (event.name == "lost") return count + " lines of the stream were lost: it was read too slowly";

@@ -7,6 +7,7 @@
 
 #include "base/units.h"
 #include "launcher/sessions/run_status.h"
+#include "launcher/shallow_json.h"
 #include "launcher/top/sample.h"
 
 namespace sluice::launcher {
@@ -109,13 +110,13 @@ bool is_begin_of_time(std::string_view text) {
 }  // namespace
 
 std::optional<AuditText> read_audit_line(std::string_view json) try {
-  return text_of(Json::parse(json));
+  return text_of(parse_shallow(json));
 } catch (const Json::exception&) {
   return std::nullopt;
 }
 
 std::string ascii_json(std::string_view json) {
-  const Json read = Json::parse(json, nullptr, false);
+  const Json read = parse_shallow(json);
   return read.dump(-1, ' ', true, Json::error_handler_t::replace);
 }
 

@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "launcher/sessions/ask_at_once.h"
 #include "launcher/sessions/run_socket.h"
+#include "launcher/shallow_json.h"
 
 namespace sluice::launcher {
 namespace {
@@ -15,7 +16,7 @@ namespace {
 constexpr std::size_t longest_said = 500;
 
 std::string said_in(std::string_view body, const char* key) {
-  const auto json = nlohmann::json::parse(body, nullptr, false);
+  const auto json = parse_shallow(body);
   if (!json.is_object() || !json.contains(key) || !json[key].is_string()) return "";
   return text::printable(json[key].get<std::string>().substr(0, longest_said));
 }

@@ -23,8 +23,9 @@ constexpr std::size_t chunk_size = std::size_t{64} * 1024;
 
 class Conversation {
  public:
-  Conversation(const Question& question, const Patience& patience)
-      : question_(&question), patience_(&patience) {}
+  // `left`: bytes that all of them together may still hear.
+  Conversation(const Question& question, const Patience& patience, std::size_t& left)
+      : question_(&question), patience_(&patience), left_(&left) {}
 
   bool is_over() const noexcept { return answer_.has_value(); }
   // Takes a descriptor from begin() until is_over().
@@ -49,6 +50,7 @@ class Conversation {
 
   const Question* question_;
   const Patience* patience_;
+  std::size_t* left_;
   Fd socket_;
   Clock::time_point until_;
   bool has_asked_ = false;
@@ -84,10 +86,17 @@ void Conversation::hear() {
   if (size < 0 && errno == ECONNRESET && heard_.empty()) return end(std::optional<std::string>(""));
   if (size < 0) return end(fail_errno(Errc::unavailable, "recv"));
   if (size == 0) return end(std::optional<std::string>(std::move(heard_)));
-  heard_.append(chunk.data(), static_cast<std::size_t>(size));
+  const auto more = static_cast<std::size_t>(size);
   const std::size_t largest = patience_->largest_answer;
-  if (heard_.size() <= largest) return;
-  end(fail(Errc::unavailable, fmt::format("it says more than {} bytes", largest)));
+  const bool fits = more <= *left_ && more + heard_.size() <= largest;
+  if (!fits) {
+    *left_ += heard_.size();
+    return end(fail(Errc::unavailable,
+                    fmt::format("it says more than {} bytes, or all together more than {}", largest,
+                                patience_->all_answers)));
+  }
+  *left_ -= more;
+  heard_.append(chunk.data(), more);
 }
 
 void Conversation::give_up_at(Clock::time_point now) {
@@ -99,8 +108,8 @@ void Conversation::give_up_at(Clock::time_point now) {
 class Round {
  public:
   Round(const std::vector<Question>& questions, const Patience& patience)
-      : most_open_(patience.most_open) {
-    for (const Question& question : questions) all_.emplace_back(question, patience);
+      : most_open_(patience.most_open), left_(patience.all_answers) {
+    for (const Question& question : questions) all_.emplace_back(question, patience, left_);
   }
 
   std::vector<Answer> run() {
@@ -149,6 +158,7 @@ class Round {
   }
 
   const std::size_t most_open_;
+  std::size_t left_;
   std::vector<Conversation> all_;
 };
 

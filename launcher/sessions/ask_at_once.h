@@ -20,6 +20,7 @@ struct Patience {
   std::chrono::milliseconds each{2000};  // from when it is connected to, or tried to be
   std::size_t most_open = 300;           // connections; further ones wait for the end of one
   std::size_t largest_answer = std::size_t{64} * 1024 * 1024;
+  std::size_t all_answers = std::size_t{256} * 1024 * 1024;  // together
 };
 
 // What each says until it closes, in the order of the questions: nothing where nobody listens, ""

@@ -1,6 +1,7 @@
 // What a supervisor does about what the sandbox says.
 #include <fmt/core.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "launcher/probes/self_check.h"
@@ -117,6 +118,11 @@ Result<void> Supervision::watch_layer() {
   const Root& root = order_.plan.root;
   if (!root.is_on_disk()) return {};
   if (!changes_) return fail(Errc::bug, "the sandbox has no layer to be watched");
+  // Nobody needs its path any more: another agent of the same user that sees the directory around
+  // it (with another XDG_STATE_HOME it is not masked) must not read or run what lies there.
+  if (::chmod(root.layers.c_str(), 0400) != 0) {
+    return fail_errno(Errc::not_permitted, "cannot close the directory of the overlay's layer");
+  }
   auto watch = LayerWatch::start(changes_.get(), root.bytes, root.sub_ids);
   if (!watch) return Failure(watch.error());
   layer_.emplace(std::move(*watch));

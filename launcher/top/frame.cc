@@ -55,7 +55,8 @@ std::string budget_text(const TopAgent& agent, const Rates&) {
 }
 
 constexpr std::array<Column, 9> columns{{
-    {"SINCE", 8, 8, [](const TopAgent& agent, const Rates&) { return clock_of(agent.since); }},
+    {"SINCE", 8, 8,
+     [](const TopAgent& agent, const Rates&) { return clock_of(ascii(agent.since)); }},
     {"CONN", 5, 2,
      [](const TopAgent& agent, const Rates&) { return count_text(agent.connections); }},
     {"TUN", 5, 6, [](const TopAgent& agent, const Rates&) { return count_text(agent.tunnels); }},

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <tuple>
 
+#include "launcher/shallow_json.h"
 #include "launcher/top/rule_to_paste.h"
 
 namespace sluice::launcher {
@@ -18,7 +19,7 @@ using Json = nlohmann::ordered_json;
 Result<void> for_each(std::string_view page, const char* list,
                       const std::function<void(const Json&)>& each) {
   try {
-    const Json whole = Json::parse(page);
+    const Json whole = parse_shallow(page);
     for (const Json& one : whole.at(list)) each(one);
     return {};
   } catch (const Json::exception&) {

@@ -195,6 +195,24 @@ class OnDisk(OldCase):
         self.assertIn("the agent was ended: the overlay holds more than its cap of 8 MiB", run.err)
         self.assertNotIn("No space left", run.err)
 
+    def test_another_agent_that_sees_its_place_cannot_enter_it(self):
+        """With another XDG_STATE_HOME the directory is one like any other, and not masked."""
+        elsewhere = f"{self.home}/elsewhere-{os.path.basename(self.workspace)}"
+        os.makedirs(elsewhere)
+        self.own(elsewhere)
+        self.addCleanup(shutil.rmtree, elsewhere, True)
+        self.environment["XDG_STATE_HOME"] = elsewhere
+        process = self.running("echo secret >/secret; echo up; read")
+        del self.environment["XDG_STATE_HOME"]
+        layer = f"{elsewhere}/sluice/overlays/run-*"
+        script = f"for one in {layer}; do echo $one; cat $one/upper/secret; ls $one/upper; done"
+        run = self.sluice("run", "--agent", "coder-2", "--bind", f"{elsewhere}:ro", "--", "sh", "-c", script)
+        self.assertRegex(run.out, rf"\A{elsewhere}/sluice/overlays/run-\w+\n\Z", run)
+        self.assertEqual(run.err.count("Permission denied"), 2, run)
+        process.stdin.close()
+        self.finish(process)
+        self.assertEqual(os.listdir(f"{elsewhere}/sluice/overlays"), [])
+
     def test_what_it_closed_to_its_owner_counts(self):
         run = self.overlay(self.small(), "mkdir /d; exec 3>/d/f; chmod 0 /d /d/f; "
                            "dd if=/dev/zero bs=1M count=40 >&3; sleep 1000",

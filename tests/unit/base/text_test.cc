@@ -23,6 +23,7 @@ TEST(Printable, ShowsWhatWouldSteerATerminal) {
       {"\x7f", "\\x7f"},
       {"\u009b2J", "\\u{9b}2J"},
       {"\u202eevil\u2066", "\\u{202e}evil\\u{2066}"},
+      {"a\u200bb\u2060\u00ad\U000e0041", "a\\u{200b}b\\u{2060}\\u{ad}\\u{e0041}"},
       {"\u2028\ufeff\u200e", "\\u{2028}\\u{feff}\\u{200e}"},
       {"\xff\xc0\x80", "\\xff\\xc0\\x80"},
       {"\xe2\x82", "\\xe2\\x82"},

@@ -165,8 +165,22 @@ TEST_F(AskAtOnce, HearsNoMoreThanItWantsTo) {
     }
   });
   const Answers said = ask_at_once({{path("endless"), "?"}}, {.largest_answer = 100'000});
-  EXPECT_EQ(said[0].error().what, "it says more than 100000 bytes");
+  EXPECT_EQ(said[0].error().what,
+            "it says more than 100000 bytes, or all together more than 268435456");
   EXPECT_TRUE(ask_at_once({}).empty());
+}
+
+TEST_F(AskAtOnce, HearsNoMoreOfAllTogether) {
+  const std::vector<Question> questions{
+      {path("answers"), "?"}, {path("answers"), "?"}, {path("answers"), "?"}};
+  const Fd answers = listen("answers");
+  std::jthread talker([&] {
+    for (std::size_t i = 0; i < questions.size(); ++i) answer(answers, "yes");
+  });
+  const Answers said = ask_at_once(questions, {.most_open = 1, .all_answers = 7});
+  EXPECT_EQ(said[0].value(), "yes");
+  EXPECT_EQ(said[1].value(), "yes");
+  EXPECT_THAT(said[2].error().what, HasSubstr("all together more than 7"));
 }
 
 }  // namespace

@@ -102,6 +102,25 @@ TEST(Frame, FitsEveryScreenWhateverThereIs) {
   }
 }
 
+TEST(Frame, EscapesATimeThatIsNone) {
+  View view = sample_view();
+  view.now.agents.front().since = "0123456789T\x1b[31mABC";
+  EXPECT_THAT(texts(frame(view, {80, 24})), Each(Not(HasSubstr("\x1b"))));
+}
+
+TEST(Sample, RefusesWhatIsNestedDeeperThanAnySluicedWrites) {
+  const std::string deep = std::string(1'000'000, '[') + std::string(1'000'000, ']');
+  Sample sample;
+  const auto page = [](const std::string& value) {
+    return R"({"decisions":[{"ts":"","agent":"a","via":"http","host":"h","port":1,"verdict":"deny",)"
+           R"("reason":"denied","would_deny":"","x":)" +
+           value + "}]}";
+  };
+  EXPECT_TRUE(add_decisions(sample, page("[[1]]")));
+  EXPECT_FALSE(add_decisions(sample, page(deep)));
+  EXPECT_EQ(sample.decisions.size(), 1U);
+}
+
 TEST(Frame, OfEightyByTwentyFourShowsAllThatMatters) {
   const auto all = texts(frame(sample_view(1000), {80, 24}, "q quit"));
   EXPECT_EQ(all.size(), 24U);
