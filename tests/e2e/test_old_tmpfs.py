@@ -209,8 +209,7 @@ class OnDisk(OldCase):
         run = self.sluice("run", "--agent", "coder-2", "--bind", f"{elsewhere}:ro", "--", "sh", "-c", script)
         self.assertRegex(run.out, rf"\A{elsewhere}/sluice/overlays/run-\w+\n\Z", run)
         self.assertEqual(run.err.count("Permission denied"), 2, run)
-        process.stdin.close()
-        self.finish(process)
+        self.finish(process)  # which closes what it reads
         self.assertEqual(os.listdir(f"{elsewhere}/sluice/overlays"), [])
 
     def test_what_it_closed_to_its_owner_counts(self):
