@@ -47,9 +47,10 @@ Result<void> hold_layer(const Prepared& prepared, Holdings& held) {
 
 }  // namespace
 
-Result<Holdings> hold(const RunOptions& options, const Prepared& prepared) {
+Result<Holdings> hold(const RunOptions& options, const Prepared& prepared,
+                      const std::vector<pid_t>& company) {
   Holdings held;
-  auto group = cgroup::Group::make(prepared.place, prepared.plan.means.group);
+  auto group = cgroup::Group::make(prepared.place, prepared.plan.means.group, company);
   if (!group) return Failure(group.error());
   held.group.emplace(std::move(*group));
   if (const std::string unkept = held.group->unkept(); !unkept.empty() && !options.quiet) {

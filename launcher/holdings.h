@@ -2,6 +2,7 @@
 #pragma once
 
 #include <optional>
+#include <vector>
 
 #include "base/error.h"
 #include "base/fd.h"
@@ -27,7 +28,9 @@ struct Holdings {
 };
 
 // What is taken, or cannot be had, ends the run before it has begun.
-Result<Holdings> hold(const RunOptions& options, const Prepared& prepared);
+// `company`: sluice's other processes, of a detached run.
+Result<Holdings> hold(const RunOptions& options, const Prepared& prepared,
+                      const std::vector<pid_t>& company);
 
 // The sluiced that the run is to have, with what it inherits of `held`.
 ProxyChoice proxy_of(const Prepared& prepared, const Holdings& held);

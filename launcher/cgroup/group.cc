@@ -43,9 +43,10 @@ std::string handed(const std::vector<Controller>& controllers) {
 
 }  // namespace
 
-Result<void> Group::add(const Ground& ground, const std::vector<Controller>& needed) {
+Result<void> Group::add(const Ground& ground, const std::vector<Controller>& needed,
+                        const std::vector<pid_t>& company) {
   if (ground.version == Version::v2) {
-    auto leaf = Leaf::enter(ground, handed(needed));
+    auto leaf = Leaf::enter(ground, handed(needed), company);
     if (!leaf) return Failure(leaf.error());
     leaf_.emplace(std::move(*leaf));
   }
@@ -72,7 +73,8 @@ Result<void> Group::add(const Ground& ground, const std::vector<Controller>& nee
   return {};
 }
 
-Result<Group> Group::make(const Place& place, const Limits& limits) {
+Result<Group> Group::make(const Place& place, const Limits& limits,
+                          const std::vector<pid_t>& company) {
   Group group(limits);
   for (const Ground& ground : place.grounds) remove_abandoned(ground.directory);
   for (const Ground& ground : place.grounds) {
@@ -82,7 +84,7 @@ Result<Group> Group::make(const Place& place, const Limits& limits) {
         needed.push_back(controller);
     }
     if (needed.empty()) continue;
-    if (auto added = group.add(ground, needed); !added) return Failure(added.error());
+    if (auto added = group.add(ground, needed, company); !added) return Failure(added.error());
   }
   return group;
 }

@@ -18,8 +18,10 @@ namespace sluice::launcher::cgroup {
 class Group {
  public:
   // With every limit of `limits` in force; each of them has a ground in `place`. Removes what
-  // killed runs have left in any ground of `place` first. May move the calling process (Leaf).
-  static Result<Group> make(const Place& place, const Limits& limits);
+  // killed runs have left in any ground of `place` first. May move the calling process and its
+  // `company` (Leaf).
+  static Result<Group> make(const Place& place, const Limits& limits,
+                            const std::vector<pid_t>& company);
 
   // For join_groups() in a child.
   std::vector<int> entrances() const;
@@ -38,7 +40,8 @@ class Group {
   };
 
   explicit Group(const Limits& limits) : limits_(limits) {}
-  Result<void> add(const Ground& ground, const std::vector<Controller>& needed);
+  Result<void> add(const Ground& ground, const std::vector<Controller>& needed,
+                   const std::vector<pid_t>& company);
   Reached reached() const;
 
   Limits limits_;

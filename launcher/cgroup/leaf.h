@@ -2,8 +2,11 @@
 // such a group may hold no process (cgroup v2).
 #pragma once
 
+#include <sys/types.h>
+
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/error.h"
 #include "launcher/cgroup/directory.h"
@@ -15,10 +18,12 @@ namespace sluice::launcher::cgroup {
 // end where the ground is not the hierarchy's root, whose children others may have.
 class Leaf {
  public:
-  static Result<Leaf> enter(const Ground& ground, const std::string& controllers);
+  // `company`: sluice's other processes, which are moved as well if they are in the ground.
+  static Result<Leaf> enter(const Ground& ground, const std::string& controllers,
+                            const std::vector<pid_t>& company);
   Leaf(Leaf&& other) noexcept;
   Leaf& operator=(Leaf&&) = delete;
-  // Returns to the ground; every other process of the leaf is to be gone by then.
+  // Returns to the ground with its company; every other process of the leaf is to be gone by then.
   ~Leaf();
 
  private:
@@ -30,6 +35,7 @@ class Leaf {
   std::string ground_;
   std::string controllers_;
   std::optional<Directory> directory_;  // none: sluice stays in the ground
+  std::vector<pid_t> company_;          // what was moved
 };
 
 }  // namespace sluice::launcher::cgroup

@@ -111,9 +111,8 @@ int supervise_or_say_why(SupervisorOrder order) {
   }
 }
 
-// `started`: see SupervisorOrder.
-int hold_and_supervise(const RunOptions& options, Prepared& prepared, int started) {
-  auto held = hold(options, prepared);
+int hold_and_supervise(const RunOptions& options, Prepared& prepared, const Detached& detached) {
+  auto held = hold(options, prepared, detached.company);
   if (!held) return complain({held.error()});
   // Ends here, also in a process that returns to nobody: what stands in is removed then.
   Protection protection = std::move(prepared.protection);
@@ -138,7 +137,7 @@ int hold_and_supervise(const RunOptions& options, Prepared& prepared, int starte
   order.status = status_of(options, prepared);
   order.status.pid = ::getpid();
   order.door = held->control->fd();
-  order.started = started;
+  order.started = detached.started;
   const int status = supervise_or_say_why(std::move(order));
   if (held->layer) {
     if (auto removed = held->layer->remove(); !removed) tell(to_string(removed.error()));
@@ -164,10 +163,11 @@ int run(const RunOptions& options, Purpose purpose) {
   add_probes(purpose, *prepared);
   if (options.dry_run) return print_plan(options, *prepared);
   if (auto fine = refuse_directories(); !fine) return complain({fine.error()});
-  if (!options.detach) return hold_and_supervise(options, *prepared, -1);
-  return detach({state_directory(prepared->machine), status_of(options, *prepared),
-                 [&] { prepared->protection = Protection(); }},
-                [&](int started) { return hold_and_supervise(options, *prepared, started); });
+  if (!options.detach) return hold_and_supervise(options, *prepared, {});
+  return detach(
+      {state_directory(prepared->machine), status_of(options, *prepared),
+       [&] { prepared->protection = Protection(); }},
+      [&](const Detached& detached) { return hold_and_supervise(options, *prepared, detached); });
 }
 
 }  // namespace sluice::launcher

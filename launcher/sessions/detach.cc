@@ -69,17 +69,18 @@ void restore_signals() {
   for (const int number : {SIGHUP, SIGINT, SIGQUIT, SIGTERM}) ::signal(number, SIG_DFL);
 }
 
-[[noreturn]] void be_run(pid_t keeper, Pipe output, int started, const DetachedRun& run) {
+[[noreturn]] void be_run(pid_t keeper, Pipe output, const Detached& detached,
+                         const DetachedRun& run) {
   restore_signals();
   // PR_SET_PDEATHSIG does not tell of a parent that died before it.
   if (!die_with_parent() || ::getppid() != keeper) ::_exit(failed_status);
   if (!read_nothing_write_to(output.write_end.get())) ::_exit(failed_status);
   output = {};
-  ::_exit(run(started));
+  ::_exit(run(detached));
 }
 
 // Ends last: SIGTERM is for the supervisor.
-[[noreturn]] void keep_log(RunLog log, Fd started, const DetachOrder& order,
+[[noreturn]] void keep_log(RunLog log, Fd started, pid_t caller, const DetachOrder& order,
                            const DetachedRun& run) {
   ignore_signals();
   auto output = make_pipe();
@@ -89,7 +90,7 @@ void restore_signals() {
   if (pid < 0) ::_exit(failed_status);
   if (pid == 0) {
     log = RunLog();
-    be_run(keeper, std::move(*output), started.get(), run);
+    be_run(keeper, std::move(*output), {started.get(), {keeper, caller}}, run);
   }
   order.let_go();
   started.reset();
@@ -123,11 +124,12 @@ int detach(DetachOrder order, const DetachedRun& run) {
   if (!log) return complain(log.error());
   auto started = make_pipe();
   if (!started) return complain(started.error());
+  const pid_t caller = ::getpid();
   const pid_t pid = ::fork();
   if (pid < 0) return complain(errno_error(Errc::unavailable, "fork", errno));
   if (pid == 0) {
     started->read_end.reset();
-    keep_log(std::move(*log), std::move(started->write_end), order, run);
+    keep_log(std::move(*log), std::move(started->write_end), caller, order, run);
   }
   started->write_end.reset();
   *log = RunLog();

@@ -1,6 +1,8 @@
 // Lets a run go on in the background, with its output kept in its log.
 #pragma once
 
+#include <sys/types.h>
+
 #include <functional>
 #include <string>
 
@@ -16,9 +18,13 @@ struct DetachOrder {
   std::function<void()> let_go;
 };
 
-// What the run's process is told: to write one byte to `started` when the agent runs. Where that
-// fails, who started it is gone.
-using DetachedRun = std::function<int(int started)>;
+// What the run's process is told.
+struct Detached {
+  int started =
+      -1;  // one byte is written there when the agent runs; fails if who started it is gone
+  std::vector<pid_t> company;  // the other two processes
+};
+using DetachedRun = std::function<int(const Detached&)>;
 
 // The caller becomes three processes. One keeps the log, in a session of its own, until everybody
 // who writes to it has ended; its child calls `run` with /dev/null to read from and the log to
