@@ -5,6 +5,7 @@
 
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "base/error.h"
 #include "launcher/sessions/run_status.h"
@@ -20,8 +21,8 @@ struct DetachOrder {
 
 // What the run's process is told.
 struct Detached {
-  int started =
-      -1;  // one byte is written there when the agent runs; fails if who started it is gone
+  // One byte is written there when the agent runs. Where that fails, who started it is gone.
+  int started = -1;
   std::vector<pid_t> company;  // the other two processes
 };
 using DetachedRun = std::function<int(const Detached&)>;
