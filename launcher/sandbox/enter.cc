@@ -41,8 +41,19 @@ Result<void> join_control_groups(Enclosure& enclosure) {
   return cgroup::join_groups(enclosure.start.groups);
 }
 
+Result<void> take_standard_error(const AgentsStderr& error) {
+  if (!error.write_end) return {};
+  const int pipe = error.write_end.get();
+  if (::dup2(pipe, STDERR_FILENO) < 0 || (error.is_stdout && ::dup2(pipe, STDOUT_FILENO) < 0)) {
+    return fail_errno(Errc::bug, "dup2");
+  }
+  return {};
+}
+
 // The supervisor's other descriptors lead to the proxy, the policy and the person's files.
 Result<void> close_descriptors(Enclosure& enclosure) {
+  if (auto taken = take_standard_error(enclosure.start.standard_error); !taken) return taken;
+  enclosure.start.standard_error.write_end.reset();
   std::vector<int> kept{enclosure.control.get()};
   if (enclosure.start.root) kept.push_back(enclosure.start.root.get());
   for (const Fd& bind : enclosure.start.binds) kept.push_back(bind.get());

@@ -14,6 +14,12 @@
 
 namespace sluice::launcher {
 
+// What the agent has in place of its caller's.
+struct AgentsStderr {
+  Fd write_end;            // of a pipe; none: the caller's own
+  bool is_stdout = false;  // the caller's standard output is the same pipe, and so is the agent's
+};
+
 struct SandboxStart {
   const Plan& plan;
   const std::vector<FilterProgram>& filters;
@@ -21,6 +27,7 @@ struct SandboxStart {
   std::vector<Fd> binds;         // for a root caller: the plan's sources, opened and mapped
   std::vector<int> groups = {};  // entrances of the agent's control groups
   Fd root;                       // for a root caller: the plan's root, where it is not the host's
+  AgentsStderr standard_error = {};
 };
 
 struct Sandbox {

@@ -23,8 +23,7 @@ class RunSocket {
   // must belong to the caller. A socket that answers means that the name is taken, if it still does
   // after `patience`; one that nobody listens on is replaced.
   static Result<RunSocket> listen(const std::string& directory, const std::string& agent,
-                                  std::string_view suffix,
-                                  std::chrono::milliseconds patience = {});
+                                  std::string_view suffix, std::chrono::milliseconds patience = {});
 
   RunSocket(RunSocket&& other) noexcept;
   RunSocket(const RunSocket&) = delete;

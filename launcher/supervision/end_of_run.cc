@@ -58,13 +58,13 @@ void tell_what_was_heard(const Plan& plan, const ErofsWatch& heard,
                   "would write");
 }
 
-// Whether a command failed for what may have been its root, where nobody has read why. What the
+// Whether a command failed for what may have been its root, where nobody has heard why. What the
 // kernel refused is nobody's to count: an agent's calls for files are not watched. Where the policy
 // blocked something that is the likelier reason.
 bool may_be_the_root_why(const Plan& plan, const EndOfRun& end) {
   const bool has_failed = end.status >= 1 && end.status < timeout_status && !end.timed_out;
   const bool is_blocked = end.account.totals && !end.account.totals->denied.empty();
-  return has_failed && !is_blocked && !end.had_terminal && !plan.root.is_overlay() && !plan.proves;
+  return has_failed && !is_blocked && !end.was_heard && !plan.root.is_overlay() && !plan.proves;
 }
 
 }  // namespace

@@ -16,10 +16,10 @@ struct EndOfRun {
   int status = 0;                     // what sluice exits with
   bool was_running = false;           // the agent's command ran
   bool timed_out = false;             // its --timeout ended it
-  bool had_terminal = false;          // of its own: a person has read what it said
   netns::AgentEnd account;            // of its connections
   std::string limit;                  // ", and what limit it ran into"; "" for none
-  const ErofsWatch* heard = nullptr;  // on that terminal
+  bool was_heard = false;             // what it said on its terminal or standard error
+  const ErofsWatch* heard = nullptr;  // there
 };
 
 // Lines without "sluice: ", the summary last.

@@ -21,6 +21,8 @@ void Supervision::on_ended(int status) {
   layer_.reset();
   if (terminal_) terminal_->drain();
   sandbox_.kill();
+  stderr_.finish();
+  heard_.take_in(stderr_.heard());
   if (!exec_log_.finish(exec_reporter())) say("some commands are missing in the log");
   count_datagrams();
   const bool counts = proxy_.is_registered() && proxy_.unregister();
@@ -78,9 +80,9 @@ void Supervision::say_end() const {
   EndOfRun end{.status = status_,
                .was_running = was_running_,
                .timed_out = timed_out_,
-               .had_terminal = had_terminal_,
                .account = {totals_, datagrams_.total(), proxy_.replacements()},
                .limit = order_.group ? order_.group->tell(status_) : std::string(),
+               .was_heard = had_terminal_ || stderr_.hears(),
                .heard = &heard_};
   if (order_.quiet) return;
   for (const std::string& line : tell_end(order_.plan, end)) say(line);

@@ -151,18 +151,24 @@ void ErofsWatch::read(std::string_view lines) {
     const std::size_t nearest = at > half ? at - half : 0;
     const std::size_t begin = std::max(begin_of_last_line(lines.substr(0, at)), nearest);
     const std::size_t end = std::min({lines.find('\n', at), lines.size(), at + half});
+    has_heard_ = true;
     add(path_found_read_only(lines.substr(begin, end - begin), at - begin));
     lines.remove_prefix(end);
   }
 }
 
-void ErofsWatch::add(std::string path) {
-  has_heard_ = true;
+void ErofsWatch::take_in(const ErofsWatch& other) {
+  has_heard_ |= other.has_heard_;
+  for (const std::string& path : other.paths_) add(path);
+  has_more_paths_ |= other.has_more_paths_;
+}
+
+void ErofsWatch::add(const std::string& path) {
   if (path.empty() || std::count(paths_.begin(), paths_.end(), path) != 0) return;
   if (paths_.size() == most_paths) {
     has_more_paths_ = true;
   } else {
-    paths_.push_back(std::move(path));
+    paths_.push_back(path);
   }
 }
 

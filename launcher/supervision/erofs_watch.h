@@ -1,5 +1,5 @@
-// Reads in what an agent's programs print on its terminal which paths they found read-only: their
-// words, and nobody's proof.
+// Reads in what an agent's programs print which paths they found read-only: their words, and
+// nobody's proof.
 #pragma once
 
 #include <array>
@@ -28,6 +28,9 @@ class ErofsWatch {
   // No more will come: a line without an end is one as well.
   void finish();
 
+  // What another one heard, behind what this one did.
+  void take_in(const ErofsWatch& other);
+
   // A program said the words, with a path or without.
   bool has_heard() const noexcept { return has_heard_; }
   // Each once, in order.
@@ -37,7 +40,7 @@ class ErofsWatch {
  private:
   void keep(std::string_view bytes) noexcept;
   void read(std::string_view lines);
-  void add(std::string path);
+  void add(const std::string& path);
 
   std::array<char, longest_line> line_{};  // what has no end yet, of it the last bytes
   std::size_t kept_ = 0;

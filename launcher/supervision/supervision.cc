@@ -32,6 +32,16 @@ void Supervision::enter(Phase phase, std::optional<Clock::duration> time) {
   clock_.enter(time, Clock::now());
 }
 
+// Where nothing would be told of what was heard, nobody listens: of a run that is quiet, that
+// writes to an overlay, or that is a proof.
+Result<void> Supervision::open_stderr(SandboxStart& start) {
+  if (order_.quiet || order_.plan.root.is_overlay() || order_.plan.proves) return {};
+  auto opened = stderr_.open(order_.host_id);
+  if (!opened) return Failure(opened.error());
+  start.standard_error = std::move(*opened);
+  return {};
+}
+
 Result<void> Supervision::start() {
   auto signals = watch_signals();
   if (!signals) return Failure(signals.error());
@@ -41,6 +51,7 @@ Result<void> Supervision::start() {
   door_.emplace(std::move(*door));
   SandboxStart start{order_.plan, order_.filters, order_.host_id, {}, {}};
   if (order_.group) start.groups = order_.group->entrances();
+  if (auto opened = open_stderr(start); !opened) return opened;
   if (auto opened = SandboxKeeper::open_sources(start); !opened) return opened;
   if (auto opened = proxy_.open(); !opened) return opened;
   if (auto started = sandbox_.start(std::move(start)); !started) return started;
@@ -70,7 +81,8 @@ std::vector<pollfd> Supervision::waits() const {
                             {proxy_.log_fd(), POLLIN, 0},
                             {door_->fd(), POLLIN, 0},
                             {exec_log_.fd(), POLLIN, 0},
-                            {layer_ ? layer_->fd() : -1, POLLIN, 0}};
+                            {layer_ ? layer_->fd() : -1, POLLIN, 0},
+                            stderr_.wait()};
   if (!terminal_) return waits;
   for (const pollfd& wait : terminal_->waits()) waits.push_back(wait);
   return waits;
@@ -88,7 +100,8 @@ int Supervision::poll_timeout() const {
 
 void Supervision::handle(const std::vector<pollfd>& ready) {
   // The agent's last words before the message that it has ended.
-  if (terminal_) terminal_->handle({ready.begin() + 7, ready.end()});
+  if (terminal_) terminal_->handle({ready.begin() + 8, ready.end()});
+  stderr_.handle(ready[7].revents);
   if (ready[0].revents != 0) {
     for (const int number : read_signals(signals_.get())) on_signal(number);
   }

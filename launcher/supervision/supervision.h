@@ -22,6 +22,7 @@
 #include "launcher/supervision/proxy_keeper.h"
 #include "launcher/supervision/run_clock.h"
 #include "launcher/supervision/sandbox_keeper.h"
+#include "launcher/supervision/stderr_watch.h"
 #include "launcher/supervision/supervisor.h"
 #include "launcher/supervision/terminal_relay.h"
 #include "netns/datagram_count.h"
@@ -45,6 +46,7 @@ class Supervision {
   enum class Phase : std::uint8_t { building, registering, running, ending, done };
 
   // supervision.cc: the loop, signals and times
+  Result<void> open_stderr(SandboxStart& start);
   void enter(Phase phase, std::optional<Clock::duration> time);
   std::vector<pollfd> waits() const;
   int poll_timeout() const;
@@ -91,6 +93,7 @@ class Supervision {
   Fd changes_;                       // of the overlay
   std::optional<LayerWatch> layer_;  // where that lies on disk
   ErofsWatch heard_;                 // on the agent's terminal
+  StderrWatch stderr_;
   std::unique_ptr<TerminalRelay> terminal_;
   bool had_terminal_ = false;
   std::unique_ptr<Denials> denials_;

@@ -37,7 +37,6 @@ TEST(TheEndOfARun, NamesWhatProgramsSaidIsReadOnlyWhenItFailed) {
   ErofsWatch heard;
   heard.feed("open /etc/x: read-only file system\nbash: /opt/y: Read-only file system\n");
   EndOfRun end = failed(heard);
-  end.had_terminal = true;
   EXPECT_EQ(first_line(end),
             "it failed, and its programs said \"Read-only file system\" of '/etc/x' and '/opt/y' "
             "(their words): --tmpfs PATH or --seed PATH allows that, and --learn-writes names all "
@@ -78,10 +77,10 @@ TEST(TheEndOfARun, SaysTheWordsAlsoWhereNoProgramNamedAPath) {
                  "--tmpfs"));
 }
 
-TEST(TheEndOfARun, HintsAtTheRootOnlyWhereNobodyHasReadWhyItFailed) {
+TEST(TheEndOfARun, HintsAtTheRootOnlyWhereNobodyHasHeardWhyItFailed) {
   EXPECT_EQ(first_line(failed()), hint);
   EndOfRun end = failed();
-  end.had_terminal = true;
+  end.was_heard = true;
   EXPECT_EQ(first_line(end), "");
   end = failed();
   end.status = 0;

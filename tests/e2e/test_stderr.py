@@ -1,0 +1,224 @@
+"""What an agent's programs say on a standard error that is no terminal: heard, and passed on as it came."""
+
+import hashlib
+import os
+import socket
+import subprocess
+
+from agent import Case
+
+FAILS = "touch /etc/of-touch; echo x >/opt/of-the-shell; exit 3"
+TOLD = """sluice: it failed, and its programs said "Read-only file system" of '/etc/of-touch' and '/opt/of-the-shell' """
+HINT = "sluice: where a read-only root is why it failed"
+# What the descriptors are, told on a fourth way: the workspace.
+WHICH = """python3 -c 'import os; open("which", "w").write(" ".join(str(os.fstat(fd).st_ino) for fd in (0, 1, 2)))'"""
+
+
+def inode(fd):
+    return os.fstat(fd).st_ino
+
+
+class StderrCase(Case):
+    def begin(self, *command, options=(), **streams):
+        streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams}
+        line = self.command(*self.run_line(*command, options=options))
+        process = subprocess.Popen(line, cwd=self.workspace, env=self.environment, **streams)
+        self.addCleanup(process.communicate)
+        self.addCleanup(process.kill)
+        return process
+
+    def pass_through(self, script, status=0, options=(), **streams):
+        """Answers the bytes of standard output and standard error."""
+        process = self.begin("bash", "-c", script, options=options, **streams)
+        said = process.communicate(timeout=120)
+        self.assertEqual(process.returncode, status, said)
+        return said
+
+    def which(self):
+        with open(f"{self.workspace}/which") as file:
+            return [int(number) for number in file.read().split()]
+
+
+class Paths(StderrCase):
+    def test_that_were_found_read_only_are_named_of_a_pipe(self):
+        _, said = self.pass_through(FAILS, 3)
+        self.assertIn(TOLD, said.decode())
+        self.assertNotIn(HINT, said.decode())
+
+    def test_are_named_where_both_streams_are_one_pipe(self):
+        said, _ = self.pass_through(FAILS, 3, stderr=subprocess.STDOUT)
+        self.assertIn(TOLD, said.decode())
+
+    def test_are_named_of_a_socket_which_is_what_other_programs_give_their_children(self):
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            process = self.begin("bash", "-c", FAILS, stderr=theirs)
+            theirs.close()
+            with ours.makefile("rb") as file:
+                said = file.read()
+        self.assertEqual(process.wait(60), 3)
+        self.assertIn(TOLD, said.decode())
+
+    def test_are_named_of_a_file_but_not_what_was_in_it_before(self):
+        path = f"{self.workspace}/errors"
+        self.write(path, "touch: cannot touch '/etc/of-yesterday': Read-only file system\n")
+        with open(path, "a") as file:
+            self.pass_through(FAILS, 3, stderr=file)
+        with open(path) as file:
+            said = file.read()
+        self.assertIn(TOLD, said)
+        self.assertNotIn("of-yesterday", said[said.index("sluice: it failed") :])
+
+    def test_that_stand_before_the_last_mebibyte_of_a_file_are_not_named(self):
+        path = f"{self.workspace}/errors"
+        with open(path, "w") as file:
+            self.pass_through("touch /etc/early; head -c 1200000 /dev/zero >&2; echo >&2; touch /etc/late; exit 1", 1, stderr=file)
+        with open(path) as file:
+            end = file.read().rpartition("sluice: it failed")[2]
+        self.assertIn("of '/etc/late' (", end)
+        self.assertNotIn("early", end)
+
+    def test_are_named_in_the_log_of_a_detached_run(self):
+        self.assertEqual(self.sluice(*self.run_line("bash", "-c", FAILS, options=["--detach"])).status, 0)
+        said = self.sluice("logs", "--follow", "coder-1")
+        self.assertIn(TOLD, said.out, said)
+
+    def test_are_not_named_of_a_run_that_succeeds_or_fails_otherwise(self):
+        _, said = self.pass_through("touch /etc/x; exit 0")
+        self.assertNotIn("sluice: it failed", said.decode())
+        _, said = self.pass_through("echo nothing of that kind >&2; exit 1", 1)
+        self.assertNotIn("sluice: it failed", said.decode())
+        self.assertNotIn("--learn-writes", said.decode())
+
+    def test_of_descriptors_that_cannot_be_heard_are_looked_for_with_learn_writes(self):
+        """A reader of datagrams: each write is one, so nobody may pass them on in pieces."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        with ours, theirs:
+            process = self.begin("bash", "-c", FAILS, stderr=theirs)
+            self.assertEqual(process.wait(60), 3)
+            ours.setblocking(False)
+            said = b""
+            while True:
+                try:
+                    said += ours.recv(65536)
+                except BlockingIOError:
+                    break
+        self.assertIn("cannot touch '/etc/of-touch'", said.decode())
+        self.assertIn(HINT, said.decode())
+
+
+class Bytes(StderrCase):
+    def test_pass_whole_and_in_order(self):
+        script = """python3 -c '
+import hashlib, os, sys
+hash = hashlib.sha256()
+for i in range(3000):
+    block = (b"%d" % i) * (i % 900)
+    hash.update(block)
+    while block:
+        block = block[os.write(2, block):]
+print(hash.hexdigest())'"""
+        out, said = self.pass_through(script)
+        said = said[: said.rindex(b"sluice: ")]
+        self.assertEqual(hashlib.sha256(said).hexdigest(), out.decode().strip())
+
+    def test_of_both_streams_in_one_pipe_stay_in_order(self):
+        said, _ = self.pass_through(
+            "for i in {1..2000}; do echo $i; echo $i >&2; done", stderr=subprocess.STDOUT)
+        lines = [line for line in said.decode().splitlines() if not line.startswith("sluice: ")]
+        self.assertEqual(lines, [str(i) for i in range(1, 2001) for _ in (0, 1)])
+
+    def test_end_where_their_reader_has_gone(self):
+        """As without a sandbox: SIGPIPE."""
+        read_end, write_end = os.pipe()
+        process = self.begin("bash", "-c", "echo up >&2; yes >&2; echo $? >status", stderr=write_end)
+        os.close(write_end)
+        with os.fdopen(read_end, "rb", buffering=0) as file:
+            said = b""
+            while b"up\n" not in said:
+                said += file.read(4096)
+        process.wait(60)
+        with open(f"{self.workspace}/status") as file:
+            self.assertEqual(file.read(), "141\n")
+
+    def test_that_nobody_reads_keep_no_agent_from_its_timeout(self):
+        read_end, write_end = os.pipe()
+        self.addCleanup(os.close, read_end)
+        script = "(while :; do echo >>alive; sleep 0.1; done) & yes >&2"
+        process = self.begin("bash", "-c", script, options=["--timeout", "2s"], stderr=write_end)
+        os.close(write_end)
+        path = f"{self.workspace}/alive"
+        self.wait_for_end_of_growth(path)
+        with os.fdopen(os.dup(read_end), "rb") as file:
+            said = file.read()
+        self.assertEqual(process.wait(60), 124)
+        self.assertIn("ended by its --timeout", said.decode())
+
+    def test_that_an_agent_takes_back_are_waited_for_by_nobody(self):
+        """It can open its pipe for reading; its caller reads nothing until it has."""
+        script = """python3 -c '
+import os, time
+os.set_blocking(2, False)
+def fill():
+    try:
+        while True: os.write(2, b"x" * 4096)
+    except BlockingIOError: pass
+for _ in range(10):
+    fill()
+    time.sleep(0.1)
+pipe = os.open("/dev/stderr", os.O_RDONLY | os.O_NONBLOCK)
+taken = 0
+try:
+    while taken := taken + len(os.read(pipe, 65536)): pass
+except BlockingIOError: pass
+open("taken", "w").write(str(taken))'"""
+        read_end, write_end = os.pipe()
+        process = self.begin("bash", "-c", script, stderr=write_end)
+        os.close(write_end)
+        with os.fdopen(read_end, "rb") as file:
+            self.wait_for_end_of_growth(f"{self.workspace}/taken")
+            said = file.read()
+        self.assertEqual(process.wait(60), 0)
+        self.assertTrue(said.endswith(b"allowed 0, blocked 0\n"), said[-200:])
+        with open(f"{self.workspace}/taken") as file:
+            self.assertGreater(int(file.read()), 0)
+
+    def wait_for_end_of_growth(self, path):
+        before = -1
+        while before != (now := os.path.getsize(path) if os.path.exists(path) else -1) or now < 0:
+            before = now
+            subprocess.run(["sleep", "3"], check=True)
+
+    def test_can_be_written_by_path(self):
+        """/dev/stderr: the pipe is the agent's own, whoever the caller is."""
+        _, said = self.pass_through("echo by path >/dev/stderr && echo and >/proc/self/fd/2")
+        self.assertIn("by path\nand\n", said.decode())
+
+
+class Descriptors(StderrCase):
+    def test_of_standard_output_is_the_callers_own(self):
+        read_end, write_end = os.pipe()
+        self.addCleanup(os.close, read_end)
+        self.pass_through(WHICH, stdout=write_end)
+        self.assertEqual(self.which()[1], inode(write_end))
+        os.close(write_end)
+
+    def test_are_all_the_callers_own_where_nothing_would_be_told(self):
+        for options in (["--quiet"], []):
+            with self.subTest(options=options):
+                read_end, write_end = os.pipe()
+                process = self.begin("bash", "-c", WHICH, options=options, stderr=write_end)
+                passed = inode(write_end)
+                os.close(write_end)
+                os.fdopen(read_end, "rb").read()
+                self.assertEqual(process.wait(60), 0)
+                self.assertEqual(self.which()[2] == passed, bool(options))
+
+    def test_that_are_one_socket_stay_one(self):
+        """inetd's: what comes in and what goes out."""
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            passed = inode(theirs.fileno())
+            process = self.begin("bash", "-c", WHICH, stdin=theirs, stdout=theirs, stderr=theirs)
+            self.assertEqual(process.wait(60), 0)
+        self.assertEqual(self.which(), [passed] * 3)
