@@ -85,8 +85,14 @@ bool StderrWatch::hear() {
 ssize_t StderrWatch::copy() noexcept {
   const ssize_t size =
       ::tee(source_.get(), copies_.write_end.get(), chunk_.size(), SPLICE_F_NONBLOCK);
-  if (size <= 0) return size;
-  return ::read(copies_.read_end.get(), chunk_.data(), static_cast<std::size_t>(size));
+  // A packet at a time, where the agent made its end one for packets (pipe(2), O_DIRECT).
+  for (ssize_t read = 0; read < size;) {
+    const ssize_t more =
+        ::read(copies_.read_end.get(), chunk_.data() + read, static_cast<std::size_t>(size - read));
+    if (more <= 0) return more;
+    read += more;
+  }
+  return size;
 }
 
 int StderrWatch::unread() const noexcept {
@@ -98,11 +104,11 @@ int StderrWatch::unread() const noexcept {
 // has the caller's descriptor.
 bool StderrWatch::pass_on() noexcept {
   while (waiting_ > 0) {
-    const ssize_t size =
-        is_socket_ ? ::send(STDERR_FILENO, chunk_.data() + (heard_size_ - waiting_), waiting_,
-                            MSG_DONTWAIT | MSG_NOSIGNAL)
-                   : ::splice(source_.get(), nullptr, STDERR_FILENO, nullptr, waiting_,
-                              SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+    const ssize_t size = is_socket_
+                             ? ::send(STDERR_FILENO, chunk_.data() + (heard_size_ - waiting_),
+                                      waiting_, MSG_DONTWAIT | MSG_NOSIGNAL)
+                             : ::splice(source_.get(), nullptr, STDERR_FILENO, nullptr, waiting_,
+                                        SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
     if (size < 0 && (errno == EAGAIN || errno == EINTR)) {
       // An agent that opens the pipe for reading takes back what it said: nothing waits then.
       if (is_socket_ || unread() > 0) return false;

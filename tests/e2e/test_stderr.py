@@ -128,6 +128,33 @@ print(hash.hexdigest())'"""
         lines = [line for line in said.decode().splitlines() if not line.startswith("sluice: ")]
         self.assertEqual(lines, [str(i) for i in range(1, 2001) for _ in (0, 1)])
 
+    def test_in_packets_pass_whole(self):
+        """An agent's descriptor is a pipe of its own, which it may set up as it likes: O_DIRECT, pipe(2)."""
+        script = """python3 -c '
+import fcntl, os
+fcntl.fcntl(2, fcntl.F_SETFL, os.O_DIRECT | os.O_WRONLY)
+for i in range(5000): os.write(2, b"%d\\n" % i)'"""
+        read_end, write_end = os.pipe()
+        process = self.begin("bash", "-c", script + " & sleep 2; wait", stderr=write_end)
+        os.close(write_end)
+        subprocess.run(["sleep", "3"], check=True)  # so that both pipes fill
+        self.addCleanup(os.close, read_end)
+        said = b"".join(iter(lambda: os.read(read_end, 65536), b""))  # less would cut packets short
+        lines = [line for line in said.decode().splitlines() if not line.startswith("sluice: ")]
+        self.assertEqual(process.wait(60), 0)
+        self.assertEqual(lines, [str(i) for i in range(5000)])
+
+    def test_go_to_a_named_pipe_as_well(self):
+        path = f"{self.workspace}/fifo"
+        os.mkfifo(path)
+        reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        with open(path, "ab") as fifo:
+            self.pass_through("echo said >&2; echo again >/dev/stderr", stderr=fifo)
+        os.set_blocking(reader, True)
+        with os.fdopen(reader) as file:
+            said = file.read()
+        self.assertIn("\nsaid\nagain\n", said)
+
     def test_end_where_their_reader_has_gone(self):
         """As without a sandbox: SIGPIPE."""
         read_end, write_end = os.pipe()
