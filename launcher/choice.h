@@ -9,8 +9,8 @@
 #include "allowlists/amend.h"
 #include "allowlists/load.h"
 #include "base/error.h"
-#include "launcher/machine.h"
 #include "launcher/options.h"
+#include "launcher/plan/machine.h"
 
 namespace sluice::launcher {
 

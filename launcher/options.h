@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "base/error.h"
-#include "launcher/limits.h"
+#include "launcher/plan/limits.h"
 
 namespace sluice::launcher {
 

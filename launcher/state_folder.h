@@ -6,7 +6,7 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/strong.h"
-#include "launcher/machine.h"
+#include "launcher/plan/machine.h"
 
 namespace sluice::launcher {
 

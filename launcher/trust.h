@@ -10,7 +10,7 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/strong.h"
-#include "launcher/machine.h"
+#include "launcher/plan/machine.h"
 #include "launcher/state_folder.h"
 
 namespace sluice::launcher {

@@ -9,8 +9,8 @@
 #include <cerrno>
 #include <nlohmann/json.hpp>
 
+#include "launcher/json/shallow_json.h"
 #include "launcher/sessions/admin_client.h"
-#include "launcher/shallow_json.h"
 
 namespace sluice::launcher {
 namespace {

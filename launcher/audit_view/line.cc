@@ -6,8 +6,8 @@
 #include <nlohmann/json.hpp>
 
 #include "base/units.h"
+#include "launcher/json/shallow_json.h"
 #include "launcher/sessions/run_status.h"
-#include "launcher/shallow_json.h"
 #include "launcher/top/sample.h"
 
 namespace sluice::launcher {

@@ -11,7 +11,7 @@
 #include "launcher/cgroup/leaf.h"
 #include "launcher/cgroup/place.h"
 #include "launcher/cgroup/reached.h"
-#include "launcher/limits.h"
+#include "launcher/plan/limits.h"
 
 namespace sluice::launcher::cgroup {
 

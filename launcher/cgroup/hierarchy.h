@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-#include "launcher/host_mounts.h"
+#include "launcher/plan/host_mounts.h"
 
 namespace sluice::launcher::cgroup {
 

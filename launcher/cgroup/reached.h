@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <string>
 
-#include "launcher/limits.h"
+#include "launcher/plan/limits.h"
 
 namespace sluice::launcher::cgroup {
 

@@ -8,7 +8,7 @@
 #include "base/error.h"
 #include "launcher/cgroup/hierarchy.h"
 #include "launcher/cgroup/place.h"
-#include "launcher/limits.h"
+#include "launcher/plan/limits.h"
 
 namespace sluice::launcher::cgroup {
 

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "launcher/cgroup/place.h"
-#include "launcher/limits.h"
+#include "launcher/plan/limits.h"
 
 namespace sluice::launcher::cgroup {
 

@@ -11,7 +11,7 @@
 #include "base/io.h"
 #include "base/text.h"
 #include "launcher/commands/logs_audit.h"
-#include "launcher/machine.h"
+#include "launcher/plan/machine.h"
 #include "launcher/sessions/log_text.h"
 #include "launcher/sessions/run_log_reader.h"
 #include "launcher/state_folder.h"

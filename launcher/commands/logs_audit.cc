@@ -13,7 +13,7 @@
 #include "launcher/audit_view/event_stream.h"
 #include "launcher/audit_view/line.h"
 #include "launcher/audit_view/line_file.h"
-#include "launcher/machine.h"
+#include "launcher/plan/machine.h"
 #include "launcher/sessions/admin_client.h"
 #include "launcher/sessions/run_socket.h"
 #include "launcher/sessions/run_status.h"

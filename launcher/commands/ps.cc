@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <memory>
 
-#include "launcher/machine.h"
+#include "launcher/plan/machine.h"
 #include "launcher/sessions/decision_counts.h"
 #include "launcher/sessions/run_log.h"
 #include "launcher/sessions/run_table.h"

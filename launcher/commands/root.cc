@@ -6,7 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/text.h"
-#include "launcher/machine.h"
+#include "launcher/plan/machine.h"
 #include "launcher/roots/import.h"
 #include "launcher/roots/store.h"
 

@@ -8,9 +8,9 @@
 
 #include "base/io.h"
 #include "base/text.h"
-#include "launcher/holdings.h"
-#include "launcher/plan_json.h"
-#include "launcher/preparation.h"
+#include "launcher/plan/holdings.h"
+#include "launcher/plan/plan_json.h"
+#include "launcher/plan/preparation.h"
 #include "launcher/roots/lesson.h"
 #include "launcher/sandbox/privileges.h"
 #include "launcher/sessions/detach.h"

@@ -7,7 +7,7 @@
 #include <memory>
 
 #include "base/text.h"
-#include "launcher/machine.h"
+#include "launcher/plan/machine.h"
 #include "launcher/sessions/run_socket.h"
 #include "launcher/sessions/visit.h"
 

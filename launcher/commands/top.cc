@@ -9,7 +9,7 @@
 #include <thread>
 
 #include "base/io.h"
-#include "launcher/machine.h"
+#include "launcher/plan/machine.h"
 #include "launcher/sessions/run_status.h"
 #include "launcher/top/frame.h"
 #include "launcher/top/places.h"

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "base/error.h"
-#include "launcher/host_mounts.h"
+#include "launcher/plan/host_mounts.h"
 
 namespace sluice::launcher::probes {
 

@@ -5,7 +5,7 @@
 #include <string_view>
 #include <vector>
 
-#include "launcher/machine.h"
+#include "launcher/plan/machine.h"
 
 namespace sluice::launcher {
 

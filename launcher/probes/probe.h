@@ -10,7 +10,7 @@
 #include <string>
 #include <string_view>
 
-#include "launcher/plan.h"
+#include "launcher/plan/plan.h"
 
 namespace sluice::launcher::probes {
 

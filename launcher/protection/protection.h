@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "base/error.h"
-#include "launcher/machine.h"
-#include "launcher/plan.h"
+#include "launcher/plan/machine.h"
+#include "launcher/plan/plan.h"
 #include "launcher/protection/placeholders.h"
 #include "launcher/protection/second_look.h"
 #include "launcher/protection/sight.h"

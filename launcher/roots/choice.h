@@ -2,8 +2,8 @@
 #pragma once
 
 #include "base/error.h"
-#include "launcher/machine.h"
 #include "launcher/options.h"
+#include "launcher/plan/machine.h"
 #include "launcher/roots/root.h"
 #include "launcher/roots/store.h"
 

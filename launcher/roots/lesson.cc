@@ -13,8 +13,8 @@
 #include <string_view>
 
 #include "base/text.h"
-#include "launcher/limits.h"
 #include "launcher/options.h"
+#include "launcher/plan/limits.h"
 #include "launcher/sandbox/private_files.h"
 #include "launcher/sandbox/tmpfs_need.h"
 

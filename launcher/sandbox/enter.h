@@ -9,7 +9,7 @@
 
 #include "base/error.h"
 #include "base/fd.h"
-#include "launcher/plan.h"
+#include "launcher/plan/plan.h"
 #include "launcher/sandbox/seccomp.h"
 
 namespace sluice::launcher {

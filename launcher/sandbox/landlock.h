@@ -9,7 +9,7 @@
 
 #include "base/error.h"
 #include "base/strong.h"
-#include "launcher/plan.h"
+#include "launcher/plan/plan.h"
 
 namespace sluice::launcher {
 

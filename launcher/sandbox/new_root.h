@@ -7,7 +7,7 @@
 
 #include "base/error.h"
 #include "base/fd.h"
-#include "launcher/plan.h"
+#include "launcher/plan/plan.h"
 #include "launcher/sandbox/kernel_files.h"
 #include "launcher/sandbox/overlay_mounter.h"
 

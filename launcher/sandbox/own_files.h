@@ -5,7 +5,7 @@
 
 #include "base/error.h"
 #include "base/fd.h"
-#include "launcher/plan.h"
+#include "launcher/plan/plan.h"
 #include "launcher/sandbox/mount_points.h"
 
 namespace sluice::launcher {

@@ -7,7 +7,7 @@
 #include <string>
 
 #include "base/error.h"
-#include "launcher/plan.h"
+#include "launcher/plan/plan.h"
 
 namespace sluice::launcher {
 

@@ -13,7 +13,7 @@
 
 #include "base/io.h"
 #include "base/text.h"
-#include "launcher/located_json.h"
+#include "launcher/json/located_json.h"
 
 namespace sluice::launcher {
 namespace {

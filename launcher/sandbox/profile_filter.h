@@ -5,8 +5,8 @@
 #include <vector>
 
 #include "base/error.h"
+#include "launcher/plan/seccomp_profile.h"
 #include "launcher/sandbox/filter_program.h"
-#include "launcher/seccomp_profile.h"
 
 namespace sluice::launcher {
 

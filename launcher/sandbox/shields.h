@@ -3,7 +3,7 @@
 #pragma once
 
 #include "base/error.h"
-#include "launcher/plan.h"
+#include "launcher/plan/plan.h"
 #include "launcher/sandbox/mount_points.h"
 
 namespace sluice::launcher {

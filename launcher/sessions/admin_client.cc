@@ -6,9 +6,9 @@
 #include <nlohmann/json.hpp>
 
 #include "base/text.h"
+#include "launcher/json/shallow_json.h"
 #include "launcher/sessions/ask_at_once.h"
 #include "launcher/sessions/run_socket.h"
-#include "launcher/shallow_json.h"
 
 namespace sluice::launcher {
 namespace {

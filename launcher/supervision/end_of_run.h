@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "launcher/plan.h"
+#include "launcher/plan/plan.h"
 #include "launcher/supervision/erofs_watch.h"
 #include "netns/summary.h"
 

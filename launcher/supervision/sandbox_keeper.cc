@@ -5,8 +5,8 @@
 
 #include <algorithm>
 
+#include "launcher/plan/seeds.h"
 #include "launcher/sandbox/bind_source.h"
-#include "launcher/seeds.h"
 
 namespace sluice::launcher {
 

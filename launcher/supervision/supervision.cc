@@ -10,7 +10,7 @@
 
 #include "base/io.h"
 #include "base/signals.h"
-#include "launcher/seeds.h"
+#include "launcher/plan/seeds.h"
 
 namespace sluice::launcher {
 namespace {

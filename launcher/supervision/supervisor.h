@@ -11,7 +11,7 @@
 #include "base/error.h"
 #include "base/strong.h"
 #include "launcher/cgroup/group.h"
-#include "launcher/plan.h"
+#include "launcher/plan/plan.h"
 #include "launcher/sandbox/seccomp.h"
 #include "launcher/sessions/run_status.h"
 #include "launcher/supervision/proxy_keeper.h"

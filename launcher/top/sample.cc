@@ -7,7 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <tuple>
 
-#include "launcher/shallow_json.h"
+#include "launcher/json/shallow_json.h"
 #include "launcher/top/rule_to_paste.h"
 
 namespace sluice::launcher {

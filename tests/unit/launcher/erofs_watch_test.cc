@@ -128,5 +128,21 @@ TEST(TheWatchForReadOnlyPaths, TakesAnyBytes) {
   for (const std::string& path : watch.paths()) EXPECT_EQ(path.front(), '/');
 }
 
+TEST(TheWatchForReadOnlyPaths, TakesInWhatAnotherOneHeardBehindItsOwnAndNothingTwice) {
+  ErofsWatch watch = after("open /etc/b: read-only file system\n");
+  watch.take_in(after("open /etc/a: read-only file system\nopen /etc/b: read-only file system\n"));
+  EXPECT_THAT(watch.paths(), ElementsAre("/etc/b", "/etc/a"));
+  ErofsWatch wordless;
+  wordless.take_in(after("tar: ./x: Cannot open: Read-only file system\n"));
+  EXPECT_TRUE(wordless.has_heard());
+  std::string many;
+  for (std::size_t i = 0; i <= ErofsWatch::most_paths; ++i) {
+    many += "open /etc/" + std::to_string(i) + ": read-only file system\n";
+  }
+  wordless.take_in(after(many));
+  EXPECT_EQ(wordless.paths().size(), ErofsWatch::most_paths);
+  EXPECT_TRUE(wordless.has_more_paths());
+}
+
 }  // namespace
 }  // namespace sluice::launcher

@@ -1,4 +1,4 @@
-#include "launcher/host_mounts.h"
+#include "launcher/plan/host_mounts.h"
 
 #include <gmock/gmock.h>
 

@@ -12,7 +12,7 @@
 #include <map>
 
 #include "base/fd.h"
-#include "launcher/plan.h"
+#include "launcher/plan/plan.h"
 #include "launcher/roots/advice.h"
 #include "launcher/roots/lesson.h"
 #include "launcher/roots/remove_tree.h"

@@ -1,4 +1,4 @@
-#include "launcher/limits.h"
+#include "launcher/plan/limits.h"
 
 #include <gtest/gtest.h>
 

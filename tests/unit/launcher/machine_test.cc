@@ -1,4 +1,4 @@
-#include "launcher/machine.h"
+#include "launcher/plan/machine.h"
 
 #include <gtest/gtest.h>
 

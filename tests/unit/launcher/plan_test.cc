@@ -1,4 +1,4 @@
-#include "launcher/plan.h"
+#include "launcher/plan/plan.h"
 
 #include <fmt/core.h>
 #include <gmock/gmock.h>
@@ -6,7 +6,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "launcher/plan_json.h"
+#include "launcher/plan/plan_json.h"
 #include "launcher/sandbox/steps.h"
 #include "sample.h"
 

@@ -1,4 +1,4 @@
-#include "launcher/policy_sandbox.h"
+#include "launcher/plan/policy_sandbox.h"
 
 #include <gmock/gmock.h>
 

@@ -1,4 +1,4 @@
-#include "launcher/refusals.h"
+#include "launcher/plan/refusals.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "launcher/request.h"
+#include "launcher/plan/request.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,7 +1,7 @@
 // A person, a machine and a request that are fine, for tests to spoil.
 #pragma once
 
-#include "launcher/plan.h"
+#include "launcher/plan/plan.h"
 
 namespace sluice::launcher {
 

@@ -1,4 +1,4 @@
-#include "launcher/seccomp_profile.h"
+#include "launcher/plan/seccomp_profile.h"
 
 #include <fmt/core.h>
 #include <gmock/gmock.h>

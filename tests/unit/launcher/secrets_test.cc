@@ -1,4 +1,4 @@
-#include "launcher/secrets.h"
+#include "launcher/plan/secrets.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

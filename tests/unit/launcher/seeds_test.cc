@@ -1,4 +1,4 @@
-#include "launcher/seeds.h"
+#include "launcher/plan/seeds.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-#include "launcher/writable_audit.h"
+#include "launcher/plan/writable_audit.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
