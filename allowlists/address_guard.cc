@@ -163,6 +163,7 @@ AddressClass classify(const IpAddress& address) noexcept {
 
 std::vector<Cidr> classified_ranges() {
   std::vector<Cidr> ranges;
+  ranges.reserve(ranges_v4.size() + ranges_v6.size());
   for (const RangeV4& range : ranges_v4) {
     ranges.push_back({IpAddress::v4(range.network), static_cast<std::uint8_t>(range.length)});
   }

@@ -64,8 +64,8 @@ bool globs_overlap(std::string_view a, std::string_view b) {
   for (std::size_t i = 0; i <= a.size(); ++i) {
     char diagonal = 0;
     for (std::size_t j = 0; j <= b.size(); ++j) {
-      const char above = i > 0 ? reachable[j] : 0;
-      const char left = j > 0 ? reachable[j - 1] : 0;
+      const char above = i > 0 ? reachable[j] : char{0};
+      const char left = j > 0 ? reachable[j - 1] : char{0};
       const bool a_star = i > 0 && a[i - 1] == '*';
       const bool b_star = j > 0 && b[j - 1] == '*';
       bool now = i == 0 && j == 0;

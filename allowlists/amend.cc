@@ -146,6 +146,7 @@ tl::expected<ReadText, std::vector<Error>> read_openings(const std::vector<std::
   std::stable_sort(errors.begin(), errors.end(),
                    [](const auto& a, const auto& b) { return a.first < b.first; });
   std::vector<Error> in_order;
+  in_order.reserve(errors.size());
   for (auto& [number, error] : errors) in_order.push_back(std::move(error));
   return tl::unexpected(std::move(in_order));
 }

@@ -53,13 +53,14 @@ Level HostTable::Record::level(Slot wanted) const noexcept {
   const std::uint32_t slots = words_[0] >> size_bits;
   if ((slots >> wanted & 1) == 0) return {};
   const std::uint32_t* words = behind_name();
-  for (std::size_t slot = 0; slot < wanted; ++slot) words += 2 * (slots >> slot & 1);
+  for (std::size_t slot = 0; slot < wanted; ++slot) words += std::size_t{2} * (slots >> slot & 1);
   return {words[0], words[1]};
 }
 
 HostTable::Record HostTable::Record::next() const noexcept {
   const std::uint32_t slots = words_[0] >> size_bits;
-  return Record(behind_name() + 2 * ((slots & 1) + (slots >> 1 & 1) + (slots >> 2 & 1)));
+  return Record(behind_name() +
+                std::size_t{2} * ((slots & 1) + (slots >> 1 & 1) + (slots >> 2 & 1)));
 }
 
 void HostTable::reserve(std::size_t count) {

@@ -135,6 +135,7 @@ void decide_regex(benchmark::State& state) {
 
 void parse_host(benchmark::State& state) {
   std::vector<std::string> names;
+  names.reserve(1000);
   for (std::size_t i = 0; i < 1000; ++i) names.push_back(host(i * 97));
   std::size_t at = 0;
   for (auto _ : state) {
@@ -146,6 +147,7 @@ void parse_host(benchmark::State& state) {
 // The same list as text patterns, looked at one after the other.
 void plain_scan(benchmark::State& state) {
   std::vector<std::string> patterns;
+  patterns.reserve(rule_count);
   for (std::size_t i = 0; i < rule_count; ++i)
     patterns.push_back((i % 2 == 1 ? "." : "") + host(i));
   std::mt19937 random(1);

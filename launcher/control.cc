@@ -71,6 +71,7 @@ Result<std::optional<ControlMessage>> receive_control(int socket) {
 
 Result<void> send_control(int socket, const ControlMessage& message) {
   std::vector<int> fds;
+  fds.reserve(message.fds.size());
   for (const Fd& fd : message.fds) fds.push_back(fd.get());
   return netns::send_packet(socket, encode(message), fds);
 }

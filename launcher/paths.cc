@@ -67,7 +67,7 @@ std::vector<std::string> touched_paths(std::string_view path) {
       current = parent(current);
       continue;
     }
-    const std::string next = current == "/" ? "/" + name : current + "/" + name;
+    const std::string next = fmt::format("{}/{}", current == "/" ? "" : current, name);
     std::array<char, PATH_MAX> link;
     const ssize_t size = ::readlink(next.c_str(), link.data(), link.size());
     if (size < 0) {

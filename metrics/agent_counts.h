@@ -15,6 +15,12 @@ namespace sluice::metrics {
 
 // One kind of event. Each happens in one of them, so that it is counted once.
 class Event {
+  // Above its uses: clang evaluates no constant by a template that it has not read yet.
+  template <class Enum>
+  static constexpr std::size_t number(Enum value) noexcept {
+    return static_cast<std::size_t>(value);
+  }
+
  public:
   // `would_deny`: of report mode, whose verdicts have the reason `reported` unless they fail.
   static constexpr Event decision(Verdict verdict, Reason reason,
@@ -47,10 +53,6 @@ class Event {
   constexpr std::size_t index() const noexcept { return index_; }
 
  private:
-  template <class Enum>
-  static constexpr std::size_t number(Enum value) noexcept {
-    return static_cast<std::size_t>(value);
-  }
   constexpr explicit Event(std::size_t index) noexcept : index_(index) {}
 
   static constexpr std::size_t verdict_count = 3;

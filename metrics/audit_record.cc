@@ -59,8 +59,7 @@ void AuditRecords::push(const AuditLine& line) {
   next += sizeof(Head);
   for (const auto text : texts) {
     const std::string& value = line.*text;
-    std::memcpy(next, value.data(), value.size());
-    next += value.size();
+    next = std::copy(value.begin(), value.end(), next);
   }
 }
 

@@ -102,7 +102,7 @@ Result<bool> has_capture_rules() {
   start(request, NFT_MSG_GETTABLE)->nfgen_family =
       ip_versions() == IpVersions::both ? NFPROTO_INET : NFPROTO_IPV4;
   mnl_attr_put_strz(request.header(), NFTA_TABLE_NAME, capture_table);
-  const auto available = has_nf_tables();
+  auto available = has_nf_tables();
   if (!available || !*available) return available;
   return ask(request, ENOENT);
 }

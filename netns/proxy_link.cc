@@ -96,6 +96,7 @@ Result<void> ProxyLink::report_encoded(const std::string& event) {
 
 std::vector<std::uint16_t> ProxyLink::ports() const {
   std::vector<std::uint16_t> all;
+  all.reserve(ports_.size());
   for (const auto& [port, listener] : ports_) all.push_back(port);
   return all;
 }

@@ -1,4 +1,6 @@
 // apt: sources.list(5) in both of its formats.
+#include <fmt/core.h>
+
 #include <algorithm>
 #include <string>
 
@@ -117,10 +119,12 @@ void read_apt(Scan& scan) {
     read_one_line_style(scan, *file);
   const std::string path = scan.files.system_path(folder);
   for (const std::string& name : scan.files.names_in(path, "", ".list")) {
-    if (const auto file = scan.files.user(path + "/" + name)) read_one_line_style(scan, *file);
+    if (const auto file = scan.files.user(fmt::format("{}/{}", path, name)))
+      read_one_line_style(scan, *file);
   }
   for (const std::string& name : scan.files.names_in(path, "", ".sources")) {
-    if (const auto file = scan.files.user(path + "/" + name)) Paragraphs(scan).read(*file);
+    if (const auto file = scan.files.user(fmt::format("{}/{}", path, name)))
+      Paragraphs(scan).read(*file);
   }
 }
 

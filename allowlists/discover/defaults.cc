@@ -18,7 +18,7 @@ std::vector<std::string> in_versions(const Files& files, const std::string& fold
                                      std::string_view prefix, std::string_view below) {
   std::vector<std::string> paths;
   for (const std::string& name : files.names_in(folder, prefix, "")) {
-    paths.push_back(folder + "/" + name + std::string(below));
+    paths.push_back(fmt::format("{}/{}{}", folder, name, below));
   }
   return paths;
 }

@@ -114,7 +114,7 @@ std::string pointer_in(Scan& scan, const std::string& relative, std::string_view
 // The git directory of a work tree: "sub/.git", or where the file of that name points
 // (gitrepository-layout(5)); a path below the project's directory or an absolute one.
 std::string git_directory(Scan& scan, const std::string& folder) {
-  const std::string standard = folder + ".git";
+  std::string standard = folder + ".git";
   std::error_code error;
   if (!fs::is_regular_file(scan.files.project_path(standard), error)) return standard;
   const std::string target = pointer_in(scan, standard, "gitdir:");
@@ -149,7 +149,7 @@ void add_modules(Scan& scan, GitRemotes& remotes) {
     }
     for (const std::string& name : scan.files.names_in(path.string(), "", "")) {
       if (waiting.size() < most_module_folders)
-        waiting.emplace_back(folder + "/" + name, depth + 1);
+        waiting.emplace_back(fmt::format("{}/{}", folder, name), depth + 1);
     }
   }
 }

@@ -260,7 +260,7 @@ EntryPairs entry_pairs(const PolicyText& before, const PolicyText& after) {
 
 std::optional<EntryPair> entry_pair_of(const PolicyText& before, const PolicyText& after,
                                        const std::string& agent) {
-  const EntryPair pair{Entries(before).find(agent), Entries(after).find(agent), agent, true};
+  EntryPair pair{Entries(before).find(agent), Entries(after).find(agent), agent, true};
   if (pair.before == EntryPair::none && pair.after == EntryPair::none) return {};
   return pair;
 }

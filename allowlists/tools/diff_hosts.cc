@@ -90,6 +90,7 @@ class HostDiff {
   // something is told: with thousands of names and of agents, all others would be most of the work.
   void add_floor() {
     std::vector<std::string_view> told;
+    told.reserve(names_.size());
     for (const auto& [name, named] : names_) told.push_back(name);
     if (!other_names_are_alike()) {
       const auto open = sides_.floor->open();

@@ -148,6 +148,7 @@ Suggestion Suggester::suggestion() const {
                   .reverse_lookups = reverse_lookups_,
                   .decisions = decisions_};
   std::vector<SuggestedEntry> entries;
+  entries.reserve(agents_.size());
   for (const auto& [name, seen] : agents_) {
     entries.push_back({name, {name}, suggest_rules(name, seen, made.doubts)});
   }

@@ -215,18 +215,17 @@ class Rules {
       if (parent.find('.') != std::string_view::npos) children[parent].push_back(&candidate);
     }
     std::vector<std::string_view> parents;
+    parents.reserve(children.size());
     for (const auto& [parent, of] : children) parents.push_back(parent);
     std::stable_sort(parents.begin(), parents.end(), [](std::string_view a, std::string_view b) {
       return labels_of(a) > labels_of(b);
     });
-    for (const std::string_view parent : parents) {
-      unite(std::string(parent), std::move(children[parent]));
-    }
+    for (const std::string_view parent : parents) unite(std::string(parent), children[parent]);
   }
 
   // Those that agree, if there are enough of them. Only one such group: rules of one wildcard
   // would unite their ports.
-  void unite(const std::string& parent, std::vector<Candidate*> children) {
+  void unite(const std::string& parent, const std::vector<Candidate*>& children) {
     std::map<Shape, std::vector<Candidate*>> by_shape;
     for (Candidate* child : children) {
       if (!child->used) by_shape[shape_of(*child)].push_back(child);

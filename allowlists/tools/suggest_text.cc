@@ -72,7 +72,7 @@ std::string traffic_text(const SeenTraffic& traffic) {
 }
 
 std::string comment_of(const SuggestedRule& suggested) {
-  const std::string traffic = traffic_text(suggested.traffic);
+  std::string traffic = traffic_text(suggested.traffic);
   if (suggested.hosts.empty()) return traffic;
   return fmt::format("{} ({}{})", traffic, suggested.rule.scope == Scope::cidr ? "for " : "",
                      some_of(suggested.hosts));

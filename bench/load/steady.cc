@@ -10,6 +10,7 @@ namespace {
 
 std::vector<Script> get_scripts(const Options& options, Target target) {
   std::vector<Script> all;
+  all.reserve(options.hosts);
   const Expect expect = target == Target::allowed ? Expect::answer : Expect::refusal;
   for (unsigned i = 0; i < options.hosts; ++i) {
     all.push_back({{get_head(host_name(target, i), options.origin_port, options.via), expect}});

@@ -91,6 +91,7 @@ Result<Group> Group::make(const Place& place, const Limits& limits,
 
 std::vector<int> Group::entrances() const {
   std::vector<int> entrances;
+  entrances.reserve(parts_.size());
   for (const Part& part : parts_) entrances.push_back(part.entrance.get());
   return entrances;
 }

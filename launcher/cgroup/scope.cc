@@ -75,6 +75,7 @@ std::vector<std::string> call_of(const std::string& scope, pid_t pid) {
 
 [[noreturn]] void become(std::vector<std::string> words, int output) {
   std::vector<char*> arguments;
+  arguments.reserve(words.size() + 1);
   for (std::string& word : words) arguments.push_back(word.data());
   arguments.push_back(nullptr);
   if (::dup2(output, STDOUT_FILENO) >= 0 && ::dup2(output, STDERR_FILENO) >= 0) {
@@ -121,7 +122,7 @@ std::string enter_scope() {
       in_bounded_child(patience, [&](const Tell& tell) { tell("said " + run(call)); });
   if (!told) return told.error().what;
   if (!told->is_finished || !told->text.starts_with("said ")) return "it does not answer";
-  const std::string said = told->text.substr(5, told->text.find('\n') - 5);
+  std::string said = told->text.substr(5, told->text.find('\n') - 5);
   if (!said.empty()) return said;
   return wait_until_in(scope) ? "" : "it did not move sluice there";
 }

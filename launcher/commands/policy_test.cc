@@ -3,6 +3,7 @@
 
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "allowlists/tools/cases.h"
 #include "base/text.h"
@@ -80,7 +81,8 @@ void print_text(std::size_t cases, const std::vector<Difference>& differences) {
 }
 
 Result<allowlists::Target> read_target(std::string_view text) {
-  return parse_explain_target(text).map([](ExplainTarget asked) { return asked.target; });
+  return parse_explain_target(text).map(
+      [](ExplainTarget&& asked) { return std::move(asked.target); });
 }
 
 // Nothing when the files cannot be read or have errors, which are told.

@@ -39,6 +39,7 @@ int show(AsJson as_json, WithEnded with_ended) {
   auto answers = ask_all(machine->runtime_directory);
   if (!answers) return fail_with(answers.error());
   std::vector<ShownRun> shown;
+  shown.reserve(answers->runs.size());
   auto decisions = ask_decisions(machine->runtime_directory, answers->runs);
   for (std::size_t i = 0; i < answers->runs.size(); ++i) {
     shown.push_back({std::move(answers->runs[i]), decisions.counts[i]});

@@ -50,6 +50,7 @@ std::string reasons_of(const std::map<cgroup::Controller, std::string>& lacking)
     controllers[why].push_back(cgroup::to_string(controller));
   }
   std::vector<std::string> reasons;
+  reasons.reserve(controllers.size());
   for (const auto& [why, names] : controllers) {
     reasons.push_back(fmt::format("{}: {}", fmt::join(names, ", "), why));
   }
@@ -236,6 +237,7 @@ Finding judge_cgroups(const Facts& facts) {
       place.lacking.size() == 1 && place.lacking.contains(cgroup::Controller::io);
   if (place.lacking.empty() || lacks_weights_alone) {
     std::vector<std::string> below;
+    below.reserve(place.grounds.size());
     for (const cgroup::Ground& ground : place.grounds)
       below.push_back(fmt::format("'{}'", ground.directory));
     return {

@@ -25,6 +25,7 @@ std::size_t to_page_end(std::uint64_t address) {
 tl::expected<std::size_t, int> Memory::read(std::uint64_t address, char* to,
                                             std::size_t size) const {
   const iovec local{to, size};
+  // NOLINTNEXTLINE(performance-no-int-to-ptr): an address of another process.
   const iovec remote{reinterpret_cast<void*>(address), size};
   const ssize_t got = ::process_vm_readv(thread_, &local, 1, &remote, 1, 0);
   if (got <= 0) return tl::unexpected(got < 0 ? errno : EFAULT);

@@ -36,16 +36,16 @@ class Reading {
     return before;
   }
   friend bool operator==(const Reading& a, const Reading& b) { return a.at_ == b.at_; }
-  friend bool operator!=(const Reading& a, const Reading& b) { return a.at_ != b.at_; }
 
  private:
   const char* at_;
   const char** furthest_;
 };
 
-// Where the token begins whose last byte was just read. Tokens hold no line feed.
-const char* begin_of_text(const char* begin, const char* end) {
-  const char* quote = end - 1;
+// Where the token begins whose last byte is the last of `read`. Tokens hold no line feed.
+const char* begin_of_text(std::string_view read) {
+  const char* const begin = read.data();
+  const char* quote = begin + read.size() - 1;
   while (quote > begin) {
     --quote;
     const char* backslashes = quote;
@@ -61,7 +61,9 @@ bool is_word_byte(char c) {
 }
 
 // The parser has read one byte too many where a number ends.
-const char* begin_of_number(const char* begin, const char* end) {
+const char* begin_of_number(std::string_view read) {
+  const char* const begin = read.data();
+  const char* end = begin + read.size();
   while (end > begin && !is_word_byte(end[-1])) --end;
   while (end > begin && is_word_byte(end[-1])) --end;
   return end;
@@ -98,7 +100,7 @@ class Builder {
     return put(JsonValue::Kind::other_number, word()) != nullptr;
   }
   bool string(std::string& said) {
-    JsonValue* const value = put(JsonValue::Kind::text, begin_of_text(text_.data(), read_));
+    JsonValue* const value = put(JsonValue::Kind::text, begin_of_text(read()));
     if (value != nullptr) value->text = said;
     return value != nullptr;
   }
@@ -109,7 +111,7 @@ class Builder {
   bool end_object() { return leave(); }
   bool end_array() { return leave(); }
   bool key(std::string& name) {
-    const Mark where = mark(begin_of_text(text_.data(), read_));
+    const Mark where = mark(begin_of_text(read()));
     JsonValue& object = *open_.back();
     if (object.find(name) != nullptr)
       return refuse(where, fmt::format("key '{}' is given twice", text::printable(name)));
@@ -128,7 +130,10 @@ class Builder {
   }
 
  private:
-  const char* word() const { return begin_of_number(text_.data(), read_); }
+  std::string_view read() const {
+    return text_.substr(0, static_cast<std::size_t>(read_ - text_.data()));
+  }
+  const char* word() const { return begin_of_number(read()); }
 
   bool refuse(const Mark& where, std::string what) {
     if (!error_)
@@ -196,8 +201,9 @@ Failure fail_at(const Mark& where, std::string what, std::string hint) {
 
 Result<JsonValue> parse_located_json(std::string_view text, const std::string& file) {
   Builder builder(text, file);
-  nlohmann::json::sax_parse(Reading(text.data(), builder.furthest()),
-                            Reading(text.data() + text.size(), builder.furthest()), &builder);
+  const char* const begin = text.data();
+  nlohmann::json::sax_parse(Reading(begin, builder.furthest()),
+                            Reading(begin + text.size(), builder.furthest()), &builder);
   return builder.take();
 }
 

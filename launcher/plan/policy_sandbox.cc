@@ -29,7 +29,7 @@ Result<void> tighten_most(std::optional<Value>& option, const std::optional<Most
                           std::string_view name, Words words) {
   if (!policy) return {};
   if (option && *option > *policy) return loosens(name, words(*policy));
-  if (!option) option = *policy;
+  if (!option) option = policy;
   return {};
 }
 

@@ -137,7 +137,7 @@ std::string name_of_writable(const RunRequest& request, const Bind& bind) {
 Result<void> refuse_dangerous(const RunRequest& request, const Machine& machine) {
   for (const Bind& bind : all_binds(request)) {
     if (bind.access == Access::read_write) {
-      const auto never = refuse_enclosing(request, bind, machine);
+      auto never = refuse_enclosing(request, bind, machine);
       const MayBeKnown may_be_known(never.has_value());
       if (auto fine = refuse_wide_bind(request, bind, machine, may_be_known); !fine) return fine;
       if (!never) return never;

@@ -55,7 +55,7 @@ Result<std::string> real_path_in(const Root& root, const std::string& path) {
   if (root.is_host()) return real_path(path);
   const Fd directory(::open(root.source.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
   if (!directory) return fail_errno(Errc::unavailable, text::printable(root.source));
-  const auto inside = resolve_inside(directory.get(), path);
+  auto inside = resolve_inside(directory.get(), path);
   if (!inside) return inside;
   struct stat status {};
   if (::fstatat(directory.get(), inside->c_str(), &status, AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH) ==

@@ -46,6 +46,7 @@ constexpr std::array<const char*, 34> names{".ssh",
 
 std::vector<std::string> secrets_below(const std::string& home) {
   std::vector<std::string> paths;
+  paths.reserve(names.size());
   for (const char* name : names) paths.push_back(home + "/" + name);
   return paths;
 }

@@ -239,6 +239,7 @@ void GitLook::add_modules(const std::string& folder) {
   if (!known_modules_.insert(folder).second || !may_read()) return;
   const auto content = findings_.read(folder);
   std::vector<std::string> found;
+  found.reserve(content.folders.size() + content.links.size());
   for (const std::string& name : content.folders) found.push_back(below(folder, name));
   for (const std::string& name : content.links) {
     const auto real = real_path(below(folder, name));

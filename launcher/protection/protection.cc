@@ -48,7 +48,10 @@ bool is_shielded(const ProtectedPath& path) {
 std::vector<std::string> paths_in(const std::string& workspace,
                                   const std::vector<std::string>& protects) {
   std::vector<std::string> paths;
-  for (const std::string& path : protects) paths.push_back(absolute(workspace + "/" + path));
+  paths.reserve(protects.size());
+  for (const std::string& path : protects) {
+    paths.push_back(absolute(fmt::format("{}/{}", workspace, path)));
+  }
   return paths;
 }
 
@@ -103,6 +106,7 @@ std::vector<Shield> shields_of(const Sight& sight, const std::string& source) {
     shields.insert_or_assign(relative, Shield{relative, Access::read_only, what.reason});
   }
   std::vector<Shield> ordered;
+  ordered.reserve(shields.size());
   for (auto& [path, shield] : shields) ordered.push_back(std::move(shield));
   return ordered;
 }
@@ -148,6 +152,7 @@ Result<void> Protection::stand_in(Plan& plan) {
     }
   }
   std::vector<Wanted> wanted;
+  wanted.reserve(by_path.size());
   for (const auto& [path, kind] : by_path) wanted.push_back({path, kind});
   if (auto made = placeholders_->make(wanted); !made) return made;
   for (Mount& bind : plan.mounts) drop(bind, placeholders_->impossible());

@@ -48,7 +48,7 @@ class Copier {
     const auto names = entries_of(from);
     if (!names) return Failure(names.error());
     for (const std::string& name : *names) {
-      if (auto done = copy(from, to, name, path + "/" + name); !done) return done;
+      if (auto done = copy(from, to, name, fmt::format("{}/{}", path, name)); !done) return done;
     }
     return {};
   }

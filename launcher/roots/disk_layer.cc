@@ -46,7 +46,7 @@ Result<std::vector<std::string>> sweep(int store, const std::string& path) {
   for (const std::string& name : *names) {
     const Fd left(::openat(store, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
     if (left && ::flock(left.get(), LOCK_EX | LOCK_NB) != 0) continue;
-    if (auto removed = remove_root(path + "/" + name); !removed) {
+    if (auto removed = remove_root(fmt::format("{}/{}", path, name)); !removed) {
       notices.push_back(fmt::format("what a killed run left in {} stays for now: {}", shown(path),
                                     removed.error().what));
     }

@@ -64,12 +64,12 @@ std::optional<std::uint32_t> find_range(std::string_view file, std::string_view 
   return std::nullopt;
 }
 
-std::string_view map_program(std::string_view name) {
+std::string map_program(std::string_view name) {
   constexpr std::array<const char*, 6> places{
       "/usr/bin/newuidmap",       "/usr/bin/newgidmap",          "/usr/local/bin/newuidmap",
       "/usr/local/bin/newgidmap", "/run/wrappers/bin/newuidmap", "/run/wrappers/bin/newgidmap"};
-  for (const std::string_view place : places) {
-    if (place.ends_with(name) && may_change_ids(place.data())) return place;
+  for (const char* place : places) {
+    if (std::string_view(place).ends_with(name) && may_change_ids(place)) return place;
   }
   return {};
 }

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <string_view>
 
 namespace sluice::launcher {
@@ -23,7 +24,7 @@ std::optional<std::uint32_t> find_range(std::string_view file, std::string_view 
 
 // newuidmap(1) or newgidmap(1): "" where it is not installed, or has not the rights that it needs
 // (no_new_privs, a file system without setuid).
-std::string_view map_program(std::string_view name);
+std::string map_program(std::string_view name);
 
 // The calling user's. Nothing for root, and where a range or a program is missing.
 std::optional<SubIds> find_sub_ids();

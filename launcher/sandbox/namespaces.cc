@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <string>
 #include <vector>
 
 #include "base/io.h"
@@ -60,13 +61,13 @@ std::string lines(uid_t inside, uid_t outside, unsigned count) {
 }
 
 // In the writer's process: runs a program and answers whether it was content.
-bool run_program(std::string_view path, const std::vector<std::string>& words) {
+bool run_program(const std::string& path, const std::vector<std::string>& words) {
   const pid_t pid = ::fork();
   if (pid == 0) {
-    std::vector<char*> arguments{const_cast<char*>(path.data())};
+    std::vector<char*> arguments{const_cast<char*>(path.c_str())};
     for (const std::string& word : words) arguments.push_back(const_cast<char*>(word.c_str()));
     arguments.push_back(nullptr);
-    ::execv(path.data(), arguments.data());
+    ::execv(path.c_str(), arguments.data());
     ::_exit(127);
   }
   int status = 0;
@@ -76,7 +77,7 @@ bool run_program(std::string_view path, const std::vector<std::string>& words) {
 }
 
 bool map_by_program(std::string_view name, pid_t of, uid_t own, uid_t first) {
-  const std::string_view program = map_program(name);
+  const std::string program = map_program(name);
   return !program.empty() &&
          run_program(program, {std::to_string(of), "0", std::to_string(own), "1", "1",
                                std::to_string(first), std::to_string(sub_id_count)});

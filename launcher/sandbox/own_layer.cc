@@ -58,7 +58,7 @@ Result<std::string> resolve_inside(int root, const std::string& path) {
       at = parent_of(at);
       continue;
     }
-    const std::string next = at.empty() ? name : at + "/" + name;
+    const std::string next = at.empty() ? name : fmt::format("{}/{}", at, name);
     std::array<char, PATH_MAX> target;
     const ssize_t size = ::readlinkat(root, next.c_str(), target.data(), target.size());
     if (size < 0) {

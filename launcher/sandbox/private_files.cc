@@ -49,7 +49,8 @@ Result<void> hide_others(const std::string& root, const std::string& directory,
       return fail_errno(Errc::unavailable, text::printable(entry.path().string()));
     }
     if (S_ISLNK(status.st_mode) || is_one_of(name, shown)) continue;
-    if (auto hidden = layer.hide(directory + "/" + name, status); !hidden) return hidden;
+    if (auto hidden = layer.hide(fmt::format("{}/{}", directory, name), status); !hidden)
+      return hidden;
   }
   if (!error) return {};
   return fail(Errc::unavailable, fmt::format("cannot read '{}': {}", directory, error.message()));
@@ -91,7 +92,8 @@ bool is_always_hidden(const std::string& path) {
   auto part = parts.begin();
   if (part == parts.end()) return false;
   if (*part != "var") return !is_one_of(part->string(), shown_of_root);
-  return ++part != parts.end() && !is_one_of(part->string(), shown_of_var);
+  ++part;
+  return part != parts.end() && !is_one_of(part->string(), shown_of_var);
 }
 
 Result<void> hide_private_files(const std::string& root, OwnLayer& layer) {

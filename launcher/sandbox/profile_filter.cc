@@ -64,6 +64,7 @@ scmp_compare compare_of(CallCondition::Compare compare) {
 
 std::vector<scmp_arg_cmp> conditions_of(const CallRule& rule) {
   std::vector<scmp_arg_cmp> conditions;
+  conditions.reserve(rule.conditions.size());
   for (const CallCondition& condition : rule.conditions) {
     conditions.push_back(
         {condition.index, compare_of(condition.compare), condition.value, condition.second});

@@ -40,7 +40,7 @@ class Rules {
   explicit Rules(scmp_filter_ctx context) : context_(context) {}
 
   // An `error` of 0: answers success and does nothing.
-  void refuse(const char* name, std::vector<scmp_arg_cmp> conditions, int error = EPERM) {
+  void refuse(const char* name, const std::vector<scmp_arg_cmp>& conditions, int error = EPERM) {
     add(name, conditions, SCMP_ACT_ERRNO(static_cast<std::uint16_t>(error)));
   }
 

@@ -65,6 +65,7 @@ std::optional<std::string> read_string(pid_t pid, std::uint64_t address) {
     std::array<char, page> bytes;
     const std::uint64_t at = address + text.size();
     const iovec here{bytes.data(), page - at % page};
+    // NOLINTNEXTLINE(performance-no-int-to-ptr): of the caller.
     const iovec there{reinterpret_cast<void*>(at), here.iov_len};
     const ssize_t size = ::process_vm_readv(pid, &here, 1, &there, 1, 0);
     if (size <= 0) return std::nullopt;

@@ -38,10 +38,11 @@ Result<void> refuse_set_id_files(int directory, const std::string& name) {
     if (entry->fts_info != FTS_F || !is_set_id(*entry->fts_statp)) continue;
     const std::string below =
         std::string(entry->fts_path).substr(std::min(root.size(), std::size_t{entry->fts_pathlen}));
-    return fail(Errc::bad_config,
-                fmt::format("'{}' is setuid or setgid, and an agent could change what it runs",
-                            text::printable(below.empty() ? name : name + "/" + below)),
-                "remove that bit (chmod ug-s), or keep the file out of the workspace");
+    return fail(
+        Errc::bad_config,
+        fmt::format("'{}' is setuid or setgid, and an agent could change what it runs",
+                    text::printable(below.empty() ? name : fmt::format("{}/{}", name, below))),
+        "remove that bit (chmod ug-s), or keep the file out of the workspace");
   }
   if (errno != 0)
     return fail_errno(Errc::unavailable, fmt::format("cannot walk '{}'", text::printable(name)));

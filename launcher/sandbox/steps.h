@@ -107,7 +107,8 @@ constexpr bool takes_every_step(const StepTaken<Work> (&table)[n], Taker taker) 
   for (std::size_t i = 0; i < all_steps.size(); ++i) {
     if (all_steps[i].step != static_cast<Step>(i)) return false;
     if (all_steps[i].taker != taker) continue;
-    if (next == n || table[next++].step != all_steps[i].step) return false;
+    if (next == n || table[next].step != all_steps[i].step) return false;
+    ++next;
   }
   return next == n;
 }

@@ -46,6 +46,7 @@ Result<std::string> body_of(std::string_view response) {
 std::vector<Result<std::optional<std::string>>> ask_admins(
     const std::vector<AdminQuestion>& questions) {
   std::vector<Question> asked;
+  asked.reserve(questions.size());
   for (const AdminQuestion& one : questions) {
     asked.push_back({one.path, fmt::format("GET {} HTTP/1.1\r\nHost: sluiced\r\n"
                                            "Connection: close\r\n\r\n",

@@ -119,6 +119,7 @@ class Round {
       for (Conversation& one : all_) one.give_up_at(now);
     }
     std::vector<Answer> answers;
+    answers.reserve(all_.size());
     for (Conversation& one : all_) answers.push_back(one.take_answer());
     return answers;
   }

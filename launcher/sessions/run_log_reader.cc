@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <utility>
 
 #include "base/io.h"
 #include "base/text.h"
@@ -118,7 +119,7 @@ Result<std::string> RunLogReader::read() {
     if (size > 0) return bytes;
     if (next) {
       // Read to its end once more after it was moved aside: nothing is written to it from then on.
-      file_ = std::move(next);
+      file_ = std::exchange(next, {});
       continue;
     }
     next = find_next();

@@ -22,7 +22,7 @@ namespace sluice::launcher {
 namespace {
 
 constexpr int backlog = 16;
-constexpr timeval patience{2, 0};
+constexpr timeval socket_patience{2, 0};
 
 struct CloseDirectory {
   void operator()(DIR* directory) const noexcept { ::closedir(directory); }
@@ -156,7 +156,7 @@ Result<Fd> connect_socket(const std::string& path) {
   if (!socket) return socket;
   // SO_SNDTIMEO bounds connect(2) as well (socket(7)).
   for (const int option : {SO_SNDTIMEO, SO_RCVTIMEO}) {
-    ::setsockopt(socket->get(), SOL_SOCKET, option, &patience, sizeof(patience));
+    ::setsockopt(socket->get(), SOL_SOCKET, option, &socket_patience, sizeof(socket_patience));
   }
   const auto connected = connect_to(socket->get(), path);
   if (connected == Connected::yes) return socket;

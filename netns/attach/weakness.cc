@@ -130,7 +130,7 @@ std::string_view withdrawal(Weakness weakness) noexcept {
 std::vector<Fd> owners_of(int network_namespace) {
   std::vector<Fd> owners;
   for (Fd next(::ioctl(network_namespace, NS_GET_USERNS)); next;
-       next.reset(::ioctl(owners.back().get(), NS_GET_PARENT))) {
+       next = Fd(::ioctl(owners.back().get(), NS_GET_PARENT))) {
     owners.push_back(std::move(next));
   }
   return owners;

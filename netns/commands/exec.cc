@@ -35,6 +35,7 @@ Result<void> enter_named(const std::string& name) {
 int run_exec(const std::string& name, const std::vector<std::string>& command) {
   if (auto entered = enter_named(name); !entered) return report(entered.error());
   std::vector<char*> arguments;
+  arguments.reserve(command.size() + 1);
   for (const std::string& argument : command) {
     arguments.push_back(const_cast<char*>(argument.c_str()));
   }

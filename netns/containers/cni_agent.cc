@@ -60,7 +60,7 @@ CniResult<std::string> given(const Json& name) {
 }  // namespace
 
 std::string agent_of_pod(std::string_view pod_namespace, std::string_view pod_name) {
-  const std::string whole = fmt::format("{}.{}", pod_namespace, pod_name);
+  std::string whole = fmt::format("{}.{}", pod_namespace, pod_name);
   // A namespace has no dot, so the first one tells where it ends.
   const bool plain = is_of_kubernetes(pod_namespace, "-") && is_of_kubernetes(pod_name, "-.");
   if (plain && whole.size() <= max_name) return whole;

@@ -183,6 +183,8 @@ void PasswordVerifier::State::stop() {
 
 PasswordVerifier::PasswordVerifier(std::shared_ptr<State> state) noexcept
     : state_(std::move(state)) {}
+// Nobody may wait on: without memory to say so, sluiced ends.
+// NOLINTNEXTLINE(bugprone-exception-escape)
 PasswordVerifier::~PasswordVerifier() { state_->stop(); }
 
 Result<std::unique_ptr<PasswordVerifier>> PasswordVerifier::create(Users users,

@@ -154,7 +154,7 @@ void read_entry(ConfigReader& reader, const Node& node, std::vector<Config::Egre
 
 void read_upstream_proxy(ConfigReader& reader, const Node& node,
                          std::optional<Config::UpstreamProxy>& out) {
-  Config::UpstreamProxy& read = out.emplace();
+  Config::UpstreamProxy& read = out.emplace(Config::UpstreamProxy{});
   reader.section(
       node, "upstream_proxy",
       {{"url", [&](const Node& n) { read_url(reader, n, read); }},

@@ -147,6 +147,7 @@ Task<Result<void>> Successor::offer(Estate& estate) {
     }
   }
   std::vector<std::pair<netns::Transfer, std::vector<int>>> messages;
+  messages.reserve(sockets.size());
   for (const auto& [kind, fd] : sockets) {
     messages.emplace_back(netns::OwnSocket{kind}, std::vector<int>{fd});
   }

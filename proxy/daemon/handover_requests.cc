@@ -32,6 +32,7 @@ Error error_of(Errc code, std::string what, std::string hint = "") {
 
 std::vector<netns::RoleSocket> paired(const std::vector<netns::Role>& roles, std::vector<Fd> fds) {
   std::vector<netns::RoleSocket> sockets;
+  sockets.reserve(fds.size());
   for (std::size_t i = 0; i < fds.size(); ++i) sockets.push_back({roles[i], std::move(fds[i])});
   return sockets;
 }

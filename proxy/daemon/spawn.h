@@ -11,7 +11,7 @@
 namespace sluice::proxy {
 
 inline void spawn(asio::io_context& io, Task<void> task) {
-  asio::co_spawn(io.get_executor(), std::move(task), [](std::exception_ptr failure) {
+  asio::co_spawn(io.get_executor(), std::move(task), [](const std::exception_ptr& failure) {
     if (!failure) return;
     try {
       std::rethrow_exception(failure);

@@ -159,7 +159,7 @@ Task<Dialled> Dialer::dial_directly(const DialOrder& order, std::vector<IpAddres
     DialOrder alone = order;
     alone.connect_timeout =
         std::chrono::duration_cast<std::chrono::milliseconds>(until - Clock::now());
-    co_return co_await dial_alone(std::move(alone), addresses.front());
+    co_return co_await dial_alone(alone, addresses.front());
   }
   Course course{
       .judge = [&](const IpAddress& address) { return judge(order.rules, *order.target, address); },
@@ -269,8 +269,8 @@ Task<Dialled> Dialer::dial_by_name(const DialOrder& order) {
 
 Task<Dialled> Dialer::dial(DialOrder order) {
   const auto only = only_address(order.target->host);
-  if (only) return dial_alone(std::move(order), *only);
-  return dial_any(std::move(order));
+  if (only) return dial_alone(order, *only);
+  return dial_any(order);
 }
 
 Task<Dialled> Dialer::dial_any(DialOrder order) {

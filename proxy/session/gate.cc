@@ -209,7 +209,7 @@ Task<Dialled> Gate::dial(Visit& visit, const allowlists::Target& target) {
                   .connect_timeout = worker_.shared.timeouts.connect,
                   .agent = agent_->name,
                   .give_up = &give_up_};
-  Dialled dialled = co_await worker_.dialer->dial(std::move(order));
+  Dialled dialled = co_await worker_.dialer->dial(order);
   const bool has_address = dialled.address != IpAddress();  // else an upstream proxy got the name
   if (has_address) visit.line.address = dialled.address.to_string();
   if (!dialled.connected) {

@@ -32,7 +32,7 @@ Wanted wanted_by(const wire::RequestHead& head, const HttpMode& mode) {
       head.target.starts_with('/') || (head.target == "*" && head.method == "OPTIONS");
   if (mode.port && origin_form) {
     if (const auto host = head.find("Host")) {
-      return wanted_by_authority(*host, *mode.port, std::string(head.target));
+      return wanted_by_authority(*host, mode.port, std::string(head.target));
     }
     if (mode.fixed) return {.target = mode.fixed, .origin_form = std::string(head.target)};
     return not_wanted(Reason::bad_request, head.target, "the request names no host");

@@ -63,6 +63,7 @@ struct OriginPool::Shelves {
   explicit Shelves(std::size_t most) : buckets(std::bit_ceil(std::max<std::size_t>(most, 1))) {}
 
   Bucket& bucket(std::size_t hash) noexcept { return buckets[hash & (buckets.size() - 1)]; }
+  // NOLINTNEXTLINE(bugprone-exception-escape): the variant of a Host always has a value.
   static bool is_of(const Idle& idle, const Key& key, std::size_t hash) noexcept {
     return idle.hash == hash && idle.agent.get() == key.agent &&
            idle.kept.connected.target == key.target;

@@ -97,7 +97,7 @@ Result<Owned<EVP_PKEY>> read_key(const std::string& path) {
   Owned<EVP_PKEY> key(
       ::PEM_read_bio_PrivateKey(reader_of(*text).get(), nullptr, &refuse_passphrase, &encrypted));
   ::OPENSSL_cleanse(text->data(), text->size());
-  const std::string error = take_tls_error();
+  (void)take_tls_error();  // it says less than what follows
   if (key) return key;
   if (encrypted) {
     return bad_file(path, "has a key that is encrypted",

@@ -20,7 +20,7 @@ namespace {
 using namespace std::chrono_literals;
 
 // Of the certificates a client sends, together.
-constexpr long largest_client_chain = 32 * 1024;
+constexpr long largest_client_chain = 32L * 1024;
 // What the kernel holds between a client's pump and the session, a direction.
 constexpr int between = 64 * 1024;
 // After a handshake that failed: so long and so much for the alert to arrive.
