@@ -4,6 +4,7 @@ A fence ```KIND NAME is a file; a fence ```console holds commands behind `$ ` an
 prints the document with the output of this run instead.
 """
 
+import json
 import os
 import pathlib
 import re
@@ -66,7 +67,7 @@ class Incident(SharedCase):
         line = line if agent.is_root() else agent.as_ordinary(*line)
         return subprocess.run(
             line, cwd=self.desk, env=self.environment, stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=stderr, timeout=60, check=False,
+            stdout=subprocess.PIPE, stderr=stderr, timeout=agent.PATIENT, check=False,
         )  # fmt: skip
 
     def type(self, command):
@@ -76,6 +77,7 @@ class Incident(SharedCase):
         # What has to be true before the commands of a section are typed.
         before = {
             "02:10, the page": self.the_page_comes,
+            "Who: from the metrics": self.both_have_done_their_work,
             "The end of it": self.nobody_else_is_named,
             "Afterwards": self.nothing_fires_any_more,
         }
@@ -118,18 +120,30 @@ class Incident(SharedCase):
         self.prometheus.start()
         # An agent that is new is told from one that Prometheus had not seen: `up offset 5m` has to be there.
         known = f"up{{job='sluiced'}} offset {300 // FACTOR}s"
-        self.wait_until(lambda: self.prometheus.query(known), "Prometheus has no history", 60)
+        self.wait_until(lambda: self.prometheus.query(known), "Prometheus has no history", 120)
 
     def the_page_comes(self):
-        self.wait_until(lambda: set(self.prometheus.alerts()) == PROBES, "no page", 30)
+        self.wait_until(lambda: set(self.prometheus.alerts()) == PROBES, "no page", 120)
         said = self.prometheus.alerts()[("SluiceAgentProbing", "coder-1")]["annotations"]["description"]
         self.assertRegex(said, r"^coder-1 on \S+ was refused \d+ times")
+
+    def both_have_done_their_work(self):
+        """All of it stands in the account: programs when they end, connections when they are over."""
+        wanted = {("coder-1", "python3"): 1, ("coder-1", "allow"): 1, ("coder-2", "curl"): 4, ("coder-2", "allow"): 1}
+
+        def counted():
+            with open(self.audit) as file:
+                lines = [json.loads(line) for line in file if line.endswith("\n")]
+            told = [(line["agent"], line["argv"][0] if line["via"] == "exec" else line.get("verdict")) for line in lines]
+            return {key: told.count(key) for key in wanted}
+
+        self.wait_until(lambda: counted() == wanted, f"{wanted} is not {counted()}")
 
     def nobody_else_is_named(self):
         self.assertEqual({name for _, name in self.prometheus.alerts()} - {"coder-1"}, set())
 
     def nothing_fires_any_more(self):
-        self.wait_until(lambda: not self.prometheus.get("alerts")["alerts"], "alerts stay", 90)
+        self.wait_until(lambda: not self.prometheus.get("alerts")["alerts"], "alerts stay", 180)
 
     def the_runbooks_commands_work(self):
         """Those that docs/runbook.md marks as typed here: they read metrics, audit log or policy."""
