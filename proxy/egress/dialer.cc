@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <optional>
 
-#include "proxy/egress/happy_eyeballs.h"
 #include "proxy/egress/race.h"
 
 namespace sluice::proxy {
@@ -167,6 +166,7 @@ Task<Dialled> Dialer::dial_directly(const DialOrder& order, std::vector<IpAddres
       .leaving = leaving(order),
       .through = {},
       .until = until,
+      .attempt_delay = terms_.attempt_delay,
       .give_up = order.give_up};
   const Time began = Clock::now();
   Race race(io_, std::move(course), std::move(addresses));
@@ -208,6 +208,7 @@ Task<Dialled> Dialer::dial_upstream(const DialOrder& order, Time until) {
                 .leaving = leaving(order),
                 .through = {},
                 .until = until,
+                .attempt_delay = terms_.attempt_delay,
                 .give_up = order.give_up};
   const Time began = Clock::now();
   Race race(io_, std::move(course), upstream_addresses_);
@@ -245,6 +246,7 @@ Task<Dialled> Dialer::dial_through(const DialOrder& order, std::vector<IpAddress
                 .leaving = leaving(order),
                 .through = std::move(through),
                 .until = until,
+                .attempt_delay = terms_.attempt_delay,
                 .give_up = order.give_up};
   const Time began = Clock::now();
   Race race(io_, std::move(course), std::move(addresses));

@@ -10,6 +10,7 @@
 #include "allowlists/policy.h"
 #include "proxy/egress/attempt.h"
 #include "proxy/egress/give_up.h"
+#include "proxy/egress/happy_eyeballs.h"
 #include "proxy/egress/resolver.h"
 #include "proxy/egress/route_query.h"
 #include "proxy/egress/way_out.h"
@@ -54,12 +55,13 @@ class Dialer {
     const WayOut& way_out;
     Wheel& wheel;
     std::function<bool()> make_room{};  // see Leaving
+    std::chrono::milliseconds attempt_delay = connection_attempt_delay;
   };
   Dialer(asio::io_context& io, Resolver& resolver, RouteQuery& routes, Terms terms)
       : io_(io), resolver_(resolver), routes_(routes), terms_(std::move(terms)) {}
 
   // Resolves once and connects to the first address that answers (RFC 8305): in_turn(), a new
-  // attempt each connection_attempt_delay and at once when one fails, most_attempts at most. Each
+  // attempt each attempt_delay and at once when one fails, most_attempts at most. Each
   // is judged by the agent's rules and the kernel's routes just before its own connect(2), and
   // dialled exactly as judged; one that is refused is passed over. With an upstream proxy the same
   // holds for what it is asked to connect to; what `except` covers and what is this machine's own

@@ -173,7 +173,7 @@ bool Race::proceed() {
   if (out_of_time_) return false;
   if (!exhausted() && (state_->next_is_due || now >= next_due_)) {
     start_next();
-    next_due_ = now + connection_attempt_delay;
+    next_due_ = now + course_.attempt_delay;
   }
   return state_->winner == nullptr && state_->pending > 0;
 }

@@ -29,6 +29,7 @@ struct Course {
   Leaving leaving;
   std::optional<Through> through;  // none: directly
   Clock::time_point until;
+  std::chrono::milliseconds attempt_delay{};
   GiveUp* give_up = nullptr;  // null: nobody gives up
 };
 

@@ -34,11 +34,13 @@ class Ends : public testing::Test {
     EXPECT_EQ(bench.refusal(client, registration(agent), numbers(network, 0, whole.size())), "");
     return client;
   }
+  // Of one that has none, when all that was said is heard.
   void expect_ends(std::string_view agent, std::string_view end, int count) {
+    const std::string line =
+        fmt::format("sluice_agent_ends_total{{agent=\"{}\",end=\"{}\"}} {}\n", agent, end, count);
+    if (count > 0) run_until(bench.worker->io, [&] { return bench.shows(line); });
     bench.settle();
-    EXPECT_TRUE(bench.shows(
-        fmt::format("sluice_agent_ends_total{{agent=\"{}\",end=\"{}\"}} {}\n", agent, end, count)))
-        << agent << ' ' << end;
+    EXPECT_TRUE(bench.shows(line)) << agent << ' ' << end;
   }
 
   const std::vector<Fd> fds = agent_network();
@@ -109,11 +111,11 @@ TEST_F(Ends, OfProbesShowUntilOneHoldsAgain) {
   const Fd client = registered("coder-1", fds);
   Handover::tell(client,
                  probe_of(false, "the probe 'vsock' reached\u202e " + std::string(999, 'x')));
-  bench.settle();
+  run_until(bench.worker->io, [&] { return bench.shows("sluice_containment_probe_ok 0\n"); });
   EXPECT_TRUE(bench.shows("sluice_containment_probe_ok 0\n"));
   EXPECT_TRUE(bench.shows("sluice_containment_probes_total{result=\"leaked\"} 1\n"));
   Handover::tell(client, probe_of(true, ""));
-  bench.settle();
+  run_until(bench.worker->io, [&] { return bench.shows("sluice_containment_probe_ok 1\n"); });
   EXPECT_TRUE(bench.shows("sluice_containment_probe_ok 1\n"));
   EXPECT_TRUE(bench.shows("sluice_containment_probes_total{result=\"held\"} 1\n"));
   const auto lines = bench.audit_lines();
@@ -146,7 +148,7 @@ TEST(Scrape, IsWrittenWhileTheLoopServesOthers) {
   };
   bool served = false;
   asio::post(io, [&] { served = true; });
-  io.run_for(std::chrono::milliseconds(20));
+  run_for(io, std::chrono::milliseconds(20));
   EXPECT_TRUE(served);
   EXPECT_FALSE(come());
   {
@@ -155,9 +157,7 @@ TEST(Scrape, IsWrittenWhileTheLoopServesOthers) {
   }
   changed.notify_all();
   io.restart();
-  const auto until = Clock::now() + std::chrono::seconds(10);
-  while (!come() && Clock::now() < until) io.run_one_for(std::chrono::milliseconds(50));
-  ASSERT_TRUE(come());
+  ASSERT_TRUE(run_until(io, come));
   EXPECT_LE(written, 2) << "who waits together gets one page";
 }
 
@@ -166,9 +166,7 @@ TEST(Scrape, APageThatCannotBeWrittenIsNone) {
   Scribe scribe([]() -> std::string { throw std::runtime_error("no memory"); });
   std::optional<Scribe::Page> page;
   spawn(io, read_into(scribe, io, page));
-  const auto until = Clock::now() + std::chrono::seconds(10);
-  while (!page && Clock::now() < until) io.run_one_for(std::chrono::milliseconds(50));
-  ASSERT_TRUE(page.has_value());
+  ASSERT_TRUE(run_until(io, [&] { return page.has_value(); }));
   EXPECT_EQ(*page, nullptr);
 }
 

@@ -59,11 +59,13 @@ TEST(Agents, ThatAreGoneHaveNoConnectionServedThatWaitedForAPlace) {
       fmt::format("GET http://allowed.test:{}/ HTTP/1.1\r\nHost: a\r\n\r\n", port);
   const int waits = fds[netns::role_count + 1].get();
   ASSERT_EQ(::send(waits, request.data(), request.size(), 0), std::ssize(request));
-  io.run_for(300ms);
+  EXPECT_TRUE(run_until(io, [&] { return (*added)->agent->sessions == 1; }));
+  run_for(io, 300ms);
   EXPECT_EQ((*added)->agent->sessions, 1);
   EXPECT_EQ(bench.origin_connections(), 0) << "the first, which says nothing, has the only place";
   agents.remove(**added);
-  io.run_for(500ms);
+  EXPECT_TRUE(run_until(io, [&] { return (*added)->agent->sessions == 0; }));
+  run_for(io, 500ms);
   EXPECT_EQ(bench.origin_connections(), 0);
   EXPECT_EQ((*added)->agent->sessions, 0);
   char byte = 0;
@@ -115,6 +117,7 @@ TEST(Agents, OfAnotherUserAreServedUntilTheirListenersAreMadeBlocking) {
   const int proxy = fds[4].get();
   ::fcntl(proxy, F_SETFL, ::fcntl(proxy, F_GETFL) & ~O_NONBLOCK);
   ASSERT_EQ(connect(fds[6]), 0);
+  ASSERT_TRUE(can_be_read(proxy, patience));
   bench.settle();
   ::fcntl(proxy, F_SETFL, ::fcntl(proxy, F_GETFL) | O_NONBLOCK);
   bench.settle();

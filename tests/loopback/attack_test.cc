@@ -84,8 +84,7 @@ TEST(Attack, AHeadThatComesByteByByteHasOneDeadline) {
   const std::string head = bench.head("GET", "X-Slow: " + std::string(200, 'x') + "\r\n");
   const auto began = Clock::now();
   std::size_t sent = 0;
-  for (auto next = began;
-       bench.agent->sessions > 0 && sent < head.size() && Clock::now() < began + 5s;) {
+  for (auto next = began; bench.agent->sessions > 0 && sent < head.size();) {
     ErrorCode error;
     if (Clock::now() >= next) {
       asio::write(client, asio::buffer(head.data() + sent++, 1), error);
@@ -94,9 +93,9 @@ TEST(Attack, AHeadThatComesByteByByteHasOneDeadline) {
     if (error) break;
     bench.worker->io.run_one_for(10ms);
   }
-  EXPECT_LT(Clock::now() - began, 3s) << sent << " bytes were waited for";
+  EXPECT_LT(sent, head.size()) << "each byte had a deadline of its own";
   client.close();
-  while (bench.agent->sessions > 0 && Clock::now() < began + 8s) bench.worker->io.run_one_for(10ms);
+  EXPECT_TRUE(run_until(bench.worker->io, [&] { return bench.agent->sessions == 0; }));
 }
 
 TEST(Attack, AnAgentThatReadsNoRefusalDoesNotStayForEver) {
@@ -113,7 +112,7 @@ TEST(Attack, AnAgentThatReadsNoRefusalDoesNotStayForEver) {
   for (int i = 0; i < 1000; ++i)
     requests += "GET http://other.test/ HTTP/1.1\r\nHost: other.test\r\n\r\n";
   client.non_blocking(true);
-  const auto until = Clock::now() + 8s;
+  const auto until = Clock::now() + patience;
   std::size_t at = 0;
   bool over = false;
   while (!over && Clock::now() < until) {
@@ -128,14 +127,17 @@ TEST(Attack, AnAgentThatReadsNoRefusalDoesNotStayForEver) {
 
 TEST(Attack, ARequestThatMayNotBeRepeatedIsSentOnce) {
   int asked = 0;
-  Attack bench([&asked](const std::string& so_far) -> std::optional<std::string> {
+  std::chrono::milliseconds* idle = nullptr;
+  Attack bench([&](const std::string& so_far) -> std::optional<std::string> {
     if (!is_whole(so_far)) return std::nullopt;
     // The second request on the connection is heard, acted upon, and not answered.
+    *idle = 300ms;
     return ++asked == 2 ? "" : "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
   });
-  bench.shared.timeouts.idle = 300ms;
+  idle = &bench.shared.timeouts.idle;
   const std::string heard = bench.talk(Role::proxy, bench.head("GET") + bench.head("POST"));
   EXPECT_THAT(heard, HasSubstr("HTTP/1.1 50"));
+  run_until(bench.worker->io, [&] { return asked >= 2; });
   EXPECT_EQ(asked, 2);
 }
 
@@ -159,12 +161,9 @@ TEST(Attack, AnAgentThatWaitsWithItsBodyLearnsThatTheOriginIsGone) {
         return is_whole(so_far) ? std::optional<std::string>("") : std::nullopt;
       },
       /*closes=*/true);
-  bench.shared.timeouts.idle = 15s;
-  const auto began = Clock::now();
-  const std::string heard =
+  const std::string heard =  // though nobody is idle for long enough
       bench.talk(Role::proxy, bench.head("PUT", "Expect: 100-continue\r\nContent-Length: 5\r\n"));
   EXPECT_THAT(heard, StartsWith("HTTP/1.1 502 "));
-  EXPECT_LT(Clock::now() - began, 5s);
 }
 
 TEST(Attack, AnEarlyAnswerArrivesThoughTheBodyWasNotRead) {
@@ -193,7 +192,7 @@ TEST(Attack, ForeignTlsBehindAnOriginThatSpokeFirstIsDenied) {
   bench.worker->io.poll();
   asio::write(client, asio::buffer(bench.connect()));
   std::string heard;
-  const auto until = Clock::now() + 5s;
+  const auto until = Clock::now() + patience;
   client.non_blocking(true);
   bool spoke = false;
   while ((bench.agent->sessions > 0 || !spoke) && Clock::now() < until) {

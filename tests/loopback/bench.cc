@@ -1,6 +1,7 @@
 #include "tests/loopback/bench.h"
 
 #include <fmt/core.h>
+#include <signal.h>
 
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/write.hpp>
@@ -13,8 +14,6 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr auto longest_conversation = 20s;
-
 std::shared_ptr<const allowlists::Policy> policy_of(std::string_view allow) {
   const allowlists::Source source{
       "policy.yaml", fmt::format("version: 1\nagents:\n  coder-1:\n    allow:\n{}", allow)};
@@ -26,6 +25,7 @@ std::shared_ptr<const allowlists::Policy> policy_of(std::string_view allow) {
 }  // namespace
 
 Bench::Bench(std::string_view allow, std::string_view hosts) {
+  ::signal(SIGPIPE, SIG_IGN);  // as sluiced does
   auto settings = std::make_shared<ResolverSettings>();
   settings->hosts = HostsFile::parse(hosts);
   settings->servers = {{IpAddress::v4(0x7f000001), 9}};  // nobody answers there
@@ -95,10 +95,10 @@ std::string Bench::talk(netns::Role role, std::string_view bytes, std::size_t pi
   };
   Socket client(worker->io);
   client.connect(listener.local_endpoint());
-  spawn(worker->io, serve(*worker, agent, Socket(listener.accept()), role));
+  // The first bytes are there before anybody waits for them.
   spawn(worker->io, converse(std::move(client)));
-  const auto until = Clock::now() + longest_conversation;
-  while ((!over || agent->sessions > 0) && Clock::now() < until) worker->io.run_one_for(100ms);
+  spawn(worker->io, serve(*worker, agent, Socket(listener.accept()), role));
+  run_until(worker->io, [&] { return over && agent->sessions == 0; });
   EXPECT_TRUE(over) << "the conversation did not end; heard so far: " << heard;
   EXPECT_EQ(agent->sessions, 0) << "a session is left";
   return heard;

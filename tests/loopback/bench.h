@@ -11,10 +11,12 @@
 #include <string>
 
 #include "proxy/session/session.h"
+#include "tests/loopback/patience.h"
 
 namespace sluice::proxy {
 
-// One thread, one io_context. Runs until the conversation is over or a bound in time has passed.
+// One thread, one io_context. Runs until the conversation is over or the patience is. No deadline
+// ends anything but those that a test sets.
 class Bench {
  public:
   // The policy's `allow:` list for the agent "coder-1"; names resolve by `hosts`.
@@ -41,7 +43,13 @@ class Bench {
   metrics::Totals totals() const { return agent->metrics->totals(); }
 
   metrics::Registry registry;
-  Shared shared{.timeouts = {}, .own_listeners = {}, .loop_token = "b00b", .registry = registry};
+  Shared shared{.timeouts = {.first_byte = far_away,
+                             .headers = far_away,
+                             .connect = far_away,
+                             .idle = far_away},
+                .own_listeners = {},
+                .loop_token = "b00b",
+                .registry = registry};
   std::unique_ptr<Worker> worker;
   std::shared_ptr<Agent> agent;
 

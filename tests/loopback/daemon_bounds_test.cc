@@ -96,11 +96,6 @@ std::string heard(const Fd& client) {
   return size > 0 ? std::string(bytes.data(), static_cast<std::size_t>(size)) : "";
 }
 
-void run_until(asio::io_context& io, const std::function<bool()>& condition) {
-  const auto until = Clock::now() + 10s;
-  while (!condition() && Clock::now() < until) io.run_one_for(20ms);
-}
-
 TEST(Admin, AnswersSixtyFourAtATimeAndThenTheNext) {
   const metrics::Registry registry;
   UnixListener socket(SOCK_STREAM);
@@ -108,21 +103,23 @@ TEST(Admin, AnswersSixtyFourAtATimeAndThenTheNext) {
   Entrance entrance(io, std::move(socket.listener));
   const AdminPages pages{.registry = registry};
   spawn(io, serve_admin(io, pages, entrance));
+  const auto began = Clock::now();
   std::vector<Fd> silent;
   for (int i = 0; i < 64; ++i) silent.push_back(socket.connect());
-  io.run_for(200ms);
+  run_for(io, 200ms);
   const Fd next = socket.connect();
   const std::string_view request = "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n";
   EXPECT_EQ(::send(next.get(), request.data(), request.size(), 0), std::ssize(request));
-  io.run_for(300ms);
-  EXPECT_EQ(heard(next), "");
+  run_for(io, 300ms);
+  std::string answer = heard(next);
+  const bool all_are_there = Clock::now() - began < 5s;  // as long as a silent one may be
+  EXPECT_TRUE(answer.empty() || !all_are_there) << answer;
   silent.pop_back();
-  std::string answer;
   run_until(io, [&] { return !(answer += heard(next)).empty(); });
   EXPECT_THAT(answer, HasSubstr(" 200 OK"));
   entrance.close();
   silent.clear();
-  io.run_for(200ms);
+  run_out(io);
 }
 
 TEST(Admin, EndsACallerThatSaysNothing) {
@@ -137,7 +134,7 @@ TEST(Admin, EndsACallerThatSaysNothing) {
   run_until(io, [&] { return ::recv(client.get(), &byte, 1, 0) == 0; });
   EXPECT_EQ(::recv(client.get(), &byte, 1, 0), 0);
   entrance.close();
-  io.run_for(100ms);
+  run_out(io);
 }
 
 // Supervisors as they connect; nobody registers.
@@ -152,7 +149,7 @@ struct Handover : Reloading {
   }
   ~Handover() {
     entrance.close();
-    io.run_for(100ms);
+    proxy::run_for(io, 100ms);
   }
   std::string answer_to(const Fd& client, const netns::Request& request,
                         const std::vector<int>& fds = {}) {
@@ -161,11 +158,8 @@ struct Handover : Reloading {
   }
   std::string answer(const Fd& client) {
     std::string said;
-    run_until(io, [&] { return !(said += heard(client)).empty(); });
+    proxy::run_until(io, [&] { return !(said += heard(client)).empty(); });
     return said;
-  }
-  static void run_until(asio::io_context& io, const std::function<bool()>& condition) {
-    ::sluice::proxy::run_until(io, condition);
   }
 
   asio::io_context io{1};
@@ -185,7 +179,7 @@ TEST(Handover, OfAUserHasSoManyConnectionsAndSaysSoToTheNext) {
   EXPECT_THAT(bench.answer(bench.socket.connect()),
               HasSubstr("this user has as many handover connections as it may"));
   second.reset();
-  bench.io.run_for(100ms);
+  run_ready(bench.io);
   EXPECT_THAT(bench.answer_to(bench.socket.connect(), netns::Names{}), HasSubstr("\"ok\":true"));
 }
 

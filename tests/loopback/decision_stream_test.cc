@@ -12,6 +12,7 @@
 #include "proxy/daemon/admin.h"
 #include "proxy/daemon/spawn.h"
 #include "proxy/daemon/unix_socket.h"
+#include "tests/loopback/patience.h"
 
 namespace sluice::proxy {
 namespace {
@@ -29,7 +30,7 @@ class Streaming : public testing::Test {
   ~Streaming() override {
     entrance->close();
     clients.clear();
-    io.run_for(300ms);
+    run_out(io);
     std::filesystem::remove_all(folder);
   }
   std::string path() const { return folder + "/admin.sock"; }
@@ -42,12 +43,12 @@ class Streaming : public testing::Test {
     clients.push_back(std::move(client));
     return clients.back().get();
   }
-  // What is heard until `text` was, or the end, for ten seconds at most.
+  // What is heard until `text` was, or the end.
   std::string heard(int client, std::string_view text) {
     std::string all;
     std::array<char, 65536> bytes;
-    for (const auto end = Clock::now() + 10s; Clock::now() < end;) {
-      io.run_for(5ms);
+    for (const auto end = Clock::now() + patience; Clock::now() < end;) {
+      run_for(io, 5ms);
       const ssize_t size = ::recv(client, bytes.data(), bytes.size(), 0);
       if (size == 0) return all + "(end)";
       if (size > 0) all.append(bytes.data(), static_cast<std::size_t>(size));
@@ -115,7 +116,7 @@ TEST_F(Streaming, HasPlacesForSixteenAndForTheNextWhenOneGoes) {
   EXPECT_THAT(heard(ask(""), "}"), HasSubstr("{\"decisions\":[]}")) << "a page needs no such place";
   clients.erase(clients.begin());
   std::string answer;
-  for (const auto end = Clock::now() + 10s;
+  for (const auto end = Clock::now() + patience;
        Clock::now() < end && !answer.starts_with("HTTP/1.1 2");) {
     answer = heard(ask(), "\r\n\r\n");
   }

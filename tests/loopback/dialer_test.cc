@@ -34,11 +34,10 @@ TEST(Dialer, TriesTheNextAddressAQuarterOfASecondAfterOneThatSwallowsPackets) {
   world.listen("127.0.0.2", Origin::answers);
   world.prepare();
   const auto before = open_descriptors();
-  Ended ended = world.dial(15s);
+  Ended ended = world.dial();  // a share of its timeout each would be hours
   ASSERT_TRUE(ended.dialled->connected);
   EXPECT_EQ(ended.address(), "127.0.0.2");
   EXPECT_GE(ended.took, 2 * connection_attempt_delay);
-  EXPECT_LT(ended.took, 4s);  // a share of the timeout each would be 10 s
   EXPECT_EQ(open_descriptors(), before + 1) << "an attempt that lost is still open";
   ended.dialled.reset();
   EXPECT_EQ(open_descriptors(), before);
@@ -49,10 +48,10 @@ TEST(Dialer, TriesTheNextAddressAtOnceWhenOneFails) {
   for (int i = 1; i <= 8; ++i) hosts += fmt::format("127.0.0.{} many.test\n", i);
   Addresses world(hosts);
   world.listen("127.0.0.8", Origin::answers);
+  world.attempt_delay = far_away;
   const Ended ended = world.dial();
   ASSERT_TRUE(ended.dialled->connected);
   EXPECT_EQ(ended.address(), "127.0.0.8");
-  EXPECT_LT(ended.took, 1s);  // seven delays would be 1.75 s
 }
 
 TEST(Dialer, AFailureStartsTheNextWhileAnEarlierAttemptStillWaits) {
@@ -61,11 +60,12 @@ TEST(Dialer, AFailureStartsTheNextWhileAnEarlierAttemptStillWaits) {
       "127.0.0.4 many.test\n127.0.0.5 many.test\n127.0.0.6 many.test\n");
   world.listen("127.0.0.1", Origin::swallows);
   world.listen("127.0.0.6", Origin::answers);
+  world.attempt_delay = 3s;
   const Ended ended = world.dial();
   ASSERT_TRUE(ended.dialled->connected);
   EXPECT_EQ(ended.address(), "127.0.0.6");
-  EXPECT_GE(ended.took, connection_attempt_delay);
-  EXPECT_LT(ended.took, 1s);  // five delays would be 1.25 s
+  EXPECT_GE(ended.took, world.attempt_delay);
+  EXPECT_LT(ended.took, 5 * world.attempt_delay) << "one of them, not five";
 }
 
 TEST(Dialer, LetsASlowAttemptWinThatBeganBeforeTheOthers) {
@@ -73,7 +73,7 @@ TEST(Dialer, LetsASlowAttemptWinThatBeganBeforeTheOthers) {
   world.listen("127.0.0.1", Origin::swallows);
   world.listen("127.0.0.2", Origin::swallows);
   Ended ended;
-  world.begin(15s, 60s, "many.test", ended);
+  world.begin(far_away, far_away, "many.test", ended);
   world.run_for(500ms);
   world.empty_backlog("127.0.0.1");  // its SYN comes again after a second
   world.run_until([&] { return ended.dialled.has_value(); });
@@ -102,8 +102,10 @@ TEST(Dialer, JudgesAnAddressJustBeforeItIsDialled) {
   world.listen("127.0.0.1", Origin::swallows);
   world.listen("127.0.0.2", Origin::answers);
   Ended ended;
-  world.begin(1s, 60s, "many.test", ended);
-  world.run_for(10ms);
+  world.prepare();
+  const auto before = open_descriptors();
+  world.begin(1s, far_away, "many.test", ended);
+  world.run_until_one([&] { return open_descriptors() > before; });
   world.make_own("127.0.0.2");  // the guard would have allowed it when the dial began
   world.run_until([&] { return ended.dialled.has_value(); });
   EXPECT_FALSE(ended.dialled->connected);
@@ -160,7 +162,6 @@ TEST(Dialer, SaysTimeoutOnlyWhenTheTimeRanOut) {
   EXPECT_EQ(ended.dialled->why, "127.0.0.2: Connection timed out");
   EXPECT_EQ(ended.address(), "127.0.0.2");
   EXPECT_GE(ended.took, 700ms);
-  EXPECT_LT(ended.took, 5s);
   EXPECT_EQ(open_descriptors(), before);
 }
 
@@ -173,7 +174,6 @@ TEST(Dialer, LeavesNoAttemptBehindWhenTheCallerGivesUp) {
   const auto before = open_descriptors();
   const Ended ended = world.dial_and_give_up(400ms);
   EXPECT_FALSE(ended.dialled.has_value());
-  EXPECT_LT(ended.took, 5s);  // of a connect timeout of 30 s
   EXPECT_EQ(open_descriptors(), before);
 }
 
@@ -185,9 +185,8 @@ TEST(Dialer, LeavesNoAttemptBehindWhenItsThreadEnds) {
     world.prepare();
     const auto prepared = open_descriptors();
     Ended ended;
-    world.begin(15s, 60s, "many.test", ended);
-    world.run_for(400ms);
-    EXPECT_EQ(open_descriptors(), prepared + 2);  // both are under way
+    world.begin(far_away, far_away, "many.test", ended);
+    world.run_until([&] { return open_descriptors() == prepared + 2; });  // both are under way
     world.destroy_io();
     EXPECT_FALSE(ended.dialled.has_value());
   }
@@ -197,10 +196,10 @@ TEST(Dialer, LeavesNoAttemptBehindWhenItsThreadEnds) {
 TEST(Dialer, DialsALiteralAddressAlone) {
   Addresses world("127.0.0.1 many.test\n", "127.0.0.5");
   world.listen("127.0.0.5", Origin::answers);
-  const Ended allowed = world.dial(10s, "127.0.0.5");
+  const Ended allowed = world.dial(far_away, "127.0.0.5");
   ASSERT_TRUE(allowed.dialled && allowed.dialled->connected);
   EXPECT_EQ(world.accepted("127.0.0.5"), 1);
-  const Ended refused = world.dial(10s, "127.0.0.6");
+  const Ended refused = world.dial(far_away, "127.0.0.6");
   EXPECT_FALSE(refused.dialled->connected);
   EXPECT_EQ(refused.reason(), "address_private");
   EXPECT_THAT(refused.dialled->why, IsEmpty());

@@ -7,7 +7,6 @@
 #include <sys/socket.h>
 
 #include <boost/asio/experimental/awaitable_operators.hpp>
-#include <filesystem>
 #include <functional>
 #include <map>
 #include <memory>
@@ -20,16 +19,12 @@
 #include "base/fd.h"
 #include "proxy/daemon/spawn.h"
 #include "proxy/egress/dialer.h"
+#include "tests/loopback/patience.h"
 
 namespace sluice::proxy {
 
 using namespace std::chrono_literals;
 using namespace asio::experimental::awaitable_operators;
-
-inline std::ptrdiff_t open_descriptors() {
-  const std::filesystem::directory_iterator entries("/proc/self/fd");
-  return std::distance(begin(entries), end(entries));
-}
 
 // How a listener on an address of this machine behaves.
 enum class Origin : std::uint8_t { answers, swallows };
@@ -82,18 +77,18 @@ class Addresses {
     return count;
   }
 
-  Ended dial(std::chrono::milliseconds connect_timeout = 10s, const char* host = "many.test") {
+  Ended dial(std::chrono::milliseconds connect_timeout = far_away, const char* host = "many.test") {
     Ended ended;
-    begin(connect_timeout, 60s, host, ended);
+    begin(connect_timeout, far_away, host, ended);
     run_until([&] { return over_; });
     if (!ended.dialled) throw std::runtime_error("the dial did not end");
     return ended;
   }
 
-  // The caller gives up after `patience`.
-  Ended dial_and_give_up(std::chrono::milliseconds patience) {
+  // The caller gives up after `time`.
+  Ended dial_and_give_up(std::chrono::milliseconds time) {
     Ended ended;
-    begin(30s, patience, "many.test", ended);
+    begin(far_away, time, "many.test", ended);
     run_until([&] { return over_; });
     return ended;
   }
@@ -116,7 +111,7 @@ class Addresses {
   }
 
   // Starts a dial and leaves it unfinished.
-  void begin(std::chrono::milliseconds connect_timeout, std::chrono::milliseconds patience,
+  void begin(std::chrono::milliseconds connect_timeout, std::chrono::milliseconds give_up_after,
              const char* host, Ended& ended) {
     prepare();
     over_ = false;
@@ -125,22 +120,27 @@ class Addresses {
                     .rules = policy_->for_agent("coder-1"),
                     .connect_timeout = connect_timeout,
                     .give_up = give_up};
-    spawn(*io_, conduct(std::move(order), patience, ended));
+    spawn(*io_, conduct(std::move(order), give_up_after, ended));
   }
 
   template <class Condition>
   void run_until(Condition condition) {
-    const auto until = Clock::now() + 20s;
-    while (!condition() && Clock::now() < until) io_->run_one_for(50ms);
-    EXPECT_TRUE(condition()) << "the dial did not end";
+    EXPECT_TRUE(proxy::run_until(*io_, condition)) << "it did not come about";
     io_->poll();
+  }
+  // Not one handler more.
+  template <class Condition>
+  void run_until_one(Condition condition) {
+    EXPECT_TRUE(proxy::run_until(*io_, condition)) << "it did not come about";
   }
   // Of the next dials; null: nobody gives up.
   GiveUp* give_up = nullptr;
+  // Of all dials.
+  std::chrono::milliseconds attempt_delay = connection_attempt_delay;
   // Asked where descriptors are used up.
   std::function<bool()> make_room = [] { return false; };
 
-  void run_for(std::chrono::milliseconds time) { io_->run_for(time); }
+  void run_for(std::chrono::milliseconds time) { proxy::run_for(*io_, time); }
   void destroy_io() {
     dialer_.reset();
     resolver_.reset();
@@ -156,8 +156,9 @@ class Addresses {
     routes_.emplace(std::move(*RouteQuery::open()));
     wheel_.emplace(*io_);
     spawn(*io_, wheel_->run());
-    dialer_.emplace(*io_, *resolver_, *routes_,
-                    Dialer::Terms{own_, way_out_, *wheel_, [this] { return make_room(); }});
+    dialer_.emplace(
+        *io_, *resolver_, *routes_,
+        Dialer::Terms{own_, way_out_, *wheel_, [this] { return make_room(); }, attempt_delay});
     std::string text = "version: 1\nagents:\n  coder-1:\n    allow:\n";
     std::istringstream ranges(cidrs_);
     for (std::string range; ranges >> range;) {
@@ -176,9 +177,9 @@ class Addresses {
     target_ = allowlists::Target{*allowlists::Host::parse(host), port_};
     return &*target_;
   }
-  Task<void> conduct(DialOrder order, std::chrono::milliseconds patience, Ended& ended) {
+  Task<void> conduct(DialOrder order, std::chrono::milliseconds give_up_after, Ended& ended) {
     const auto began = Clock::now();
-    Timer timer(*io_, patience);
+    Timer timer(*io_, give_up_after);
     auto outcome = co_await (dialer_->dial(std::move(order)) || timer.async_wait(AsTask()));
     ended.took = Clock::now() - began;
     if (outcome.index() == 0) ended.dialled.emplace(std::move(std::get<0>(outcome)));

@@ -23,7 +23,7 @@ inline std::vector<Fd> made_in_fresh_namespace(const std::function<std::vector<F
   auto ends = netns::socket_pair();
   const pid_t child = ::fork();
   if (child == 0) {
-    ::alarm(20);
+    ::alarm(60);
     const int flags = ::geteuid() == 0 ? CLONE_NEWNET : CLONE_NEWNET | CLONE_NEWUSER;
     if (::unshare(flags) != 0) ::_exit(1);
     const std::vector<Fd> made = make();
@@ -87,7 +87,7 @@ class Handover : public Reloading {
   // Conversations end with the connections of the test, which is over.
   ~Handover() {
     entrance_->close();
-    worker->io.run_for(std::chrono::milliseconds(50));
+    settle();
     entrance_.reset();
     peers->end();
     agents->end();
@@ -132,7 +132,7 @@ class Handover : public Reloading {
     return *workers_.back();
   }
   // So much of what has come that nothing is left to do.
-  void settle() { worker->io.run_for(std::chrono::milliseconds(50)); }
+  void settle() { run_for(std::chrono::milliseconds(50)); }
 
   std::optional<Agents> agents;
   std::optional<Peers> peers;

@@ -528,7 +528,7 @@ TEST(HttpRules, LetASlowReaderSlowTheOriginDown) {
     const std::size_t size = origin.write_some(asio::buffer(block), error);
     taken += size;
     stalled = size > 0 ? 0 : stalled + 1;
-    bench.worker->io.run_for(std::chrono::milliseconds(size > 0 ? 1 : 20));
+    bench.run_for(std::chrono::milliseconds(size > 0 ? 1 : 20));
   }
   EXPECT_LT(taken, std::uint64_t{64} << 20) << "only what the kernel's buffers hold";
   client.close();

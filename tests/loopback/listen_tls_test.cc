@@ -1,14 +1,10 @@
 // TLS to an explicit listener: what a client certificate says, and that nothing else is let in.
 #include <gmock/gmock.h>
-#include <openssl/ssl.h>
-#include <signal.h>
-#include <sys/socket.h>
 
-#include <filesystem>
 #include <thread>
 
-#include "tests/loopback/certificates.h"
 #include "tests/loopback/listening.h"
+#include "tests/loopback/tls_client.h"
 
 namespace sluice::proxy {
 namespace {
@@ -30,7 +26,7 @@ struct Authority {
   std::map<std::string, Identity> issued;  // by common name
 };
 
-struct TlsClient {
+struct Talk {
   std::uint16_t port = 0;
   const Authority* authority = nullptr;
   std::string certificate;  // its common name; "": none
@@ -38,46 +34,23 @@ struct TlsClient {
   std::size_t enough = SIZE_MAX;  // closes when so many bytes were heard
 };
 
-int connect_to(std::uint16_t port) {
-  const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  const sockaddr_in to{.sin_family = AF_INET,
-                       .sin_port = htons(port),
-                       .sin_addr = {.s_addr = htonl(INADDR_LOOPBACK)}};
-  const timeval patience{.tv_sec = 15};
-  ::setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
-  ::connect(fd, reinterpret_cast<const sockaddr*>(&to), sizeof to);
-  return fd;
-}
-
 // What it hears.
-std::string talk_tls(const TlsClient& client) {
-  const Fd fd(connect_to(client.port));
-  const std::unique_ptr<SSL_CTX, void (*)(SSL_CTX*)> context(::SSL_CTX_new(::TLS_client_method()),
-                                                             &::SSL_CTX_free);
-  if (!client.certificate.empty()) {
-    const Identity& identity = client.authority->issued.at(client.certificate);
-    ::SSL_CTX_use_certificate(context.get(), identity.certificate.get());
-    ::SSL_CTX_use_PrivateKey(context.get(), identity.key.get());
-  }
-  const std::unique_ptr<SSL, void (*)(SSL*)> tls(::SSL_new(context.get()), &::SSL_free);
-  ::SSL_set_fd(tls.get(), fd.get());
-  if (::SSL_connect(tls.get()) != 1) return "no handshake";
-  ::SSL_write(tls.get(), client.bytes.data(), static_cast<int>(client.bytes.size()));
+std::string talk_tls(const Talk& talk) {
+  const Identity* const identity =
+      talk.certificate.empty() ? nullptr : &talk.authority->issued.at(talk.certificate);
+  TlsClient client(talk.port, identity);
+  if (!client.shake_hands()) return "no handshake";
+  client.say(talk.bytes);
   std::string heard;
-  std::array<char, 4096> chunk;
-  while (heard.size() < client.enough) {
-    const int size = ::SSL_read(tls.get(), chunk.data(), chunk.size());
-    if (size <= 0) return heard.empty() ? "refused" : heard;
-    heard.append(chunk.data(), static_cast<std::size_t>(size));
-  }
-  ::SSL_shutdown(tls.get());
+  client.hear(heard, talk.enough);
+  if (heard.empty()) return "refused";
+  client.say_end();
   return heard;
 }
 
 class ListenTls : public testing::Test {
  protected:
   static void SetUpTestSuite() {
-    ::signal(SIGPIPE, SIG_IGN);  // as sluiced does
     ours = new Authority("ours");
     ours->issue("proxy", "DNS:proxy.test");
     ours->issue("agent", "DNS:coder-5,DNS:coder-6");
@@ -107,13 +80,13 @@ class ListenTls : public testing::Test {
     return {.tls = files(), .who = Config::Listener::ByCertificate()};
   }
   // The client's thread blocks; the bench runs meanwhile.
-  static std::string talk(Listening& bench, TlsClient client) {
-    client.port = bench.listening_port();
-    if (client.authority == nullptr) client.authority = ours;
+  static std::string talk(Listening& bench, Talk talk) {
+    talk.port = bench.listening_port();
+    if (talk.authority == nullptr) talk.authority = ours;
     std::string heard;
     std::atomic<bool> over{false};
     std::thread thread([&] {
-      heard = talk_tls(client);
+      heard = talk_tls(talk);
       over = true;
     });
     bench.run_until([&] { return over.load(); });
@@ -174,10 +147,10 @@ TEST_F(ListenTls, RefusesACertificateThatNamesNoAgentAndANameThatIsRegistered) {
 
 TEST_F(ListenTls, FailsTheHandshakeWithoutACertificateOfItsAuthorityAndCountsIt) {
   Listening bench(by_certificate());
-  for (const TlsClient& client :
-       {TlsClient{.bytes = bench.get()},
-        TlsClient{.authority = theirs, .certificate = "agent", .bytes = bench.get()}}) {
-    const std::string heard = talk(bench, client);
+  for (const Talk& one :
+       {Talk{.bytes = bench.get()},
+        Talk{.authority = theirs, .certificate = "agent", .bytes = bench.get()}}) {
+    const std::string heard = talk(bench, one);
     EXPECT_TRUE(heard == "refused" || heard == "no handshake") << heard;
   }
   EXPECT_EQ(bench.talk(bench.get()).find("HTTP/1.1"), std::string::npos) << "plain bytes";
@@ -216,34 +189,36 @@ TEST_F(ListenTls, GivesAHandshakeOnlyItsTimeAndItsPlaces) {
   Config::Listener listener = for_one();
   listener.tls = files_without_clients();
   Listening bench(listener, {.connections_per_agent = 8});
-  bench.shared.timeouts.headers = 500ms;
-  const auto first = bench.say("\x16\x03");
-  const auto second = bench.say("");
+  auto first = bench.say("\x16\x03");
+  auto second = bench.say("");
   EXPECT_EQ(bench.talk(""), "") << "more than a quarter of the places are not for one source";
   EXPECT_EQ(bench.denied_to_nobody(Reason::connection_limit), 1U);
+  first->socket.close();
+  second->socket.close();
+  bench.run_until([&] { return bench.denied_to_nobody(Reason::auth_required) == 2; });
+  bench.shared.timeouts.headers = 500ms;
+  first = bench.say("\x16\x03");
+  second = bench.say("");
   bench.run_until([&] { return first->ended && second->ended; });
-  EXPECT_EQ(bench.denied_to_nobody(Reason::auth_required), 2U);
+  bench.run_until([&] { return bench.denied_to_nobody(Reason::auth_required) == 4; });
+  bench.shared.timeouts.headers = far_away;
   const std::string http = bench.get("Connection: close\r\n");
   EXPECT_THAT(talk(bench, {.bytes = http}), StartsWith(http_ok));
   bench.settle();
 }
 
 TEST_F(ListenTls, LeavesNothingBehindWhenItEndsWithConnectionsInEveryState) {
-  const auto open_descriptors = [] {
-    const std::filesystem::directory_iterator entries("/proc/self/fd");
-    return std::distance(begin(entries), end(entries));
-  };
   const auto before = open_descriptors();
   std::thread thread;
   {
     Listening bench(by_certificate());
     const auto silent = bench.say("");
     const auto begun = bench.say("\x16\x03\x01\x02");
-    const TlsClient client{.port = bench.listening_port(),
-                           .authority = ours,
-                           .certificate = "agent",
-                           .bytes = "GET http://allowed.test/"};
-    thread = std::thread([client] { talk_tls(client); });
+    const Talk begins{.port = bench.listening_port(),
+                      .authority = ours,
+                      .certificate = "agent",
+                      .bytes = "GET http://allowed.test/"};
+    thread = std::thread([begins] { talk_tls(begins); });
     bench.run_until([&] { return bench.door->fronts() == 1 && bench.agents.sessions() == 1; });
   }
   thread.join();

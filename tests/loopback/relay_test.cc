@@ -181,8 +181,8 @@ TEST(Relay, KnowsThatTheOriginSpokeFirstAlsoWhileItsBytesWaitForTheirTurn) {
   bench.swap(allowing(port, "{bandwidth: 1KiB/s}"));
   const auto client = bench.say(bench.connect_line("allowed.test", port));
   bench.agent->allowance->pace(metrics::Direction::down, 1024, 1024, Clock::now());
-  bench.run_until([&] { return client->heard == established; });
-  bench.worker->io.run_for(100ms);
+  bench.run_until([&] { return client->heard == established && bench.origin_connections() == 1; });
+  bench.run_for(100ms);
   const std::string request = "GET / HTTP/1.1\r\nHost: allowed.test\r\n\r\n";
   asio::write(client->socket, asio::buffer(request));
   bench.run_until([&] { return behind_head(*client) == "ready\nbye\n"; });

@@ -133,7 +133,7 @@ TEST(Reload, ReviewsMoreConnectionsThanFitOneTurnAndBeginsAnewWhenItChangesAgain
   bench.swap(changed);  // a round begins, and is overtaken
   bench.swap(allow_host("allowed.test", port));
   bench.run_until([&] { return first->ended && last->ended; });
-  EXPECT_EQ(bench.agent->sessions, 300);
+  bench.run_until([&] { return bench.agent->sessions == 300; });
   EXPECT_EQ(changed.use_count(), 1) << "nobody holds what was overtaken";
   idle.clear();
   bench.run_until_idle();
@@ -193,7 +193,7 @@ TEST(Reload, AsksTheGuardAgainBeforeAKeptOriginConnectionIsUsed) {
     const auto closed = policy_of(text_of(allow_host("allowed.test", port)));
     if (reviewed) {
       bench.swap(closed);
-      bench.worker->io.run_for(20ms);
+      bench.run_for(20ms);
     } else {
       bench.agent->set_policy(closed);  // the review is still to come
     }
@@ -221,10 +221,12 @@ TEST(Reload, JudgesAgainAfterADialDuringWhichThePolicyChanged) {
   filler.connect(origin.local_endpoint());
   bench.swap(allow_host("allowed.test", port) + allow_loopback(port));
   const auto client = bench.say(Reloading::connect_line("allowed.test", port) + "\x01hello");
-  bench.worker->io.run_for(100ms);
+  const auto before = open_descriptors();
+  bench.run_until([&] { return open_descriptors() > before; });  // it dials
+  bench.run_for(100ms);
   EXPECT_EQ(client->heard, "");
   bench.swap("      - {host: nowhere.test}\n");
-  bench.worker->io.run_for(50ms);
+  bench.run_for(50ms);
   auto accepted = origin.accept();
   bench.run_until([&] { return client->ended; });
   EXPECT_THAT(client->heard, StartsWith("HTTP/1.1 403 Forbidden\r\n"));

@@ -102,11 +102,10 @@ class Reloading : public Bench {
   }
 
   void run_until(const std::function<bool()>& condition) {
-    const auto until = Clock::now() + std::chrono::seconds(10);
-    while (!condition() && Clock::now() < until)
-      worker->io.run_one_for(std::chrono::milliseconds(100));
-    EXPECT_TRUE(condition()) << "it did not come about";
+    EXPECT_TRUE(proxy::run_until(worker->io, condition)) << "it did not come about";
   }
+  // So long, and then all that is ready.
+  void run_for(std::chrono::milliseconds time) { proxy::run_for(worker->io, time); }
   void run_until_idle() {
     run_until([&] { return agent->sessions == 0; });
   }

@@ -12,6 +12,7 @@
 #include <sstream>
 
 #include "proxy/daemon/spawn.h"
+#include "tests/loopback/patience.h"
 
 namespace sluice::proxy {
 namespace {
@@ -184,7 +185,7 @@ class DnsServer {
 // One resolver and the name servers it was told of.
 class Names {
  public:
-  explicit Names(std::vector<Zone> zones, std::chrono::milliseconds timeout = 10s) {
+  explicit Names(std::vector<Zone> zones, std::chrono::milliseconds timeout = far_away) {
     auto settings = std::make_shared<ResolverSettings>();
     settings->timeout = timeout;
     for (Zone& zone : zones) {
@@ -193,7 +194,7 @@ class Names {
     }
     resolver = std::move(*Resolver::create(io, settings));
   }
-  explicit Names(Zone zone, std::chrono::milliseconds timeout = 10s)
+  explicit Names(Zone zone, std::chrono::milliseconds timeout = far_away)
       : Names(std::vector<Zone>{std::move(zone)}, timeout) {}
 
   struct Waiting {
@@ -209,9 +210,7 @@ class Names {
   }
   template <class Condition>
   void run_until(Condition condition) {
-    const auto until = Clock::now() + 20s;
-    while (!condition() && Clock::now() < until) io.run_one_for(50ms);
-    EXPECT_TRUE(condition()) << "it did not end";
+    EXPECT_TRUE(proxy::run_until(io, condition)) << "it did not end";
   }
   // "192.0.2.1 2001:db8::1", or the reason for none.
   std::string resolve(const std::string& name, const std::string& agent = "coder-1") {
@@ -252,6 +251,18 @@ constexpr unsigned servfail = 2;
 constexpr unsigned nxdomain = 3;
 constexpr unsigned refused = 5;
 
+// Does `act` with a number, and with the next one where it took as long as what was learnt lives:
+// whoever stood still meanwhile learns anew, and rightly. False: it always did.
+bool within(Clock::duration life, const std::function<void(int number)>& act) {
+  const auto until = Clock::now() + patience;
+  for (int number = 0; Clock::now() < until; ++number) {
+    const auto began = Clock::now();
+    act(number);
+    if (Clock::now() - began < life) return true;
+  }
+  return false;
+}
+
 TEST(Resolver, AsksForBothFamiliesAndTakesThemInTurn) {
   Names names(everywhere("192.0.2.1 192.0.2.2 2001:db8::1 192.0.2.1"));
   EXPECT_EQ(names.resolve("a.test"), "2001:db8::1 192.0.2.1 192.0.2.2");
@@ -267,41 +278,56 @@ TEST(Resolver, AsksOnceForWhatItStillKnows) {
 
 TEST(Resolver, KnowsALivingAnswerWithoutAQuestion) {
   Names names([](const Asked& asked) {
-    if (asked.name != "a.test") return Replies{reply(asked, {}, {.code = 3})};
-    return Replies{addresses(asked, "192.0.2.1", 0)};
+    if (asked.name == "none.test") return Replies{reply(asked, {}, {.code = 3})};
+    return Replies{addresses(asked, "192.0.2.1", asked.name == "a.test" ? 60 : 0)};
   });
   EXPECT_EQ(names.resolver->known("a.test"), nullptr);
   names.resolve("a.test");
+  names.resolve("short.test");
   names.resolve("none.test");
   ASSERT_NE(names.resolver->known("a.test"), nullptr);
   EXPECT_EQ(names.resolver->known("a.test")->size(), 1U);
   ASSERT_NE(names.resolver->known("none.test"), nullptr);
   EXPECT_TRUE(names.resolver->known("none.test")->empty());
   names.io.run_for(1100ms);
-  EXPECT_EQ(names.resolver->known("a.test"), nullptr);
+  EXPECT_EQ(names.resolver->known("short.test"), nullptr);
 }
 
 TEST(Resolver, KeepsATtlOf0ForASecond) {
   Names names(everywhere("192.0.2.1", 0));
-  EXPECT_EQ(names.resolve("a.test"), "192.0.2.1");
-  EXPECT_EQ(names.resolve("a.test"), "192.0.2.1");
-  EXPECT_EQ(names.asked().size(), 2U);
+  std::string name;
+  std::size_t before = 0;
+  EXPECT_TRUE(within(1s, [&](int number) {
+    name = fmt::format("n{}.test", number);
+    before = names.asked().size();
+    EXPECT_EQ(names.resolve(name), "192.0.2.1");
+    EXPECT_EQ(names.resolve(name), "192.0.2.1");
+  }));
+  EXPECT_EQ(names.asked().size() - before, 2U);
   names.io.run_for(1100ms);
-  EXPECT_EQ(names.resolve("a.test"), "192.0.2.1");
-  EXPECT_EQ(names.asked().size(), 4U);
+  EXPECT_EQ(names.resolve(name), "192.0.2.1");
+  EXPECT_EQ(names.asked().size() - before, 4U);
 }
 
 TEST(Resolver, RemembersForFiveSecondsThatThereIsNoSuchNameOrNoAddress) {
   Names names([](const Asked& asked) {
-    return Replies{reply(asked, {}, {.code = asked.name == "none.test" ? nxdomain : 0})};
+    return Replies{reply(asked, {}, {.code = asked.name.starts_with("none") ? nxdomain : 0})};
   });
-  for (std::size_t questions = 4; questions <= 8; questions += 4) {
-    for (const char* name : {"none.test", "empty.test", "none.test", "empty.test"}) {
+  std::string none;
+  std::string empty;
+  std::size_t before = 0;
+  EXPECT_TRUE(within(5s, [&](int number) {
+    none = fmt::format("none{}.test", number);
+    empty = fmt::format("empty{}.test", number);
+    before = names.asked().size();
+    for (const auto& name : {none, empty, none, empty}) {
       EXPECT_EQ(names.resolve(name), "dns_failed");
     }
-    EXPECT_EQ(names.asked().size(), questions);
-    names.io.run_for(5100ms);
-  }
+  }));
+  EXPECT_EQ(names.asked().size() - before, 4U);
+  names.io.run_for(5100ms);
+  for (const auto& name : {none, empty}) EXPECT_EQ(names.resolve(name), "dns_failed");
+  EXPECT_EQ(names.asked().size() - before, 8U);
 }
 
 TEST(Resolver, RemembersNoNameServersFailure) {
@@ -319,7 +345,7 @@ TEST(Resolver, SaysTimeoutWhereNobodyAnswersAndRemembersNothing) {
   EXPECT_EQ(names.resolve("a.test"), "dns_timeout");
   const std::size_t once = names.asked().size();
   EXPECT_EQ(names.resolve("a.test"), "dns_timeout");
-  EXPECT_EQ(names.asked().size(), 2 * once);
+  EXPECT_GT(names.asked().size(), once);
 }
 
 TEST(Resolver, AsksTheSecondServerWhereTheFirstFailsOrIsSilent) {
@@ -362,7 +388,7 @@ TEST(Resolver, FollowsAChainOfAliases) {
 }
 
 TEST(Resolver, RemembersNoMoreThan4096Names) {
-  Names names(everywhere("192.0.2.1"));
+  Names names(everywhere("192.0.2.1", 300));
   const auto times_asked = [&] {
     const auto& asked = names.asked();
     return std::count(asked.begin(), asked.end(), "n0.test A udp");
@@ -496,7 +522,7 @@ TEST(Resolver, CallsNobodyWhoseWaitWasCancelledOrDestroyed) {
 }
 
 TEST(Resolver, SurvivesThatItsSocketsCannotBeMade) {
-  Names names(everywhere("192.0.2.1"), 900ms);
+  Names names(everywhere("192.0.2.1"), 9s);
   rlimit before{};
   ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
   const rlimit none{.rlim_cur = 3, .rlim_max = before.rlim_max};

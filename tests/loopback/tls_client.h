@@ -16,6 +16,7 @@
 
 #include "base/fd.h"
 #include "tests/loopback/certificates.h"
+#include "tests/loopback/patience.h"
 
 namespace sluice::proxy {
 
@@ -61,15 +62,16 @@ class TlsClient {
              return ::SSL_write(ssl, bytes.data(), static_cast<int>(bytes.size()));
            }) == SSL_ERROR_NONE;
   }
-  // Reads to the end: close_notify is SSL_ERROR_ZERO_RETURN.
-  int hear(std::string& heard) {
-    for (std::array<char, 4096> chunk;;) {
+  // Reads to the end, whose close_notify is SSL_ERROR_ZERO_RETURN, or until it has `enough` bytes.
+  int hear(std::string& heard, std::size_t enough = SIZE_MAX) {
+    for (std::array<char, 4096> chunk; heard.size() < enough;) {
       int size = 0;
       const int error =
           drive([&](SSL* ssl) { return size = ::SSL_read(ssl, chunk.data(), chunk.size()); });
       if (error != SSL_ERROR_NONE) return error;
       heard.append(chunk.data(), static_cast<std::size_t>(size));
     }
+    return SSL_ERROR_NONE;
   }
   void say_end() { ::SSL_shutdown(ssl_.get()); }
   void reset_connection() {
@@ -80,7 +82,7 @@ class TlsClient {
   void close() { fd_.reset(); }
   bool wait(short events) {
     pollfd what{fd_.get(), events, 0};
-    return ::poll(&what, 1, 20'000) == 1;
+    return ::poll(&what, 1, static_cast<int>(std::chrono::milliseconds(patience).count())) == 1;
   }
   // What a plain read gives: 0, or -1 with errno.
   ssize_t read_plain() {

@@ -125,8 +125,8 @@ TEST(Transparent, LeavesALineOfADialThatNoRequestCameOf) {
   Captured bench(ok_to);
   bench.swap(fmt::format("      - {{cidr: 127.0.0.2/32, ports: [{}]}}\n", bench.port));
   const auto client = bench.captured("GET /x HTTP/1.1\r\nHo");
-  bench.run_until([&] { return bench.agent->sessions > 0; });
-  bench.worker->io.run_for(200ms);
+  bench.run_until([&] { return can_be_read(bench.listener.native_handle()); });  // dialled
+  bench.run_for(200ms);
   client->socket.close();
   bench.run_until_idle();
   const auto lines = bench.audit_lines();

@@ -241,8 +241,9 @@ TEST(Upgrade, BeganAsPlainHttpAndIsCutWhereThePolicyThenAsksForTls) {
 
 TEST(Upgrade, ThatNobodyUsesEndsAfterTheIdleTime) {
   Upgrading bench;
-  bench.shared.timeouts.idle = 300ms;
   const auto client = bench.upgrade("\x81one");
+  bench.shared.timeouts.idle = 300ms;
+  bench.say_more(*client, "\x81");
   bench.run_until([&] { return client->ended; });
   bench.run_until_idle();
   EXPECT_TRUE(bench.shows("sluice_tunnel_ends_total{end=\"idle\"} 1"));

@@ -120,12 +120,12 @@ TEST_F(ADoor, IsAwaitedWhereItsOwnerIsAboutToEnd) {
   auto ending = RunSocket::listen(directory_, "coder-2", admin_suffix);
   ASSERT_TRUE(ending);
   const Fd kept(::dup(ending->fd()));  // as of a process that has not ended yet
+  EXPECT_FALSE(RunSocket::listen(directory_, "coder-2", admin_suffix));
   std::thread end([&] {
     std::this_thread::sleep_for(std::chrono::milliseconds(50));
     ::shutdown(kept.get(), SHUT_RDWR);
   });
-  EXPECT_FALSE(RunSocket::listen(directory_, "coder-2", admin_suffix));
-  EXPECT_TRUE(RunSocket::listen(directory_, "coder-2", admin_suffix, std::chrono::seconds(20)));
+  EXPECT_TRUE(RunSocket::listen(directory_, "coder-2", admin_suffix, std::chrono::seconds(60)));
   end.join();
 }
 

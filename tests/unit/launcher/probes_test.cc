@@ -39,7 +39,7 @@ pid_t fork_sleeper() {
 }
 
 [[noreturn]] void arrange_and_attempt(const Probe& probe, Arrange arrange, Scene& scene, int to) {
-  ::alarm(20);
+  ::alarm(60);
   scene.plan.inside_uid = ::geteuid() + 1;
   std::string told = impossible;
   if (arrange(scene)) {

@@ -49,7 +49,7 @@ struct Logged {
     return lines;
   }
   bool wait_for_lines(std::uint64_t count) const {
-    for (int i = 0; i < 1000 && counters->lines < count; ++i) std::this_thread::sleep_for(10ms);
+    for (int i = 0; i < 6000 && counters->lines < count; ++i) std::this_thread::sleep_for(10ms);
     return counters->lines == count;
   }
 

@@ -48,7 +48,7 @@ TEST_F(TheBudgetFile, IsWrittenWhileSluicedRuns) {
   ASSERT_TRUE(keeper);
   allowances.of("coder-1")->take(metrics::Direction::down, day, 7, Allowance::Utc::now());
   std::string text;
-  for (int i = 0; i < 1000 && text.find(" 7\n") == std::string::npos; ++i) {
+  for (int i = 0; i < 12'000 && text.find(" 7\n") == std::string::npos; ++i) {
     std::this_thread::sleep_for(5ms);
     text = read_file(file, 4096).value_or("");
   }
@@ -64,7 +64,7 @@ TEST_F(TheBudgetFile, IsLeftToAnotherWhileItsKeeperRests) {
   };
   const auto rest = [&] {
     (*keeper)->rest();
-    for (int i = 0; i < 2000 && !(*keeper)->rests(); ++i) std::this_thread::sleep_for(5ms);
+    for (int i = 0; i < 12'000 && !(*keeper)->rests(); ++i) std::this_thread::sleep_for(5ms);
     ASSERT_TRUE((*keeper)->rests());
   };
   use();

@@ -143,7 +143,7 @@ TEST(Peers, OfAUserWhoHasAsManyConnectionsAsItMayAreTurnedAwayInWords) {
     ASSERT_TRUE(clients.back());
   }
   Received refused;
-  for (int i = 0; i < 1000 && !refused.message; ++i) {
+  for (int i = 0; i < 6000 && !refused.message; ++i) {
     io.run_one_for(10ms);
     refused = receive_transfer(clients.back().get());
     ASSERT_FALSE(refused.gone) << refused.why;
@@ -153,7 +153,7 @@ TEST(Peers, OfAUserWhoHasAsManyConnectionsAsItMayAreTurnedAwayInWords) {
               testing::HasSubstr("as many handover connections as it may"));
   EXPECT_FALSE(receive_transfer(clients.front().get()).gone);
   peers->rest();
-  for (int i = 0; i < 1000 && !peers->rests(); ++i) io.run_one_for(10ms);
+  for (int i = 0; i < 6000 && !peers->rests(); ++i) io.run_one_for(10ms);
   EXPECT_EQ(peers->resting().size(), 2U);
   std::filesystem::remove_all(folder);
 }

@@ -67,7 +67,7 @@ void look_from_outside(const std::function<void(pid_t)>& look) {
   Pipe over;
   const pid_t child = ::fork();
   if (child == 0) {
-    ::alarm(20);
+    ::alarm(60);
     over.writer.reset();
     char byte = 0;
     if (enclose(enclosure()) && ::write(ready.writer.get(), "x", 1) == 1) {

@@ -40,7 +40,7 @@ Outcome in_child(const Body& body) {
   Pipe pipe;
   const pid_t child = ::fork();
   if (child == 0) {
-    ::alarm(20);
+    ::alarm(60);
     Report report(pipe.writer.get());
     body(report);
     ::_exit(0);
