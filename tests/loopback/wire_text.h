@@ -3,6 +3,7 @@
 
 #include <fmt/core.h>
 
+#include <regex>
 #include <string>
 #include <string_view>
 
@@ -33,6 +34,13 @@ inline std::string wire_text(std::string_view text, std::uint16_t port) {
     }
   }
   return out;
+}
+
+// What sluice says of the time is not the same in each run.
+inline std::string without_time(const std::string& bytes) {
+  static const std::regex date(
+      "\r\nDate: (Mon|Tue|Wed|Thu|Fri|Sat|Sun), [0-9]{2} [A-Z][a-z]{2} 2[0-9]{3} [0-9:]{8} GMT\r");
+  return std::regex_replace(bytes, date, "\r\nDate: now\r");
 }
 
 }  // namespace sluice::proxy
