@@ -2,6 +2,7 @@
 #include "proxy/daemon/decision_stream.h"
 
 #include <gmock/gmock.h>
+#include <signal.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -23,6 +24,7 @@ using testing::HasSubstr;
 class Streaming : public testing::Test {
  protected:
   Streaming() {
+    ::signal(SIGPIPE, SIG_IGN);  // as sluiced does
     if (::mkdtemp(folder.data()) == nullptr) throw std::runtime_error("mkdtemp");
     entrance.emplace(io, listen_unix(path(), SOCK_STREAM, 0600).value());
     spawn(io, serve_admin(io, pages, *entrance));

@@ -251,7 +251,7 @@ TEST(Upgrade, ThatNobodyUsesEndsAfterTheIdleTime) {
 
 TEST(Upgrade, SpendsTheBudgetsAndEndsWithThem) {
   Upgrading bench;
-  bench.swap(policy_of(text_of(bench.all) + "    limits: {download: 1KiB/minute}\n"));
+  bench.swap(policy_of(text_of(bench.all) + "    limits: {download: 1KiB/day}\n"));
   const auto client = bench.upgrade("\x81one");
   bench.say_more(*client, std::string(4000, 'x'));
   bench.run_until([&] { return client->ended; });

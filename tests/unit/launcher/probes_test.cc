@@ -45,7 +45,7 @@ pid_t fork_sleeper() {
   if (arrange(scene)) {
     const pid_t init = scene.init = fork_sleeper();
     Bounds bounds{scene.plan, ::getpid(), init};
-    bounds.patience = std::chrono::milliseconds(100);
+    bounds.patience = std::chrono::seconds(2);
     const Answer answer = probe.attempt(bounds);
     told = std::string(to_string(answer.kind)) + " " + answer.what;
     ::kill(init, SIGKILL);
