@@ -51,37 +51,29 @@ std::size_t SocketSink::write(std::string_view lines) {
 
 bool SocketSink::connect() {
   socket_.reset();
-  if (form_ == Form::lines && connect_as(SOCK_STREAM)) {
-    is_stream_ = true;
-    return true;
-  }
+  is_stream_ = form_ == Form::lines;
+  int error_number = connect_as(is_stream_ ? SOCK_STREAM : SOCK_DGRAM);
   // connect(2) of a stream to a datagram socket.
-  if (form_ == Form::lines && errno != EPROTOTYPE) {
-    tell(errno);
-    return false;
+  if (is_stream_ && error_number == EPROTOTYPE) {
+    is_stream_ = false;
+    error_number = connect_as(SOCK_DGRAM);
   }
-  is_stream_ = false;
-  const bool is_connected = connect_as(SOCK_DGRAM);
-  if (!is_connected) tell(errno);
-  return is_connected;
+  tell(error_number);
+  return error_number == 0;
 }
 
-bool SocketSink::connect_as(int type) {
+int SocketSink::connect_as(int type) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
-  if (path_.size() >= sizeof address.sun_path) {
-    errno = ENAMETOOLONG;
-    return false;
-  }
+  if (path_.size() >= sizeof address.sun_path) return ENAMETOOLONG;
   std::copy(path_.begin(), path_.end(), address.sun_path);
   Fd socket(::socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  if (!socket) return false;
+  if (!socket) return errno;
   if (::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
-    return false;
+    return errno;
   }
-  tell(0);
   socket_ = std::move(socket);
-  return true;
+  return 0;
 }
 
 SocketSink::Sent SocketSink::send_line(std::string_view line) {

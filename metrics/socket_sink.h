@@ -31,7 +31,7 @@ class SocketSink : public AuditSink {
 
   bool is_late() const noexcept;
   bool connect();
-  bool connect_as(int type);
+  int connect_as(int type);  // 0, or why not
   Sent send_line(std::string_view line);
   Sent send_bytes(std::string_view bytes);
   void tell(int error_number);
