@@ -44,7 +44,7 @@ void Denials::append(std::string_view sentence) {
 
 std::optional<std::string> Denials::add(std::string_view sentence,
                                         LineLimit::Clock::time_point now) {
-  const std::string line = one_line(sentence);
+  std::string line = one_line(sentence);
   append(line);
   const auto left_out = limit_.admit(now);
   if (!left_out) return std::nullopt;

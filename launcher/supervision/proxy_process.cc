@@ -61,8 +61,9 @@ Result<std::vector<Fd>> seal_policy(const std::vector<allowlists::Source>& sourc
 [[noreturn]] void become_proxy(const Inheritance& inherited, int log) noexcept {
   const Fd nothing(::open("/dev/null", O_RDONLY | O_CLOEXEC));
   // In a session of its own, so that Ctrl-C ends the agent and not what judges it.
-  if (::setsid() < 0 || ::dup2(nothing.get(), STDIN_FILENO) < 0 || ::dup2(log, STDOUT_FILENO) < 0 ||
-      ::dup2(log, STDERR_FILENO) < 0 || !die_with_parent() || !close_all_but(inherited.fds)) {
+  if (::setsid() < 0 || !nothing || ::dup2(nothing.get(), STDIN_FILENO) < 0 ||
+      ::dup2(log, STDOUT_FILENO) < 0 || ::dup2(log, STDERR_FILENO) < 0 || !die_with_parent() ||
+      !close_all_but(inherited.fds)) {
     ::_exit(125);
   }
   for (const int fd : inherited.fds) {
@@ -72,6 +73,7 @@ Result<std::vector<Fd>> seal_policy(const std::vector<allowlists::Source>& sourc
   ::sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
   std::vector<char*> arguments;
+  arguments.reserve(inherited.arguments.size() + 1);
   for (const std::string& argument : inherited.arguments) {
     arguments.push_back(const_cast<char*>(argument.c_str()));
   }

@@ -95,18 +95,18 @@ class Supervision {
   ErofsWatch heard_;                 // on the agent's terminal
   StderrWatch stderr_;
   std::unique_ptr<TerminalRelay> terminal_;
-  bool had_terminal_ = false;
   std::unique_ptr<Denials> denials_;
+  bool had_terminal_ = false;
   Phase phase_ = Phase::building;
   RunClock clock_;
   bool timed_out_ = false;
   bool was_running_ = false;
   bool was_registered_ = false;
   bool stop_asked_ = false;
+  bool is_captured_ = true;
   std::string leak_;  // what the self-check reached
   int status_ = sluice_failed;
   std::optional<netns::Totals> totals_;
-  bool is_captured_ = true;
   netns::DatagramCount datagrams_;
   ExecLog exec_log_;
 };
