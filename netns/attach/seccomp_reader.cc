@@ -16,7 +16,7 @@ namespace {
 constexpr auto get_filter = static_cast<__ptrace_request>(0x420c);  // PTRACE_SECCOMP_GET_FILTER
 constexpr int event_stop = 128;                                     // PTRACE_EVENT_STOP
 
-constexpr std::chrono::seconds stopping_time{1};
+constexpr std::chrono::seconds stopping_time{10};
 constexpr std::chrono::milliseconds stopping_pause{1};
 // BPF_MAXINSNS, and as many filters as fit the kernel's limit of instructions for a thread.
 constexpr std::size_t most_instructions = 4096;
