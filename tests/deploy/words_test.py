@@ -21,7 +21,7 @@ OPTION = re.compile(r"^  (?:-\w,)?(--[a-z-]+)", re.MULTILINE)
 
 
 def help_of(*path):
-    done = subprocess.run([f"{BIN}/{path[0]}", *path[1:], "--help"], capture_output=True, text=True, timeout=20)
+    done = subprocess.run([f"{BIN}/{path[0]}", *path[1:], "--help"], capture_output=True, text=True, timeout=60)
     return done.stdout
 
 
@@ -114,7 +114,7 @@ class ManPages(unittest.TestCase):
         if shutil.which("scdoc") is None:
             self.skipTest("scdoc is not installed")
         for path in sorted((DEPLOY / "man").iterdir()):
-            done = subprocess.run(["scdoc"], input=path.read_bytes(), capture_output=True, timeout=20)
+            done = subprocess.run(["scdoc"], input=path.read_bytes(), capture_output=True, timeout=60)
             self.assertEqual((done.returncode, done.stderr), (0, b""), path.name)
             self.assertTrue(done.stdout.startswith(b'.\\"'), path.name)
 
@@ -165,7 +165,7 @@ class OtherShells(unittest.TestCase):
     def check(self, shell, name):
         if shutil.which(shell) is None:
             self.skipTest(f"{shell} is not installed")
-        done = subprocess.run([shell, "-n", DEPLOY / "completions" / name], capture_output=True, text=True, timeout=20)
+        done = subprocess.run([shell, "-n", DEPLOY / "completions" / name], capture_output=True, text=True, timeout=60)
         self.assertEqual((done.returncode, done.stderr), (0, ""))
 
     def test_zsh_reads_its_completion(self):

@@ -14,6 +14,7 @@ import unittest
 import world
 
 ORDINARY_UID = 61234  # without a line in /etc/passwd
+PATIENT = 120  # seconds: costs nothing where all is well
 PATIENCE = float(os.environ.get("SLUICE_E2E_PATIENCE", "1"))  # how many times slower this machine is
 # A control group (cgroup v2): each command of the ordinary user has one of its own below it, as
 # `systemd-run --user --scope -p Delegate=yes` makes them.
@@ -22,7 +23,7 @@ SCOPE = """
     scope=$(mktemp -d "$0/run.XXXXXX") && chown "$1" "$scope" "$scope"/cgroup.{procs,subtree_control} &&
     echo $$ >"$scope/cgroup.procs" && shift && exec "$@"
 """
-AT_ONCE = 2000  # ms: refused by an answer, not by a client that gave up; far below any timeout
+AT_ONCE = 8000  # ms: refused by an answer, not by sluiced's deadline of 10 s or by a client that gave up
 
 POLICY = """
 version: 1
@@ -154,7 +155,7 @@ class Case(unittest.TestCase):
             start_new_session=True,
         )
 
-    def finish(self, process, timeout=30, stdin=None):
+    def finish(self, process, timeout=PATIENT, stdin=None):
         """Waits for `process`; one that does not end is killed with all it started: a failure."""
         started = time.monotonic()
         timeout *= PATIENCE
@@ -163,13 +164,13 @@ class Case(unittest.TestCase):
         except subprocess.TimeoutExpired:
             running = world.processes()
             self.tearDown()
-            out, err = process.communicate(timeout=5)
+            out, err = process.communicate(timeout=60)
             self.fail(f"no end after {timeout} s; running: {running}\n{out}\n{err}")
         seconds = time.monotonic() - started
         out, err = (said.decode(errors="replace") for said in (out, err))
         return Run(process.returncode, out, err, seconds)
 
-    def sluice(self, *arguments, timeout=30):
+    def sluice(self, *arguments, timeout=PATIENT):
         return self.finish(self.start(self.command(*arguments)), timeout)
 
     def run_line(self, *command, options=()):
@@ -180,7 +181,7 @@ class Case(unittest.TestCase):
         """The agent coder-1, running; `process.stdout` has what it says."""
         return self.start(self.command(*self.run_line(*command)), stdin)
 
-    def run_agent(self, *command, options=(), timeout=30, status=0):
+    def run_agent(self, *command, options=(), timeout=PATIENT, status=0):
         """Runs `command` as the agent coder-1; `status` None: any."""
         run = self.sluice(*self.run_line(*command, options=options), timeout=timeout)
         if status is not None:
@@ -224,7 +225,7 @@ class Case(unittest.TestCase):
 
 def curl(*arguments):
     """A curl command line that prints the body, fails in 10 s, and trusts the outside's CA."""
-    return ["curl", "-sS", "-m", "10", "--cacert", "ca.pem", *arguments]
+    return ["curl", "-sS", "-m", "60", "--cacert", "ca.pem", *arguments]
 
 
 NO_PROXY_VARIABLES = (

@@ -99,7 +99,7 @@ def main():
     print("up", flush=True)
     for line in sys.stdin:
         try:
-            run = subprocess.run(line, shell=True, capture_output=True, text=True, timeout=40)
+            run = subprocess.run(line, shell=True, capture_output=True, text=True, timeout=120)
             answer = {"status": run.returncode, "out": run.stdout, "err": run.stderr}
         except subprocess.TimeoutExpired:
             answer = {"status": -1, "out": "", "err": "timeout"}

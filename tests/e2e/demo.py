@@ -21,13 +21,13 @@ STEPS = [
     ("And by SOCKS5:",
      "curl -sS --cacert ca.pem -x socks5h://127.0.0.1:3128 https://allowed.test/", 0, '"origin": "allowed.test"'),
     ("A program that knows nothing of proxies, to an allowed name and port; the server speaks first:",
-     "timeout 5 bash -c 'exec 3<>/dev/tcp/ssh.test/22; head -1 <&3'", 0, "SSH-2.0"),
+     "timeout 60 bash -c 'exec 3<>/dev/tcp/ssh.test/22; head -1 <&3'", 0, "SSH-2.0"),
     ("A host that is not on the list is refused at once, with a sentence:",
      "curl -sS http://other.test/", 0, "not_listed"),
     ("Without proxy variables its name does not even exist:",
      "env -u http_proxy -u ALL_PROXY -u all_proxy curl -sS http://other.test/", 6, ""),
     ("...and the sentence is where the agent can read it:",
-     "tail -1 /run/sluice/denials", 0, "not_listed"),
+     "until grep -s not_listed /run/sluice/denials; do sleep 0.1; done", 0, "not_listed"),
     ("The right name to reach the wrong host does not help:",
      "curl -sSk --connect-to other.test:443:allowed.test:443 -x '' --noproxy '*' https://other.test/", 35, ""),
     ("No literal address, no other port, no ping, no UDP:",
@@ -64,7 +64,7 @@ def narrate():
         script.append(f"echo {agent_quote('coder-1$ ' + command)}")
         script.append(f"{{ {command}\n}} > .out-{number} 2>&1; s=$?; cat .out-{number}; echo $s > .status-{number}")
     script.append("exit 0")
-    run = case.run_agent("bash", "-c", "\n".join(script), timeout=60, options=("--tmpfs", "/tmp:100MiB"))
+    run = case.run_agent("bash", "-c", "\n".join(script), options=("--tmpfs", "/tmp:100MiB"))
     say(run.out.strip())
     for number, (_, command, status, part) in enumerate(STEPS):
         with open(f"{case.workspace}/.status-{number}") as file:

@@ -78,7 +78,7 @@ def prepare(folder, hooks):
     if is_root():
         for kept in ("/var/lib/containers", "/var/lib/cni"):  # what no configuration moves: caches and given addresses
             os.makedirs(kept, exist_ok=True)
-            subprocess.run(["mount", "-t", "tmpfs", "tmpfs", kept], check=True, timeout=10)
+            subprocess.run(["mount", "-t", "tmpfs", "tmpfs", kept], check=True, timeout=60)
     os.makedirs(f"{folder}/hooks", exist_ok=True)
     files = {"containers.conf": CONFIGURATION.format(folder=folder, runtime=runtime()),
              "storage.conf": STORAGE.format(folder=folder)}  # fmt: skip
@@ -106,14 +106,14 @@ def give_ids_to_the_user():
         with open(made, "w") as file:
             file.write(text + line)
         os.chmod(made, 0o644)
-        subprocess.run(["mount", "--bind", made, f"/etc/{name}"], check=True, timeout=10)
+        subprocess.run(["mount", "--bind", made, f"/etc/{name}"], check=True, timeout=60)
 
 
 def take_back_the_ids():
     for name in ("passwd", "group", "subuid", "subgid"):
         made = f"{world.BASE}/etc-{name}"
         if os.path.exists(made):
-            subprocess.run(["umount", f"/etc/{name}"], check=True, timeout=10)
+            subprocess.run(["umount", f"/etc/{name}"], check=True, timeout=60)
             os.unlink(made)
 
 

@@ -11,7 +11,7 @@ ENTER = "cd {root} && pivot_root . . && umount -l . && cd / && echo ready && exe
 
 
 def mount(*arguments):
-    done = subprocess.run(["mount", *arguments], capture_output=True, text=True, timeout=20)
+    done = subprocess.run(["mount", *arguments], capture_output=True, text=True, timeout=60)
     if done.returncode != 0:
         raise world.Impossible(f"mount {' '.join(arguments)}: {done.stderr.strip()}")
 
@@ -43,8 +43,8 @@ class Machine:
     def end(self):
         self._holder.kill()
         self._holder.communicate()
-        subprocess.run(["umount", "-R", "-l", f"{self.folder}/root"], check=True, timeout=20)
-        subprocess.run(["umount", "-l", self.folder], check=True, timeout=20)
+        subprocess.run(["umount", "-R", "-l", f"{self.folder}/root"], check=True, timeout=60)
+        subprocess.run(["umount", "-l", self.folder], check=True, timeout=60)
         os.rmdir(self.folder)
 
     def command(self, *command):

@@ -59,7 +59,7 @@ class Leavings:
             "files": _files(self._folders),
         }
 
-    def left(self, but=(), seconds=10):
+    def left(self, but=(), seconds=60):
         """What is there now and was not before: at once when that is nothing, else at the end."""
         end = time.monotonic() + seconds
         while True:

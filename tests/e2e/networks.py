@@ -7,7 +7,7 @@ import signal
 import subprocess
 
 import world
-from agent import as_ordinary, curl, is_root
+from agent import PATIENT, as_ordinary, curl, is_root
 from shared import FOLDER, SharedCase
 
 NETNS = f"{world.BIN}/sluice-netns"
@@ -46,7 +46,7 @@ class Container:
 
     def ask_proxy(self, url):
         """By the proxy's address, which answers a refusal with its reason."""
-        return self.run(f"curl -sS -m 10 -x http://127.0.0.1:3128 {url}")
+        return self.run(f"curl -sS -m 60 -x http://127.0.0.1:3128 {url}")
 
     def end(self):
         if self.process.poll() is None:
@@ -78,7 +78,7 @@ class NetworkCase(SharedCase):
         line = [NETNS, *arguments]
         return line if is_root() else as_ordinary(*line)
 
-    def netns(self, *arguments, status=0, timeout=40):
+    def netns(self, *arguments, status=0, timeout=PATIENT):
         """Runs sluice-netns; `status` None: any."""
         run = self.finish(self.start(self.line(*arguments)), timeout)
         if status is not None:
@@ -123,10 +123,10 @@ class NetworkCase(SharedCase):
 
     def ask_proxy(self, name, url):
         """By the proxy's address, which answers a refusal with its reason."""
-        return self.exec(name, "curl", "-sS", "-m", "10", "-x", "http://127.0.0.1:3128", url)
+        return self.exec(name, "curl", "-sS", "-m", "60", "-x", "http://127.0.0.1:3128", url)
 
     def metric(self, name):
-        line = ["curl", "-sS", "-m", "5", "--unix-socket", f"{FOLDER}/admin.sock", "http://a/metrics"]
+        line = ["curl", "-sS", "-m", "60", "--unix-socket", f"{FOLDER}/admin.sock", "http://a/metrics"]
         said = self.finish(self.start(line)).out
         found = re.search(rf"^{re.escape(name)} (\S+)$", said, re.MULTILINE)
         self.assertIsNotNone(found, said)

@@ -57,7 +57,7 @@ class Prometheus:
             command, stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log
         )
         self._case.addCleanup(self.end)
-        self._case.wait_until(self._ready, f"prometheus is not ready: {self._folder}/log", 30)
+        self._case.wait_until(self._ready, f"prometheus is not ready: {self._folder}/log")
 
     def end(self):
         self._process.kill()
@@ -69,7 +69,7 @@ class Prometheus:
             with open(f"{self._folder}/log") as file:
                 self._case.fail(f"prometheus ended: {file.read()}")
         try:
-            with urllib.request.urlopen(f"http://{ADDRESS}/-/ready", timeout=5):
+            with urllib.request.urlopen(f"http://{ADDRESS}/-/ready", timeout=60):
                 return True
         except OSError:
             return False
@@ -78,7 +78,7 @@ class Prometheus:
         """What /api/v1 answers; an answer of Prometheus's that says 'error' is a failure of the test."""
         url = f"http://{ADDRESS}/api/v1/{path}?{urllib.parse.urlencode(parameters)}"
         try:
-            with urllib.request.urlopen(url, timeout=10) as answer:
+            with urllib.request.urlopen(url, timeout=60) as answer:
                 return json.load(answer)["data"]
         except urllib.error.HTTPError as error:
             self._case.fail(f"{path} {parameters}: {error.read().decode()}")
@@ -92,7 +92,7 @@ class Prometheus:
 
     def has(self, expression):
         """Whether a query has a sample; a scrape that came too late on a busy machine hides all until the next one."""
-        end = time.monotonic() + 15
+        end = time.monotonic() + 60
         while not (found := self.query(expression)) and time.monotonic() < end:
             time.sleep(0.3)
         return bool(found)

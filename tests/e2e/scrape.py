@@ -8,12 +8,12 @@ from shared import FOLDER
 
 class Unix(http.client.HTTPConnection):
     def __init__(self, path):
-        super().__init__("admin", timeout=10)
+        super().__init__("admin", timeout=60)
         self.path = path
 
     def connect(self):
         self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(10)
+        self.sock.settimeout(60)
         self.sock.connect(self.path)
 
 

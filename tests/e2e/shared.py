@@ -58,7 +58,7 @@ class SharedCase(Case):
             except OSError:
                 return False
 
-    def wait_until(self, condition, message, seconds=10):
+    def wait_until(self, condition, message, seconds=60):
         end = time.monotonic() + seconds
         while not condition():
             self.assertLess(time.monotonic(), end, message)
@@ -83,6 +83,6 @@ class SharedCase(Case):
         self.addCleanup(os.unlink, path)
         self.addCleanup(manager.close)
         os.chmod(path, 0o666)
-        manager.settimeout(20)
+        manager.settimeout(60)
         self.environment["NOTIFY_SOCKET"] = path
         return manager

@@ -18,7 +18,7 @@ PACKAGING = ("dpkg", "dpkg-deb", "dpkg-split", "dpkg-query", "tar", "apt-get", "
 
 def libraries(path):
     """Every file that the dynamic linker opens for the program at `path`."""
-    said = subprocess.run(["ldd", path], capture_output=True, text=True, timeout=15).stdout
+    said = subprocess.run(["ldd", path], capture_output=True, text=True, timeout=60).stdout
     return re.findall(r"(/\S+) \(0x", said)
 
 

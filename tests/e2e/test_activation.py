@@ -83,23 +83,23 @@ class ServiceManager(SharedCase):
         self.write_config("listen: [{address: '127.0.0.1:3199', agent: coder-2}]")
         made = {path: os.stat(path).st_ino for path in (SOCKET, f"{FOLDER}/admin.sock")}
         # Nobody serves yet, and nobody is refused.
-        waiting = socket.create_connection(("127.0.0.1", 3199), 20)
+        waiting = socket.create_connection(("127.0.0.1", 3199), 60)
         self.addCleanup(waiting.close)
         waiting.sendall(b"GET http://allowed.test/ HTTP/1.1\r\nHost: allowed.test\r\n\r\n")
         for _ in range(2):
             daemon = self.activate()
             self.assertTrue(waiting.recv(1000).startswith(b"HTTP/1.1 200 "))
             with socket.socket(socket.AF_UNIX) as admin:
-                admin.settimeout(20)
+                admin.settimeout(60)
                 admin.connect(f"{FOLDER}/admin.sock")
                 admin.sendall(b"GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
                 self.assertIn(b" 200 ", admin.recv(1000))
             fetched = self.fetch()
             self.assertEqual(fetched.status, 0, fetched)
             daemon.terminate()
-            self.assertEqual(daemon.wait(20), 0)
+            self.assertEqual(daemon.wait(60), 0)
             self.assertEqual(made, {path: os.stat(path).st_ino for path in made})
-            waiting = socket.create_connection(("127.0.0.1", 3199), 20)
+            waiting = socket.create_connection(("127.0.0.1", 3199), 60)
             self.addCleanup(waiting.close)
             waiting.sendall(b"GET http://allowed.test/ HTTP/1.1\r\nHost: allowed.test\r\n\r\n")
 
@@ -108,7 +108,7 @@ class ServiceManager(SharedCase):
         self.listen(socket.AF_INET, socket.SOCK_STREAM, ("127.0.0.1", 3198))
         self.write_config()
         daemon = self.activate()
-        said = daemon.communicate(timeout=20)[1]
+        said = daemon.communicate(timeout=60)[1]
         self.assertEqual(daemon.returncode, 1)
         self.assertIn("listens at '127.0.0.1 3198' for sluiced, whose configuration has no", said)
 
@@ -116,7 +116,7 @@ class ServiceManager(SharedCase):
         self.listen(socket.AF_INET6, socket.SOCK_STREAM, ("::", 3198), IPV6_V6ONLY=0)
         self.write_config("listen: [{address: '[::]:3198', agent: coder-1}]")
         daemon = self.activate()
-        self.assertIn("takes IPv4 callers too", daemon.communicate(timeout=20)[1])
+        self.assertIn("takes IPv4 callers too", daemon.communicate(timeout=60)[1])
         self.assertEqual(daemon.returncode, 1)
 
     def test_a_socket_that_does_not_listen_is_an_error(self):
@@ -125,7 +125,7 @@ class ServiceManager(SharedCase):
         self.sockets.append(made)
         self.write_config()
         daemon = self.activate()
-        said = daemon.communicate(timeout=20)[1]
+        said = daemon.communicate(timeout=60)[1]
         self.assertIn("descriptor 3 of LISTEN_FDS is no listening socket", said)
         self.assertEqual(daemon.returncode, 1)
 
@@ -134,7 +134,7 @@ class ServiceManager(SharedCase):
         for told in ("1025", "-1", "many"):
             self.environment["TOLD"] = told
             daemon = self.activate()
-            said = daemon.communicate(timeout=20)[1]
+            said = daemon.communicate(timeout=60)[1]
             self.assertIn("LISTEN_FDS is no number of descriptors", said)
             self.assertEqual(daemon.returncode, 1)
 
@@ -157,7 +157,7 @@ class ServiceManager(SharedCase):
         )  # fmt: skip
         self.addCleanup(new.communicate)
         self.addCleanup(new.kill)
-        self.assertEqual(old.wait(20), 0)
+        self.assertEqual(old.wait(60), 0)
         while manager.recv(1000).decode() != f"MAINPID={new.pid}\nREADY=1":
             pass
         self.assertEqual([manager.recv(1000) for _ in range(3)], [b"WATCHDOG=1"] * 3)

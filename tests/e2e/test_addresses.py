@@ -3,7 +3,7 @@
 import textwrap
 
 import world
-from agent import AT_ONCE, Case
+from agent import Case
 
 FORBIDDEN = ["metadata", "metadata6", "alibaba", "azure", "oracle", "alias", "mapped", "nat64",
              "sixtofour", "compatible", "linklocal", "zero", "multicast", "broadcast",
@@ -97,12 +97,12 @@ class Rebinding(Case):
             "silent": request("silent.test"),
             "meanwhile": request("allowed.test"),
         }
-        answers = self.wire(jobs, timeout=45)
+        answers = self.wire(jobs)
         self.assertTrue(answers["meanwhile"]["reply"].startswith("HTTP/1.1 200"), answers)
-        self.assertLess(answers["meanwhile"]["ms"], AT_ONCE)
+        self.assertLess(answers["meanwhile"]["ms"], answers["silent"]["ms"], "it waits for nobody")
         self.assertTrue(answers["slow"]["reply"].startswith("HTTP/1.1 200"), answers["slow"])
         self.assert_refused_by_http(answers["nowhere"], 502, "dns_failed")
-        # wire.py gives up after 8 s; the resolver's own limit is 5 s.
+        # wire.py is more patient than the resolver, whose limit is 5 s.
         self.assertTrue(answers["silent"]["reply"].startswith("HTTP/1.1 504"), answers["silent"])
         self.assertIn('details="dns_timeout"', answers["silent"]["reply"])
 

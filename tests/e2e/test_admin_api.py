@@ -24,7 +24,7 @@ def ask(address, path, method="GET", more=""):
 
 def open_to(address):
     client = socket.socket(socket.AF_UNIX if isinstance(address, str) else socket.AF_INET)
-    client.settimeout(10)
+    client.settimeout(60)
     client.connect(address)
     return client
 
@@ -86,12 +86,15 @@ class OfAMachine(AdminApi):
         self.start_sluiced()
         self.shared_agent(" ".join(curl("https://allowed.test/")) + "; curl -s http://other.test/x")
         every = self.decided("/api/v1/decisions", 2)
-        with open(self.audit) as lines:
-            written = [line for line in map(json.loads, lines) if "verdict" in line]
-        self.assertEqual(every, written)
+        self.wait_until(lambda: self.verdicts() == every, f"{self.verdicts()} are not {every}")
         denied = self.get("/api/v1/decisions?agent=coder-1&verdict=deny&limit=1")["decisions"]
         self.assertEqual([(one["host"], one["reason"], one["path"]) for one in denied], [("other.test", "not_listed", "/x")])
         self.assertEqual(self.get("/api/v1/decisions?agent=coder-2")["decisions"], [])
+
+    def verdicts(self):
+        """What the audit file says of decisions."""
+        with open(self.audit) as lines:
+            return [line for line in (json.loads(text) for text in lines if text.endswith("\n")) if "verdict" in line]
 
     def test_the_stream_tells_each_decision_when_it_is_made(self):
         self.start_sluiced()
@@ -111,7 +114,7 @@ class OfAMachine(AdminApi):
     def hear(self, client, end):
         said = ""
         while end not in said:
-            self.assertTrue(select.select([client], [], [], 10)[0], said)
+            self.assertTrue(select.select([client], [], [], 60)[0], said)
             said += client.recv(65536).decode()
         return said
 

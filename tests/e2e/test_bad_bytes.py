@@ -95,7 +95,7 @@ class Requests(Case):
             for p in ports
             for road, make in ORIGIN_FORM.items()
         }
-        self.assert_refused(self.wire(rows, timeout=60))
+        self.assert_refused(self.wire(rows))
         self.assertEqual(self.outside.events("http"), [])
 
     def test_no_spelling_of_another_host_passes_on_a_connection_to_an_allowed_one(self):
@@ -122,7 +122,7 @@ class Requests(Case):
             for name, lines in rows.items()
             for road, make in ORIGIN_FORM.items()
         }
-        self.assert_refused(self.wire(jobs, timeout=90), "400|403")
+        self.assert_refused(self.wire(jobs), "400|403")
         seen = {(event["host"], event["method"]) for event in self.outside.events("http")}
         self.assertEqual(seen, set())
 
@@ -155,7 +155,7 @@ class Requests(Case):
             jobs[name] = {"to": PROXY, "steps": [f"POST http://allowed.test/a HTTP/1.1\r\n{rest}"], "quiet": 0.7}
             for road, make in ORIGIN_FORM.items():
                 jobs[f"{name} by {road}"] = make(f"POST /a HTTP/1.1\r\n{rest}")
-        self.assert_refused(self.wire(jobs, timeout=120))
+        self.assert_refused(self.wire(jobs))
         self.assert_nothing_smuggled()
         self.assertEqual(self.outside.events("http"), [])
 
@@ -183,7 +183,7 @@ class Requests(Case):
             text = f"POST http://allowed.test/a {head}{body}"
             jobs[name] = {"to": PROXY, "steps": [text, SMUGGLED.replace("/smug", "http://allowed.test/smug")]}
             jobs[f"{name} on the captured port"] = on_captured_port(f"POST /a {head}{body}" + SMUGGLED)
-        for name, answer in self.wire(jobs, timeout=60).items():
+        for name, answer in self.wire(jobs).items():
             with self.subTest(name):
                 # A reset may overtake the answer where much was still on its way.
                 self.assertTrue(answer["closed"] or answer["error"] in ("EPIPE", "ECONNRESET"), answer)
@@ -196,7 +196,7 @@ class Requests(Case):
         body = "5\r\nhello\r\n0\r\nHost: evil.test\r\nContent-Length: 99\r\nTransfer-Encoding: x\r\nX-Sum: 7\r\n\r\n"
         text = "POST http://allowed.test/a HTTP/1.1\r\nHost: allowed.test\r\nTransfer-Encoding: chunked\r\n\r\n"
         follows = "GET http://allowed.test/b HTTP/1.1\r\nHost: allowed.test\r\n\r\n"
-        self.wire({"a": {"to": PROXY, "steps": [text + body + follows], "quiet": 0.7}})
+        self.wire({"a": {"to": PROXY, "steps": [text + body + follows, {"until": '"path": "/b"'}], "quiet": 0.7}})
         seen = [(event["path"], event["host"]) for event in self.outside.events("http")]
         self.assertEqual(seen, [("/a", "allowed.test"), ("/b", "allowed.test")])
 
@@ -258,7 +258,7 @@ class Addresses(Case):
             jobs[f"http {text}"] = get(f"http://{text}/", text)
             packed = pack(text.strip("[]"))
             jobs[f"socks {text}"] = socks(4 if len(packed) == 16 else 1, packed, 80)
-        for name, answer in self.wire(jobs, timeout=60).items():
+        for name, answer in self.wire(jobs).items():
             with self.subTest(name):
                 if name.startswith("socks"):
                     self.assertRegex(answer["reply"], r"(?s)^\x05\x00\x05[\x01-\x08]", answer)

@@ -67,7 +67,7 @@ class BadPolicies(agent.Case):
         return subprocess.run(
             self.command("policy", "check", path),
             capture_output=True,
-            timeout=4 * SECONDS,
+            timeout=10 * SECONDS,
             check=False,
             preexec_fn=bounded,
         )

@@ -19,11 +19,11 @@ import requests
 with requests.Session() as session:
     session.verify = "ca.pem"
     for number in range(3):
-        print(session.get(f"https://allowed.test/r{number}", timeout=10).json()["path"])
-    print(session.post("http://allowed.test/p", data=b"x" * 100_000, timeout=10).json()["got"])
+        print(session.get(f"https://allowed.test/r{number}", timeout=60).json()["path"])
+    print(session.post("http://allowed.test/p", data=b"x" * 100_000, timeout=60).json()["got"])
     chunks = (b"y" * 1000 for _ in range(50))
-    print(session.put("http://allowed.test/c", data=chunks, timeout=10).json()["got"])
-    refused = session.get("http://other.test/", timeout=10)
+    print(session.put("http://allowed.test/c", data=chunks, timeout=60).json()["got"])
+    refused = session.get("http://other.test/", timeout=60)
     print(refused.status_code, "not_listed" in refused.text)
 """
 REQUESTS_SAID = "/r0\n/r1\n/r2\n100000\n50000\n403 True\n"
@@ -63,7 +63,7 @@ http.request({host: "127.0.0.1", port: 3128, method: "CONNECT", path: "allowed.t
 WEBSOCKETS = """
 import asyncio, ssl, websockets
 async def talk(uri, **more):
-    async with websockets.connect(uri, open_timeout=10, **more) as socket:
+    async with websockets.connect(uri, open_timeout=60, **more) as socket:
         for word in ("one", "two"):
             await socket.send(word)
             print(await socket.recv())
@@ -79,7 +79,7 @@ APT = (
 
 
 def run(*command, **keywords):
-    subprocess.run(command, check=True, capture_output=True, timeout=30, **keywords)
+    subprocess.run(command, check=True, capture_output=True, timeout=60, **keywords)
 
 
 class Clients(agent.Case):
@@ -162,7 +162,7 @@ class Clients(agent.Case):
                     self.assertEqual(ran.out.split()[-1], "hello-sluice_1_all.deb", ran)
 
     def test_curl_downloads_and_uploads_by_each_entrance(self):
-        curl = "curl -sS -m 20 --cacert ca.pem"
+        curl = "curl -sS -m 60 --cacert ca.pem"
         entrances = {"variables": "", "captured": "--noproxy '*'", "socks": f"-x {SOCKS}"}
         self.shell("head -c 3000000 /dev/zero > zeros")
         for name, option in entrances.items():

@@ -150,7 +150,7 @@ class PodCase(CniCase):
         return self.inside(name, *command)
 
     def proxied(self, name, url):
-        return self.inside(name, "curl", "-sS", "-m", "10", "-x", "http://127.0.0.1:3128", url)
+        return self.inside(name, "curl", "-sS", "-m", "60", "-x", "http://127.0.0.1:3128", url)
 
 
 class Alone(PodCase):
@@ -276,7 +276,7 @@ class Chained(PodCase):
         self.addCleanup(server.kill)
         self.assertEqual(server.stdout.readline(), b"up\n")
         for address in (POD4, f"[{POD6}]"):
-            line = ["curl", "-sS", "-m", "5", "--http0.9", f"http://{address}:8080/"]
+            line = ["curl", "-sS", "-m", "60", "--http0.9", f"http://{address}:8080/"]
             self.assertEqual(self.finish(self.start(line)).out, "hello from the pod")
         self.assertIsNone(self.call("CHECK", **self.check()))
 
@@ -309,7 +309,7 @@ class Chained(PodCase):
         resident = self.in_background("supervise")
         self.inside("pod1", world.PYTHON, "-c", DATAGRAM, status=0)
         refused = 'sluice_udp_refused_total{agent="coder-1"}'
-        self.wait_until(lambda: self.metric(refused) == 1, "nobody told sluiced", seconds=30)
+        self.wait_until(lambda: self.metric(refused) == 1, "nobody told sluiced")
         self.call("DEL", "coder-1")
         self.assertEqual(self.end(resident).err, "")
 
@@ -433,7 +433,7 @@ class BehindRealPlugins(PodCase):
                 self.assertIn('"origin": "allowed.test"', self.fetch(kind, ALLOWED).out)
                 for ip in previous["ips"]:
                     address = ip["address"].split("/")[0]
-                    ping = self.finish(self.start(["ping", "-c", "1", "-W", "5", address]))
+                    ping = self.finish(self.start(["ping", "-c", "1", "-W", "60", address]))
                     self.assertEqual(ping.status, 0, ping)
                 self.assertIsNone(self.call("CHECK", "coder-1", **more))
                 self.assertIsNone(self.call("DEL", "coder-1", **more))

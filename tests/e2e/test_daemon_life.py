@@ -40,7 +40,7 @@ class Life(SharedCase):
         daemon.send_signal(signal.SIGCONT)
         self.assertEqual(self.healthcheck().status, 0)
         daemon.terminate()
-        daemon.wait(20)
+        daemon.wait(60)
         gone = self.healthcheck()
         self.assertEqual(gone.status, 1, gone)
         self.assertIn("no sluiced answers at", gone.err)
@@ -81,11 +81,17 @@ class Life(SharedCase):
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def metric(self, name):
-        line = ["curl", "-sS", "-m", "5", "--unix-socket", f"{FOLDER}/admin.sock", "http://admin/metrics"]
-        for text in subprocess.run(line, capture_output=True, text=True, timeout=10).stdout.splitlines():
+        line = ["curl", "-sS", "-m", "60", "--unix-socket", f"{FOLDER}/admin.sock", "http://admin/metrics"]
+        for text in subprocess.run(line, capture_output=True, text=True, timeout=60).stdout.splitlines():
             if text.startswith(name + " "):
                 return float(text.split()[1])
         self.fail(f"no metric {name}")
+
+    def drain(self, daemon, manager):
+        """SIGTERM, which has been heard when this returns. `manager`: from before it was started."""
+        daemon.send_signal(signal.SIGTERM)
+        while manager.recv(4096) != b"STOPPING=1":
+            pass
 
     def audit_lines(self, host):
         return [line for line in self.whole_lines()[0] if line.get("host") == host]
@@ -104,65 +110,65 @@ class Life(SharedCase):
 
 class TheEnd(Life):
     def test_a_download_that_runs_when_sigterm_comes_ends_whole_and_nothing_new_is_served(self):
-        daemon = self.start_sluiced("timeouts: {drain: 20s}")
+        manager = self.service_manager()
+        daemon = self.start_sluiced("timeouts: {drain: 120s}")
         agent = self.agent("coder-1")
         size = 30_000_000  # more than all buffers on its way hold
         self.assertEqual(self.ask(agent, f"begin /bytes/{size}"), "HTTP/1.1 200 OK")
-        daemon.send_signal(signal.SIGTERM)
-        time.sleep(0.5)
+        self.drain(daemon, manager)
         self.assertIsNone(daemon.poll())
         # The rest is read while another connection waits in vain.
         self.tell(agent, "finish")
         self.assertEqual(int(self.answer(agent)), size)
-        self.assertEqual(daemon.wait(15), 0)
+        self.assertEqual(daemon.wait(60), 0)
         line = self.audit_lines("allowed.test")[-1]
         self.assertEqual(line["verdict"], "allow")
         self.assertGreaterEqual(line["bytes_down"], size)
 
     def test_what_begins_after_sigterm_is_not_served(self):
+        manager = self.service_manager()
         daemon = self.start_sluiced("timeouts: {drain: 3s}")
         agent = self.agent("coder-1")
         self.assertEqual(self.ask(agent, "tunnel ssh.test:22"), "SSH-2.0-origin")
-        daemon.send_signal(signal.SIGTERM)
-        time.sleep(0.5)
+        self.drain(daemon, manager)
         self.assertNotEqual(self.ask(agent, "fetch allowed.test"), "200")
-        self.assertEqual(daemon.wait(15), 0)
+        self.assertEqual(daemon.wait(60), 0)
         self.assertEqual(self.outside.events("http"), [])
 
     def test_a_tunnel_that_is_open_when_the_drain_ends_is_cut_and_in_the_account(self):
-        daemon = self.start_sluiced("timeouts: {drain: 1s}")
+        daemon = self.start_sluiced("timeouts: {drain: 6s}")
         agent = self.agent("coder-1")
         self.assertEqual(self.ask(agent, "tunnel ssh.test:22"), "SSH-2.0-origin")
         began = time.monotonic()
         daemon.send_signal(signal.SIGTERM)
         self.assertEqual(self.ask(agent, "say still-here"), "still-here")
-        self.assertEqual(daemon.wait(15), 0)
-        self.assertGreater(time.monotonic() - began, 0.9)
+        self.assertEqual(daemon.wait(60), 0)
+        self.assertGreater(time.monotonic() - began, 5.9)
         self.assertIn(self.ask(agent, "say gone"), ("the end", "BrokenPipeError", "ConnectionResetError"))
         line = self.audit_lines("ssh.test")[-1]
         self.assertEqual((line["bytes_up"], line["verdict"]), (len("still-here"), "allow"))
         self.assertEqual(line["bytes_down"], len("SSH-2.0-origin\r\n") + len("still-here"))
 
     def test_a_second_sigterm_ends_it_at_once(self):
-        daemon = self.start_sluiced("timeouts: {drain: 60s}")
+        manager = self.service_manager()
+        daemon = self.start_sluiced("timeouts: {drain: 600s}")
         agent = self.agent("coder-1")
         self.assertEqual(self.ask(agent, "tunnel ssh.test:22"), "SSH-2.0-origin")
-        daemon.send_signal(signal.SIGTERM)
-        time.sleep(0.3)
+        self.drain(daemon, manager)
         self.assertIsNone(daemon.poll())
         daemon.send_signal(signal.SIGTERM)
-        self.assertEqual(daemon.wait(10), 0)
+        self.assertEqual(daemon.wait(60), 0)
 
 
 class WithoutRoom(Life):
     def test_without_descriptors_accepting_pauses_without_spinning_and_the_rest_goes_on(self):
-        daemon = self.start_sluiced("timeouts: {first_byte: 60s}\nthreads: 1")
+        daemon = self.start_sluiced("timeouts: {first_byte: 600s}\nthreads: 1")
         crowd, other = self.agent("coder-1"), self.agent("coder-2")
         self.assertEqual(self.ask(crowd, "fetch allowed.test"), "200")
         self.assertEqual(self.ask(other, "tunnel ssh.test:22"), "SSH-2.0-origin")
         most = self.descriptors(daemon) + 50
         limit = ["prlimit", "--pid", str(daemon.pid), f"--nofile={most}:{most}"]
-        subprocess.run(limit if is_root() else as_ordinary(*limit), check=True, timeout=10)
+        subprocess.run(limit if is_root() else as_ordinary(*limit), check=True, timeout=60)
         self.assertEqual(self.ask(crowd, "open 300"), "300")  # the kernel's backlog takes the rest
         self.wait_until(lambda: self.descriptors(daemon) >= most - 2, "the descriptors are not used up")
         before = self.seconds_of_work(daemon)
@@ -174,7 +180,7 @@ class WithoutRoom(Life):
         self.assertEqual(self.ask(crowd, "fetch allowed.test"), "200")
 
     def test_an_agent_with_two_thousand_idle_connections_keeps_no_other_from_its_requests(self):
-        self.start_sluiced("timeouts: {first_byte: 60s}")
+        self.start_sluiced("timeouts: {first_byte: 600s}")
         crowd, other = self.agent("coder-1"), self.agent("coder-2")
         self.assertGreater(int(self.ask(crowd, "open 2000")), 1500)
         answers = [self.ask(other, "fetch allowed.test") for _ in range(50)]
@@ -205,8 +211,11 @@ class WithoutRoom(Life):
         self.wait_until(lambda: self.audit_lines("other.test"), "nothing is written any more")
         lines, cut = self.whole_lines()
         self.assertLessEqual(cut, 1, "more than the line at which the disk was full")
-        told = sum(line["count"] for line in lines if line.get("event") == "lines_dropped")
-        self.assertEqual(told, self.metric(lost), lines[-3:])
+
+        def told():
+            return sum(line["count"] for line in self.whole_lines()[0] if line.get("event") == "lines_dropped")
+
+        self.wait_until(lambda: told() == self.metric(lost), lines[-3:])
 
 
 class BadEnds(Life):
@@ -217,7 +226,7 @@ class BadEnds(Life):
 
     def abort(self, kind, count):
         run = self.sluice(
-            "run", "--quiet", "--agent", "coder-1", "--", world.PYTHON, "inside/abort.py", kind, str(count), timeout=90
+            "run", "--quiet", "--agent", "coder-1", "--", world.PYTHON, "inside/abort.py", kind, str(count), timeout=300
         )
         self.assertEqual(run.status, 0, run)
         return int(run.out)
@@ -232,7 +241,7 @@ class BadEnds(Life):
         fds, resident = self.descriptors(daemon), self.resident(daemon)
         self.assertGreater(self.abort(kind, self.COUNT), self.COUNT * 0.95)
         self.wait_until(lambda: self.metric("sluice_agents") == 1, "the agent stays")
-        self.wait_until(lambda: self.descriptors(daemon) <= fds, "descriptors are left", 20)
+        self.wait_until(lambda: self.descriptors(daemon) <= fds, "descriptors are left")
         self.assertLess(self.resident(daemon) - resident, self.ROOM)
         self.assertEqual(self.ask(other, "fetch allowed.test"), "200")
 

@@ -21,7 +21,7 @@ class Escape(Case):
         self.addCleanup(listener.close)
         listener.bind("\0sluice-outside")
         listener.listen()
-        run = self.run_agent("python3", "inside/escape.py", timeout=90)
+        run = self.run_agent("python3", "inside/escape.py")
         told = run.json()
         for name, result in told.items():
             with self.subTest(name):
@@ -40,7 +40,7 @@ class Escape(Case):
     def test_the_end_of_a_run_tells_how_many_datagrams_were_refused(self):
         run = self.shell("for i in $(seq 25); do echo escaped > /dev/udp/8.8.8.8/443; done")
         self.assertRegex(run.err, r"blocked 0, refused 25 UDP datagrams\n$")
-        run = self.shell("dig +short +tries=1 @8.8.8.8 allowed.test; echo x > /dev/udp/127.0.0.1/9")
+        run = self.shell("dig +short +time=60 +tries=1 @8.8.8.8 allowed.test; echo x > /dev/udp/127.0.0.1/9")
         self.assertNotIn("UDP", run.err)
         self.assert_nothing_left()
 
@@ -49,7 +49,7 @@ class Escape(Case):
 import socket
 server = socket.socket(type=socket.SOCK_DGRAM); server.bind(("0.0.0.0", 5000)); server.settimeout(1)
 for address in ("8.8.8.8", "127.0.0.1"):
-    client = socket.socket(type=socket.SOCK_DGRAM); client.settimeout(5)
+    client = socket.socket(type=socket.SOCK_DGRAM); client.settimeout(60)
     client.connect((address, 5000)); client.send(b"hello")
     try:
         server.sendto(b"answer", server.recvfrom(100)[1]); print(address, client.recv(100))
@@ -63,7 +63,7 @@ for address in ("8.8.8.8", "127.0.0.1"):
 class AtASharedProxy(SharedCase):
     def metrics(self):
         with socket.socket(socket.AF_UNIX) as client:
-            client.settimeout(5)
+            client.settimeout(60)
             client.connect(f"{FOLDER}/admin.sock")
             client.sendall(b"GET /metrics HTTP/1.1\r\nHost: admin\r\n\r\n")
             return b"".join(iter(lambda: client.recv(65536), b"")).decode()
@@ -75,4 +75,5 @@ class AtASharedProxy(SharedCase):
             script = flood.format(count)
             run = self.sluice("run", "--agent", "coder-1", "--", "bash", "-c", script)
             self.assertIn(f"refused {count} UDP datagrams", run.err)
-            self.assertIn(f'\nsluice_udp_refused_total{{agent="coder-1"}} {total}\n', self.metrics())
+            line = f'\nsluice_udp_refused_total{{agent="coder-1"}} {total}\n'
+            self.wait_until(lambda: line in self.metrics(), line)

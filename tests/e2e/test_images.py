@@ -26,8 +26,8 @@ agents:
   "coder-*":
     allow: [{host: allowed.test}]
 """
-FETCH = "curl -sS -m 10 --cacert /etc/ca.pem https://allowed.test/"
-REFUSED = "curl -sS -m 10 http://other.test/"
+FETCH = "curl -sS -m 60 --cacert /etc/ca.pem https://allowed.test/"
+REFUSED = "curl -sS -m 60 http://other.test/"
 WITHOUT_PROXY = "env -u HTTP_PROXY -u http_proxy -u HTTPS_PROXY -u https_proxy -u ALL_PROXY -u all_proxy"
 
 # The kernel takes the lower half of a family, a filter compares both.
@@ -83,7 +83,7 @@ class EngineCase(NetworkCase):
                 if not os.path.islink(f"{path}/{name}"):
                     self.own(f"{path}/{name}")
 
-    def engine(self, *line, status=0, timeout=120):
+    def engine(self, *line, status=0, timeout=300):
         """`podman …` or `buildah …` as this test's identity."""
         run = self.finish(self.start(list(line) if is_root() else as_ordinary(*line)), timeout)
         if status is not None:
@@ -130,8 +130,8 @@ class EngineCase(NetworkCase):
         return self.podman("run", "-d", *locked, "--network", "none", *options, engine.IMAGE).out.strip()
 
     def wait_until_healthy(self, container):
-        """Within the engine's own patience; a sluiced that ended is told with its last words."""
-        for _ in range(20):
+        """A sluiced that ended is told with its last words."""
+        for _ in range(240):
             if self.podman("healthcheck", "run", container, status=None).status == 0:
                 return
             state = self.podman("inspect", "-f", "{{.State.Status}}", container).out.strip()
@@ -153,7 +153,7 @@ class TheImage(EngineCase):
         self.assertNotIn(status["Uid"].split()[0], ("0", str(os.getuid())))
         self.assertEqual(int(status["CapEff"], 16), 0, status)
         self.assertEqual(status["NoNewPrivs"], "1", status)
-        self.podman("stop", "--time", "20", container)
+        self.podman("stop", "--time", "100", container)
         self.assertEqual(self.podman("wait", container).out.strip(), "0")
 
     def test_without_a_sluiced_that_answers_the_health_check_fails_and_says_why(self):
@@ -264,8 +264,15 @@ class Composed(EngineCase):
             run = self.agent(service, f"cat {limits}", status=None)
             self.assertEqual(run.out.split(), [str(2 << 30), "512"], run)
 
-    def logged(self, container):
-        return self.podman("logs", container).out
+    def await_log(self, container, *words):
+        said = ""
+
+        def all_there():
+            nonlocal said
+            said = self.podman("logs", container).out
+            return all(word in said for word in words)
+
+        self.wait_until(all_there, said)
 
 
 class ComposedAttached(Composed):
@@ -297,8 +304,7 @@ class ComposedAttached(Composed):
         self.assertIn("lo", links, run)
         self.assertNotIn("eth0", links, run)
         if is_root():
-            self.assertIn('"agent":"coder-1"', self.logged(self.sluiced))
-            self.assertIn('"reason":"not_listed"', self.logged(self.sluiced))
+            self.await_log(self.sluiced, '"agent":"coder-1"', '"reason":"not_listed"')
         self.assertNotIn("other.test", self.outside.questions())
         self.wait_until(lambda: self.metric("sluice_agents") == 0, "the agent is registered still")
 
@@ -340,7 +346,7 @@ class ComposedAttached(Composed):
     def test_no_way_of_asking_for_an_af_vsock_socket_passes_the_profile(self):
         source = self.write(f"{self.workspace}/sockets.c", SOCKETS)
         program = f"{self.folder_of_files}/workspace/sockets"
-        built = self.finish(self.start(["gcc", "-static", "-o", program, source]), 60)
+        built = self.finish(self.start(["gcc", "-static", "-o", program, source]))
         self.assertEqual(built.status, 0, built)
         run = self.agent(self.services()["agent"], "/workspace/sockets")
         vsock, with_upper_half, internet, unix = map(int, run.out.split())
@@ -364,12 +370,12 @@ class ComposedExplicit(Composed):
         run = self.agent(services["agent"], f"{FETCH}; {REFUSED}")
         self.assertIn('"origin": "allowed.test"', run.out, run)
         self.assertIn("not_listed", run.out, run)
-        self.assertIn('"agent":"coder-1"', self.logged(sluiced))
+        self.await_log(sluiced, '"agent":"coder-1"')
         self.outside.mark()
         asked = self.agent(services["agent"], "grep nameserver /etc/resolv.conf").out
         self.assertEqual(asked, "nameserver 127.0.0.1\n")
-        direct = f"{WITHOUT_PROXY} curl -sS -m 10 http://{world.ALLOWED4}/"
-        named = f"{WITHOUT_PROXY} curl -sS -m 10 http://leak.other.test/"
+        direct = f"{WITHOUT_PROXY} curl -sS -m 60 http://{world.ALLOWED4}/"
+        named = f"{WITHOUT_PROXY} curl -sS -m 60 http://leak.other.test/"
         trap = world.Trap("0.0.0.0")
         self.addCleanup(trap.close)
         machine = "; ".join(f"{WITHOUT_PROXY} curl -sS -m 2 http://{address}:{trap.port}/"

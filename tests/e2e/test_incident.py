@@ -66,7 +66,7 @@ class Incident(SharedCase):
         line = line if agent.is_root() else agent.as_ordinary(*line)
         return subprocess.run(
             line, cwd=self.desk, env=self.environment, stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=stderr, timeout=60, check=False,
+            stdout=subprocess.PIPE, stderr=stderr, timeout=agent.PATIENT, check=False,
         )  # fmt: skip
 
     def type(self, command):
@@ -118,10 +118,10 @@ class Incident(SharedCase):
         self.prometheus.start()
         # An agent that is new is told from one that Prometheus had not seen: `up offset 5m` has to be there.
         known = f"up{{job='sluiced'}} offset {300 // FACTOR}s"
-        self.wait_until(lambda: self.prometheus.query(known), "Prometheus has no history", 60)
+        self.wait_until(lambda: self.prometheus.query(known), "Prometheus has no history", 120)
 
     def the_page_comes(self):
-        self.wait_until(lambda: set(self.prometheus.alerts()) == PROBES, "no page", 30)
+        self.wait_until(lambda: set(self.prometheus.alerts()) == PROBES, "no page", 120)
         said = self.prometheus.alerts()[("SluiceAgentProbing", "coder-1")]["annotations"]["description"]
         self.assertRegex(said, r"^coder-1 on \S+ was refused \d+ times")
 
@@ -129,7 +129,7 @@ class Incident(SharedCase):
         self.assertEqual({name for _, name in self.prometheus.alerts()} - {"coder-1"}, set())
 
     def nothing_fires_any_more(self):
-        self.wait_until(lambda: not self.prometheus.get("alerts")["alerts"], "alerts stay", 90)
+        self.wait_until(lambda: not self.prometheus.get("alerts")["alerts"], "alerts stay", 180)
 
     def the_runbooks_commands_work(self):
         """Those that docs/runbook.md marks as typed here: they read metrics, audit log or policy."""

@@ -155,7 +155,7 @@ os.mkdir("a"); tell(os.rename, "file", "a/file"); tell(os.link, "a/file", "file"
         self.addCleanup(server.close)
         server.bind("\0of-the-machine")
         server.listen()
-        sleeper = subprocess.Popen(as_ordinary("sleep", "60"))
+        sleeper = subprocess.Popen(as_ordinary("sleep", "600"))
         self.addCleanup(sleeper.wait)
         self.addCleanup(sleeper.kill)
         script = """
@@ -179,7 +179,7 @@ class ByLandlock(Case):
         command = self.command(*self.run_line("bash", "-c", script))
         process = subprocess.Popen(command, cwd=self.workspace, env=self.environment,
                                    start_new_session=True, **redirected)  # fmt: skip
-        self.assertEqual(process.wait(30), 0)
+        self.assertEqual(process.wait(60), 0)
 
     def private_file(self):
         """One of the caller's that anybody may write who finds it, and no place of the agent's."""

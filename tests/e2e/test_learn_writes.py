@@ -27,7 +27,7 @@ class LearnWrites(OverlayCase):
 
     def learn(self, script, *options, root=None, status=0):
         self.root = root or self.root_of_the_caller()
-        return self.inside(self.root, script, "--learn-writes", *options, status=status, timeout=60)
+        return self.inside(self.root, script, "--learn-writes", *options, status=status)
 
     def advice(self, run):
         """The options that the report names, as a shell would read them."""
@@ -51,7 +51,7 @@ class LearnWrites(OverlayCase):
         self.assertEqual(first.out.split(), ["new", "program", "state"], first)
         self.assertIn("'bash' and what it started wrote outside of the workspace", first.err, first)
         self.inside(self.root, INSTALL, status=1)
-        run = self.inside(self.root, INSTALL, *self.advice(first), timeout=60)
+        run = self.inside(self.root, INSTALL, *self.advice(first))
         self.assertEqual(run.out.split(), ["new", "program", "state"], run)
         self.assertFalse(os.path.exists("/etc/learnt.conf"))
 
@@ -59,7 +59,7 @@ class LearnWrites(OverlayCase):
         first = self.learn(INSTALL)
         policy = textwrap.indent(self.sandbox(first), "    ")
         self.write(self.policy_file, "version: 1\nagents:\n  coder-1:\n" + policy)
-        run = self.inside(self.root, INSTALL, timeout=60)
+        run = self.inside(self.root, INSTALL)
         self.assertEqual(run.out.split(), ["new", "program", "state"], run)
 
     def test_a_seed_of_another_root_has_what_that_root_has_and_the_sandboxes_own_files(self):
@@ -100,7 +100,7 @@ class LearnWrites(OverlayCase):
         script = "rm /usr/bin/dd && rm -r /etc/os-release && echo removed"
         first = self.learn(script, root=root)
         self.assertIn("1 deletion", first.err, first)
-        run = self.inside(root, script, *self.advice(first), timeout=60)
+        run = self.inside(root, script, *self.advice(first))
         self.assertEqual(run.out, "removed\n", run)
         self.assertTrue(os.path.exists(f"{root}/usr/bin/dd"))
 

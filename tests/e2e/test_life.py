@@ -8,7 +8,7 @@ import subprocess
 import time
 
 import world
-from agent import AT_ONCE, Case, curl
+from agent import AT_ONCE, PATIENT, Case, curl
 
 
 class ExitStatus(Case):
@@ -31,10 +31,10 @@ class ExitStatus(Case):
             "bash", "-c", "trap '' TERM; setsid sleep 300 & sleep 300", options=["--timeout", "1s"],
             status=124,
         )  # fmt: skip
-        self.assertLess(run.seconds, 15)
+        self.assertLess(run.seconds, 60)
         self.assert_gone(before)
 
-    def assert_gone(self, before, seconds=5):
+    def assert_gone(self, before, seconds=60):
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             left = {pid: line for pid, line in world.processes().items() if pid not in before}
@@ -51,7 +51,7 @@ class ExitStatus(Case):
     def test_standard_input_and_output_pass_as_they_are(self):
         process = self.start_agent("cat", stdin=subprocess.PIPE)
         data = bytes(range(256)) * 4096
-        out, err = process.communicate(data, timeout=30)
+        out, err = process.communicate(data, timeout=PATIENT)
         self.assertEqual(process.returncode, 0, err)
         self.assertEqual(out, data)
 
@@ -81,13 +81,13 @@ class ExitStatus(Case):
         self.assertEqual(process.stdout.readline(), b"up\n")
         agent = self.pid_of_line(("bash", "sleep"), before)
         os.kill(self.parent(agent, before), signal.SIGKILL)
-        run = self.finish(process, timeout=20)
+        run = self.finish(process)
         self.assertNotEqual(run.status, 0, run)
         self.assert_gone(before)
 
     def pid_of_line(self, beginnings, before):
         """The first new process whose command line begins so; it has none while it execs."""
-        for _ in range(200):
+        for _ in range(3000):
             for pid, line in world.processes().items():
                 if pid not in before and line.startswith(beginnings):
                     return pid
@@ -107,10 +107,10 @@ class ExitStatus(Case):
     def test_a_flood_of_refusals_does_not_flood_the_person(self):
         """2000 refused requests: stderr stays readable, and the counts at the end are whole."""
         request = "GET http://other.test/ HTTP/1.1\r\nHost: other.test\r\n\r\n"
-        job = {"to": ["127.0.0.1", 3128], "steps": [request * 100], "quiet": 1}
+        job = {"to": ["127.0.0.1", 3128], "steps": [request * 100, {"until": "HTTP/1.1 403", "times": 100}], "quiet": 1}
         jobs = json.dumps({str(number): job for number in range(20)})
         path = self.write(f"{self.workspace}/jobs.json", jobs)
-        run = self.run_agent(world.PYTHON, "inside/wire.py", path, timeout=60)
+        run = self.run_agent(world.PYTHON, "inside/wire.py", path)
         self.assertLess(len(run.err.splitlines()), 400)
         asked = sum(a["reply"].count("HTTP/1.1 403") for a in run.json().values())
         self.assertRegex(run.err.strip().splitlines()[-1], rf"not_listed {asked}\b")
@@ -133,10 +133,11 @@ class ExitStatus(Case):
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             with self.subTest(number.name):
                 before = set(world.processes())
-                process = self.start_agent("bash", "-c", "echo up; sleep 300")
+                process = self.start_agent("bash", "-c", "echo up; exec sleep 300")
                 self.assertEqual(process.stdout.readline(), b"up\n")
+                self.pid_of_line(("sleep",), before)  # a shell on its way there might lose the signal
                 process.send_signal(number)
-                self.finish(process, timeout=20)
+                self.finish(process)
                 self.assert_gone(before)
 
     def test_a_run_leaves_no_file_behind(self):
@@ -163,7 +164,7 @@ class ExitStatus(Case):
         other = self.write(f"{os.path.dirname(self.policy_file)}/other.yaml", text)
         run = self.sluice(
             "run", "--policy", other, "--agent", "coder-2", "--", "bash", "-c",
-            "curl -s -m 3 http://127.0.0.1:8000/; echo curl: $?; pgrep -f http.server; true",
+            "curl -s -m 60 http://127.0.0.1:8000/; echo curl: $?; pgrep -f http.server; true",
         )  # fmt: skip
         self.assertIn("curl: 7", run.out, run)
         taken = self.sluice(*self.run_line("true"))
@@ -200,7 +201,7 @@ class Session(Case):
 
     def proxy(self, before, dead=()):
         """The pid of the sluiced that belongs to this run."""
-        end = time.monotonic() + 10
+        end = time.monotonic() + 60
         while time.monotonic() < end:
             for pid, line in world.processes().items():
                 if pid not in before and pid not in dead and re.match(r"\S*sluiced\b", line):
@@ -230,10 +231,13 @@ class TheProxyDies(Session):
         line = " ".join(curl(*known, "https://allowed.test/"))
         self.assertEqual(self.ask(agent, line)[0], 0)
         os.kill(self.proxy(before, dead), signal.SIGKILL)
-        time.sleep(1)
+        told = agent.stderr.readline()
+        while told and b"every connection is refused until" not in told:
+            told = agent.stderr.readline()
+        self.assertIn(b"died three times within a minute", told)
         status, said = self.ask(agent, self.FETCH)
         self.assertEqual(status, 7, said)  # could not connect
-        status, said = self.ask(agent, f"curl -sS -m 10 --noproxy '*' http://{address}/ 2>&1")
+        status, said = self.ask(agent, f"curl -sS -m 60 --noproxy '*' http://{address}/ 2>&1")
         self.assertEqual(status, 7, said)
 
 
@@ -245,7 +249,7 @@ class Quotas(Case):
             with self.subTest(quota):
                 fetch = curl("-o", "got", "https://allowed.test/bytes/8388608")
                 run = self.run_agent(
-                    world.PYTHON, "inside/quotas.py", quota, *fetch, timeout=60
+                    world.PYTHON, "inside/quotas.py", quota, *fetch
                 )
                 print(f"{quota}: {run.out.strip()}")
                 self.assertEqual(os.stat(f"{self.workspace}/got").st_size, 8388608, run)
@@ -253,7 +257,7 @@ class Quotas(Case):
 
     def test_an_agent_with_a_thousand_connections_is_answered_and_can_go_on_afterwards(self):
         """More than its share are refused by an answer, and nothing waits."""
-        run = self.run_agent(world.PYTHON, "inside/crowd.py", "1000", timeout=60)
+        run = self.run_agent(world.PYTHON, "inside/crowd.py", "1000")
         told = run.json()
         self.assertLess(told["ms_in_the_crowd"], AT_ONCE, told)
         self.assertEqual(told["afterwards"], "HTTP/1.1 200", told)
@@ -271,7 +275,7 @@ class BadEnds(Session):
         status, said = self.ask(agent, f"{world.PYTHON} inside/churn.py resets 2000")
         self.assertEqual(status, 0, said)
         self.assertGreater(int(said), 1800)
-        end = time.monotonic() + 30  # a half-said hello that was not reset in time: first_byte, then headers
+        end = time.monotonic() + 60  # a half-said hello that was not reset in time: first_byte, then headers
         while self.descriptors(pid) > at_rest and time.monotonic() < end:
             time.sleep(0.1)
         self.assertLessEqual(self.descriptors(pid), at_rest)

@@ -5,7 +5,7 @@ import os
 import subprocess
 
 import world
-from agent import ASIDE
+from agent import ASIDE, PATIENT
 from shared import SharedCase
 
 # Of "right", with few rounds.
@@ -27,7 +27,7 @@ def make_certificates(folder):
     """proxy.pem for proxy.test, agent.pem for coder-5 and stranger.pem of another authority."""
 
     def openssl(*arguments):
-        subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True, timeout=30)
+        subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True, timeout=60)
 
     key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
     for name in ("own", "other"):
@@ -64,11 +64,11 @@ class ExplicitListeners(SharedCase):
 
     def client(self, *command, **environment):
         return subprocess.run(
-            command, cwd=self.folder, env={**ASIDE, **environment}, capture_output=True, text=True, timeout=30
+            command, cwd=self.folder, env={**ASIDE, **environment}, capture_output=True, text=True, timeout=PATIENT
         )
 
     def curl(self, *arguments, url=ALLOWED):
-        run = self.client("curl", "-sS", "-m", "20", "--cacert", world.CA, "--proxy-cacert", "own-ca.pem", *arguments, url)
+        run = self.client("curl", "-sS", "-m", "60", "--cacert", world.CA, "--proxy-cacert", "own-ca.pem", *arguments, url)
         return run.stdout + run.stderr
 
     def audit_line(self, **wanted):
@@ -77,7 +77,7 @@ class ExplicitListeners(SharedCase):
 
         def look():
             with open(self.audit) as file:
-                lines = [json.loads(line) for line in file]
+                lines = [json.loads(line) for line in file if line.endswith("\n")]
             found[:] = [line for line in lines if all(line.get(key) == value for key, value in wanted.items())]
             return bool(found)
 
@@ -111,7 +111,7 @@ class ExplicitListeners(SharedCase):
         script = (
             "import ssl, urllib.request as u\n"
             f"context = ssl.create_default_context(cafile={world.CA!r})\n"
-            f"print(u.urlopen({ALLOWED!r}, context=context, timeout=20).read().decode())"
+            f"print(u.urlopen({ALLOWED!r}, context=context, timeout=60).read().decode())"
         )
         before = self.audit_line(agent="coder-4")["session"]
         run = self.client(world.PYTHON, "-c", script, https_proxy=url)
@@ -171,7 +171,7 @@ class ExplicitListeners(SharedCase):
 
     def test_listeners_close_when_sluiced_drains(self):
         self.daemon.terminate()
-        self.daemon.wait(15)
+        self.daemon.wait(60)
         self.assertIn("Failed to connect", self.curl("-x", f"http://127.0.0.1:{FIXED}"))
 
     def test_a_taken_port_is_an_error_that_says_so(self):

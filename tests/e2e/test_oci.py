@@ -166,7 +166,7 @@ class ByRuntime:
 
     def test_its_container_has_the_agents_network_from_its_first_process_on(self):
         url = " ".join(curl(ALLOWED)).replace("ca.pem", world.CA)
-        script = f"{url}; curl -sS -m 10 -x http://127.0.0.1:3128 {REFUSED}; ip -o link"
+        script = f"{url}; curl -sS -m 60 -x http://127.0.0.1:3128 {REFUSED}; ip -o link"
         bundle = self.bundle(["sh", "-c", script], {"dev.sluice.agent": "coder-7"})
         run = self.run_bundle(bundle, None)
         self.assertIn('"origin": "allowed.test"', run.out, run)
@@ -229,11 +229,11 @@ class ByPodman(HookCase):
         for folder in (*self.FOLDERS, world.BASE):
             container += ["-v", f"{folder}:{folder}:ro"]
         line = [*engine, *container, *options, "--rootfs", f"{self.base}/root", *command]
-        return self.finish(self.start(line), timeout=60)
+        return self.finish(self.start(line))
 
     def test_a_container_with_the_annotation_has_the_agents_network(self):
         url = " ".join(curl(ALLOWED)).replace("ca.pem", world.CA)
-        script = f"{url}; curl -sS -m 10 -x http://127.0.0.1:3128 {REFUSED}"
+        script = f"{url}; curl -sS -m 60 -x http://127.0.0.1:3128 {REFUSED}"
         run = self.podman("sh", "-c", script, options=["--annotation", "dev.sluice.agent=coder-7"])
         self.assertIn('"origin": "allowed.test"', run.out, run)
         self.assertIn("not_listed", run.out, run)
@@ -242,7 +242,7 @@ class ByPodman(HookCase):
     def test_a_container_in_a_named_network_goes_out_by_its_policy(self):
         self.netns("create", "coder-7")
         url = " ".join(curl(ALLOWED)).replace("ca.pem", world.CA)
-        script = f"{url}; curl -sS -m 10 -x http://127.0.0.1:3128 {REFUSED}"
+        script = f"{url}; curl -sS -m 60 -x http://127.0.0.1:3128 {REFUSED}"
         run = self.podman("sh", "-c", script, network="ns:/run/netns/coder-7")
         self.assertIn('"origin": "allowed.test"', run.out, run)
         self.assertIn("not_listed", run.out, run)

@@ -281,7 +281,7 @@ class OnDisk(OldCase):
         path = f"{self.home}/state-{kind}"
         os.makedirs(path, exist_ok=True)
         kernel.mount(kind, path, kind, kernel.MS_NOSUID | kernel.MS_NODEV, data)
-        self.addCleanup(subprocess.run, ["umount", path], check=True, timeout=10)
+        self.addCleanup(subprocess.run, ["umount", path], check=True, timeout=60)
         self.own(path)
         self.environment["XDG_STATE_HOME"] = self.state = path
         return path

@@ -186,7 +186,7 @@ if is_root():
                 useradd=$(command -v useradd) && $useradd -r sluice-test-user && id -u sluice-test-user
                 mkdir -p /srv/x /var/log/x && echo made
             """
-            run = self.overlay("host", script, timeout=60)
+            run = self.overlay("host", script)
             self.assertEqual(run.out.split()[0], "0", run)
             self.assertEqual(run.out.split()[-1], "made", run)
             self.assertIn("the agent is root in an overlay of the machine's root", run.err, run)
@@ -202,7 +202,7 @@ if is_root():
                 find /etc /opt /usr/local /var/lib /var/cache -xdev -type f ! -perm -o=r -size +0
                 find /etc /opt /usr/local /var/lib /var/cache -xdev -mindepth 1 -type d \
                     ! -perm -o=rx ! -empty
-                ls -A /var/log /mnt /root /srv; echo; cat /etc/shadow""", timeout=60, status=None)
+                ls -A /var/log /mnt /root /srv; echo; cat /etc/shadow""", status=None)
             listed, _, shadow = run.out.rpartition("\n\n")
             self.assertEqual(sorted(listed.split()), ["/mnt:", "/root:", "/srv:", "/var/log:"], run)
             self.assertEqual(shadow.strip(), "root:*:19000:0:99999:7:::", run)
@@ -239,7 +239,7 @@ class PackageInstalls(OverlayCase):
             os.chmod(f"{package}/{name}", 0o755)
         deb = f"{folder}/greeter_1.0_all.deb"
         subprocess.run(["dpkg-deb", "--root-owner-group", "--build", package, deb], check=True,
-                       capture_output=True, timeout=30)  # fmt: skip
+                       capture_output=True, timeout=60)  # fmt: skip
         with open(deb, "rb") as file:
             content = file.read()
         entry = (f"Package: greeter\nVersion: 1.0\nArchitecture: all\nMaintainer: a <a@a.test>\n"
@@ -258,7 +258,7 @@ class PackageInstalls(OverlayCase):
                 apt-get -q -o Acquire::Languages=none update && apt-get -q -y install greeter &&
                 greeter && stat -c %u:%g /etc/greeter
             """
-            run = self.overlay(root, script, status=None, timeout=90)
+            run = self.overlay(root, script, status=None)
             with self.subTest(host):
                 self.assertEqual(run.status == 0, works, run)
                 self.assertEqual("greetings" in run.out, works, run)

@@ -35,7 +35,7 @@ class Package(Case):
         os.makedirs(FOLDER, exist_ok=True)
         self.addCleanup(shutil.rmtree, FOLDER, True)
 
-    def on(self, *command, status=0, timeout=60):
+    def on(self, *command, status=0, timeout=300):
         environment = {**self.environment, "DEBIAN_FRONTEND": "noninteractive"}
         done = subprocess.run(
             self.machine.command(*command), env=environment, stdin=subprocess.DEVNULL,
@@ -45,7 +45,7 @@ class Package(Case):
         return done.stdout
 
     def install(self, package=world.DEB):
-        self.on("dpkg", "--force-unsafe-io", "-i", package, timeout=120)
+        self.on("dpkg", "--force-unsafe-io", "-i", package, timeout=300)
 
     def put(self, path, text):
         with open(f"{self.machine.folder}/root{path}", "w") as file:
@@ -119,11 +119,11 @@ class Package(Case):
             self.on("gzip", "-t", f"/usr/share/man/man{section}/{name}.{section}.gz")
         # Nothing is allowed until somebody says so; the agent of the package is an embedded sluiced's.
         fetch = " ".join(curl("-o", "/dev/null", "https://allowed.test/"))
-        refused = self.finish(self.start(self.agent(fetch)), 60)
+        refused = self.finish(self.start(self.agent(fetch)))
         self.assertNotEqual(refused.status, 0, refused)
         self.assertRegex(refused.err, r"coder-1: allowed 0, blocked [1-9]")
         self.put(POLICY, ALLOWING)
-        reached = self.finish(self.start(self.agent(fetch)), 60)
+        reached = self.finish(self.start(self.agent(fetch)))
         self.assertEqual(reached.status, 0, reached)
 
     def test_an_upgrade_under_load_refuses_no_request_and_keeps_the_configuration(self):
@@ -141,7 +141,7 @@ class Package(Case):
         agent = self.start(self.agent(LOOP.format(fetch=fetch)))
         self.addCleanup(agent.communicate)
         self.addCleanup(agent.kill)
-        self.assertTrue(self.outside.wait_for("tcp", lambda _: True, 30), "the agent reaches nothing")
+        self.assertTrue(self.outside.wait_for("tcp", lambda _: True), "the agent reaches nothing")
         self.install(self.newer())
         self.assertIn("99.0", self.on("dpkg-query", "-W", "sluice"))
         # What postinst has systemd do.
@@ -149,9 +149,9 @@ class Package(Case):
         self.assertEqual(old.wait(60), 0)
         self.assertIsNone(new.poll())
         self.outside.mark()
-        self.assertTrue(self.outside.wait_for("tcp", lambda _: True, 30), "it reaches nothing any more")
+        self.assertTrue(self.outside.wait_for("tcp", lambda _: True), "it reaches nothing any more")
         self.write(f"{self.workspace}/stop", "")
-        run = self.finish(agent, 60)
+        run = self.finish(agent)
         self.assertEqual(run.status, 0, run)
         self.assertNotIn("FAILED", run.out, run)
         self.assertRegex(run.err, r"coder-1: allowed [1-9]\d*, blocked 0\b")
@@ -163,11 +163,11 @@ class Package(Case):
         self.put(POLICY, ALLOWING)
         self.put("/var/log/sluice/audit.jsonl", "{}\n")
         self.put("/var/lib/sluice/sluiced/budgets", "")
-        self.on("dpkg", "--force-unsafe-io", "-r", "sluice", timeout=120)
+        self.on("dpkg", "--force-unsafe-io", "-r", "sluice", timeout=300)
         self.on("test", "!", "-e", "/usr/bin/sluiced")
         self.assertEqual(self.on("cat", POLICY), ALLOWING)
         self.on("test", "-e", "/var/log/sluice/audit.jsonl", "-a", "-e", "/var/lib/sluice/sluiced/budgets")
-        self.on("dpkg", "--force-unsafe-io", "-P", "sluice", timeout=120)
+        self.on("dpkg", "--force-unsafe-io", "-P", "sluice", timeout=300)
         self.assertEqual(self.paths(), set())
         self.assertFalse(os.path.exists(FOLDER))
         changed = {path for path in self.machine.changed() if not NOT_OURS.search(path)}

@@ -84,7 +84,7 @@ class Tools(unittest.TestCase):
             input=stdin or "",
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=120,
         )
         self.assertEqual(run.returncode, status, run.stdout + run.stderr)
         return run.stdout, run.stderr

@@ -302,7 +302,7 @@ class Tools(Protected):
 class StandIns(Protected):
     def start_and_wait(self):
         """An agent that has begun and waits; what stands in for the run is there."""
-        process = self.start_agent("bash", "-c", "echo begun; sleep 60")
+        process = self.start_agent("bash", "-c", "echo begun; sleep 300")
         self.addCleanup(process.communicate)
         self.addCleanup(process.kill)
         self.assertEqual(process.stdout.readline(), b"begun\n")
@@ -316,7 +316,7 @@ class StandIns(Protected):
         self.assertEqual(self.person("git status --porcelain --untracked-files=all .vscode"), "")
         self.assertEqual(self.person("git log --format=%s"), "first\n")
         process.send_signal(signal.SIGTERM)
-        process.wait(20)
+        process.wait(60)
         after = sorted(os.listdir(self.workspace)), sorted(os.listdir(f"{self.workspace}/.git"))
         self.assertEqual(after, before)
 
@@ -327,7 +327,7 @@ class StandIns(Protected):
         made = os.stat(f"{self.workspace}/.vscode")
         self.assertEqual((made.st_uid, made.st_gid), (ORDINARY_UID, ORDINARY_UID))
         process.send_signal(signal.SIGTERM)
-        process.wait(20)
+        process.wait(60)
         self.assertEqual(self.left(), [])
 
     def test_after_kill_the_next_run_of_another_workspace_removes_them(self):
@@ -344,8 +344,8 @@ class StandIns(Protected):
     def kill_sluice(self, process):
         """kill -9 of sluice itself; setpriv has become it, unshare waits above it."""
         process.kill()
-        process.wait(10)
-        deadline = time.monotonic() + 20
+        process.wait(60)
+        deadline = time.monotonic() + 60
         while set(world.processes()) - self._before and time.monotonic() < deadline:
             for pid in set(world.processes()) - self._before:
                 try:
@@ -358,7 +358,7 @@ class StandIns(Protected):
         process = self.start_and_wait()
         self.write(f"{self.workspace}/.vscode/settings.json", "{}")
         process.send_signal(signal.SIGTERM)
-        process.wait(20)
+        process.wait(60)
         self.assertEqual(self.left(), [".vscode"])
         self.assertEqual(os.listdir(f"{self.workspace}/.vscode"), ["settings.json"])
 
@@ -377,7 +377,7 @@ class StandIns(Protected):
         self.addCleanup(second.kill)
         self.assertEqual(second.stdout.readline(), b"begun\n")
         first.send_signal(signal.SIGTERM)
-        first.wait(20)
+        first.wait(60)
         self.assertIn(".vscode", os.listdir(inner))
         second.stdin.write(b"go\n")
         second.stdin.flush()
@@ -394,7 +394,7 @@ class StandIns(Protected):
         os.rename(f"{self.workspace}/.git", f"{self.workspace}/moved")
         os.symlink("moved", f"{self.workspace}/.git")
         process.send_signal(signal.SIGTERM)
-        process.wait(20)
+        process.wait(60)
         self.assertIn("remotes", os.listdir(f"{self.workspace}/moved"))
 
 

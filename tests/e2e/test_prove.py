@@ -22,7 +22,7 @@ class ProveCase(Case):
         line = (command or self.command)(
             "prove", *self.policy_options, "--agent", "coder-1", "--json", *options
         )
-        run = self.finish(self.start(line), timeout=60)
+        run = self.finish(self.start(line))
         self.assertEqual(run.status, status, run)
         outcomes = run.json()
         for outcome in outcomes:
@@ -152,7 +152,7 @@ class OutOfSight(ProveCase):
     def test_a_socket_in_the_workspace_that_answers_is_named(self):
         self.listen(
             "import os, socket, time; s = socket.socket(socket.AF_UNIX); s.bind('a\\x1bsocket'); s.listen();"
-            "os.chmod('a\\x1bsocket', 0o777); print('ready', flush=True); time.sleep(60)"
+            "os.chmod('a\\x1bsocket', 0o777); print('ready', flush=True); time.sleep(300)"
         )
         outcomes = self.prove(status=1)
         self.assert_reached(outcomes, "sockets in sight", f"{self.workspace}/a\x1bsocket")
@@ -165,7 +165,7 @@ class OutOfSight(ProveCase):
     def test_a_fifo_in_the_workspace_that_is_read_is_named(self):
         self.listen(
             "import os, time; os.mkfifo('fifo'); os.chmod('fifo', 0o777);"
-            "f = os.open('fifo', os.O_RDONLY | os.O_NONBLOCK); print('ready', flush=True); time.sleep(60)"
+            "f = os.open('fifo', os.O_RDONLY | os.O_NONBLOCK); print('ready', flush=True); time.sleep(300)"
         )
         self.assert_reached(self.prove(status=1), "sockets in sight", f"{self.workspace}/fifo")
 
@@ -173,7 +173,7 @@ class OutOfSight(ProveCase):
         os.mkfifo(f"{self.workspace}/fifo")
         self.listen(
             "import socket, time; s = socket.socket(socket.AF_UNIX); s.bind('dead'); s.close();"
-            "print('ready', flush=True); time.sleep(60)"
+            "print('ready', flush=True); time.sleep(300)"
         )
         self.prove()
 

@@ -146,7 +146,7 @@ class Framing(Case):
         answers = self.wire(
             {
                 "in turn": {"to": PROXY, "steps": in_turn},
-                "pipelined": {"to": PROXY, "steps": [first + second + third]},
+                "pipelined": {"to": PROXY, "steps": [first + second + third, {"until": "port_not_allowed"}]},
             }
         )
         for name, answer in answers.items():
@@ -278,7 +278,7 @@ class Framing(Case):
             "Content-Length: 5\r\n\r\nhello"
             "GET http://allowed.test/b HTTP/1.1\r\nHost: allowed.test\r\n\r\n"
         )
-        answer = self.wire({"a": {"to": PROXY, "steps": [both]}})["a"]
+        answer = self.wire({"a": {"to": PROXY, "steps": [both, {"until": '"path": "/b"'}]}})["a"]
         bodies = [json.loads(line) for line in answer["reply"].splitlines() if line[:1] == "{"]
         self.assertEqual([(b["path"], b["got"]) for b in bodies], [("/a", 5), ("/b", 0)], answer)
 

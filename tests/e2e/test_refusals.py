@@ -12,7 +12,8 @@ from agent import AT_ONCE, NO_PROXY_VARIABLES, Case
 class WhatIsNotAllowed(Case):
     def test_curl_to_another_host_is_refused_at_once_with_a_sentence(self):
         run = self.shell(
-            "curl -sSv -m 10 https://other.test/; curl -sS -m 10 http://other.test/;"
+            "curl -sSv -m 60 https://other.test/; curl -sS -m 60 http://other.test/;"
+            "until grep -qs other.test /run/sluice/denials; do sleep 0.1; done;"
             "echo denials:; cat /run/sluice/denials"
         )
         self.assertIn("CONNECT tunnel failed, response 403", run.err, run)
@@ -20,7 +21,7 @@ class WhatIsNotAllowed(Case):
         said, denials = run.out.split("denials:\n")
         self.assertIn("not_listed", said, run)
         self.assertIn("other.test", denials, run)
-        self.assertLess(run.seconds * 1000, AT_ONCE + 4000)  # two curls and the start of a sandbox
+        self.assertLess(run.seconds * 1000, 3 * AT_ONCE)  # two curls and the start of a sandbox
         self.assert_nothing_left()
 
     def test_a_refusal_by_the_proxy_says_why_and_what_to_do_in_text_and_in_json(self):
@@ -47,9 +48,9 @@ class WhatIsNotAllowed(Case):
     def test_a_refusal_arrives_whole_although_the_agent_is_still_sending(self):
         """Closing with unread input would reset the connection and cut the sentence off."""
         run = self.shell(
-            "head -c 4194304 /dev/zero > up; curl -sS -m 10 -H Expect: -T up http://other.test/;"
+            "head -c 4194304 /dev/zero > up; curl -sS -m 60 -H Expect: -T up http://other.test/;"
             + NO_PROXY_VARIABLES
-            + "curl -sS -m 10 -H Expect: -T up http://8.8.8.8/"
+            + "curl -sS -m 60 -H Expect: -T up http://8.8.8.8/"
         )
         self.assertEqual(run.out.count("not_listed"), 2, run)
 
@@ -90,7 +91,8 @@ class WhatIsNotAllowed(Case):
         """By NXDOMAIN, at once; the sentence is on stderr and in /run/sluice/denials."""
         run = self.shell(
             NO_PROXY_VARIABLES
-            + "curl -sS -m 10 https://other.test/; echo curl: $?; cat /run/sluice/denials"
+            + "curl -sS -m 60 https://other.test/; echo curl: $?;"
+            + "until grep -s other.test /run/sluice/denials; do sleep 0.1; done"
         )
         self.assertIn("curl: 6\n", run.out, run)  # could not resolve host
         self.assertIn("other.test", run.out.split("curl: 6\n")[1], run)
@@ -101,8 +103,8 @@ class WhatIsNotAllowed(Case):
 
     def test_a_denied_name_is_nxdomain_with_an_extended_error_over_udp_and_tcp(self):
         run = self.shell(
-            "for t in +notcp +tcp; do dig +time=2 +tries=1 $t other.test A; "
-            "dig +time=2 +tries=1 $t other.test AAAA; done"
+            "for t in +notcp +tcp; do dig +time=60 +tries=1 $t other.test A; "
+            "dig +time=60 +tries=1 $t other.test AAAA; done"
         )
         self.assertEqual(run.out.count("status: NXDOMAIN"), 4, run)
         self.assertEqual(run.out.count("EDE: 17"), 4, run)
@@ -110,13 +112,13 @@ class WhatIsNotAllowed(Case):
 
     def test_nothing_about_encrypted_client_hello_or_alternative_services_is_told(self):
         """HTTPS and SVCB questions for an allowed name have no data."""
-        run = self.shell("for t in TYPE65 TYPE64; do dig +time=2 +tries=1 allowed.test $t; done")
+        run = self.shell("for t in TYPE65 TYPE64; do dig +time=60 +tries=1 allowed.test $t; done")
         self.assertEqual(run.out.count("status: NOERROR"), 2, run)
         self.assertEqual(run.out.count("ANSWER: 0"), 2, run)
 
     def test_a_service_of_an_allowed_host_is_unknown_and_no_denial(self):
         """apt asks for SRV before each download, browsers for HTTPS; an address is another matter."""
-        ask = "dig +time=2 +tries=1"
+        ask = "dig +time=60 +tries=1"
         run = self.shell(
             f"{ask} _https._tcp.allowed.test SRV; {ask} _8443._https.allowed.test TYPE65; "
             f"{ask} _http._tcp.other.test SRV; {ask} _https._tcp.allowed.test A"
@@ -133,9 +135,9 @@ class WhatIsNotAllowed(Case):
             f"""
             for name in {secret}.wild.test {secret}.other.test {secret} a.{secret}.allowed.test; do
               for server in "" @8.8.8.8 @{world.DNS4}; do
-                dig +short +time=2 +tries=1 $server $name A
-                dig +short +time=2 +tries=1 $server $name TXT
-                dig +short +time=2 +tries=1 +tcp $server $name NULL
+                dig +short +time=60 +tries=1 $server $name A
+                dig +short +time=60 +tries=1 $server $name TXT
+                dig +short +time=60 +tries=1 +tcp $server $name NULL
               done
               getent hosts $name
             done
@@ -186,7 +188,7 @@ class WhatIsNoTcpToAName(Case):
     }
 
     def test_everything_that_is_not_tcp_to_an_allowed_name_is_refused_at_once(self):
-        answers = self.probe("net", timeout=60)
+        answers = self.probe("net")
         for name, answer in answers.items():
             with self.subTest(name):
                 if name in self.WORKS:
@@ -253,7 +255,7 @@ class WhatIsNoTcpToAName(Case):
     def test_without_any_policy_the_agent_starts_and_reaches_nothing(self):
         run = self.sluice(
             "run", "--agent", "coder-1", "--", "bash", "-c",
-            NO_PROXY_VARIABLES + "curl -sS -m 5 https://allowed.test/; echo curl: $?",
+            NO_PROXY_VARIABLES + "curl -sS -m 60 https://allowed.test/; echo curl: $?",
         )  # fmt: skip
         self.assertIn("curl: 6", run.out, run)
         self.assertRegex(run.err, r"(?i)nothing is allowed", run)

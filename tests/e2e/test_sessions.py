@@ -9,7 +9,7 @@ import subprocess
 import time
 
 import world
-from agent import Case, curl
+from agent import PATIENT, Case, curl
 from leavings import Leavings
 from shared import SOCKET, SharedCase
 
@@ -50,7 +50,7 @@ class Sessions(Case):
         self.assertEqual(run.status, 0, run)
         return {one["agent"]: one for one in json.loads(run.out)}
 
-    def log(self, agent, *options, timeout=60):
+    def log(self, agent, *options, timeout=PATIENT):
         run = self.sluice("logs", agent, *options, timeout=timeout)
         self.assertEqual(run.status, 0, run)
         return run
@@ -83,8 +83,8 @@ class TheList(Sessions):
     def test_a_killed_run_is_not_listed_and_its_sockets_go(self):
         process = self.begin("coder-1")
         process.kill()
-        process.wait(timeout=20)
-        end = time.monotonic() + 20
+        process.wait(timeout=60)
+        end = time.monotonic() + 60
         while self.sockets() and time.monotonic() < end:
             self.assertEqual(self.runs(), {})
         self.assertEqual(self.sockets(), [])
@@ -128,7 +128,7 @@ class TheList(Sessions):
     def as_stranger(self, *command, env=None):
         identity = ["setpriv", "--reuid=61235", "--regid=61235", "--clear-groups", "--"]
         return subprocess.run(
-            [*identity, *command], env=env, capture_output=True, text=True, timeout=30
+            [*identity, *command], env=env, capture_output=True, text=True, timeout=60
         )
 
 
@@ -140,7 +140,7 @@ class Stopping(Sessions):
         self.assertEqual((run.status, run.out, run.err), (0, "", ""), run)
         # What remains is the zombie, whose parent is this test.
         self.assertEqual(set(world.processes()) - before, set())
-        self.assertEqual(process.wait(timeout=20), 3)
+        self.assertEqual(process.wait(timeout=60), 3)
 
     def test_an_agent_that_does_not_hear_is_killed_after_the_grace_and_at_once_with_now(self):
         for options in ([], ["--now"]):
@@ -152,7 +152,7 @@ class Stopping(Sessions):
                 run = self.sluice("stop", "coder-1", *options)
                 self.assertEqual(run.status, 0, run)
                 self.assertEqual(set(world.processes()) - before, set())
-                self.assertEqual(process.wait(timeout=20), 137)
+                self.assertEqual(process.wait(timeout=60), 137)
                 self.assertEqual(os.path.exists(heard), not options)
                 if not options:
                     self.assertGreater(run.seconds, 4)  # it was given its five
@@ -263,7 +263,7 @@ class Detached(Sessions):
         process = self.start(command)
         with open(fifo, "w"):  # opened by both: the step has been reached
             process.kill()
-            process.communicate(timeout=20)
+            process.communicate(timeout=60)
         self.assert_gone(before)
 
     def test_kill_9_of_either_of_its_processes_leaves_none(self):
@@ -280,7 +280,7 @@ class Detached(Sessions):
                 self.assertEqual(self.runs()["coder-1"]["state"], "killed")
 
     def assert_gone(self, before):
-        end = time.monotonic() + 20
+        end = time.monotonic() + 60
         while set(world.processes()) - before and time.monotonic() < end:
             time.sleep(0.02)
         left = {pid: line for pid, line in world.processes().items() if pid not in before}
@@ -374,7 +374,7 @@ class Lives(Sessions):
         for number in range(0, runs, 4):
             together = [self.start_one(n, "true") for n in range(number, number + 4)]
             for process in together:
-                run = self.finish(process, timeout=60)
+                run = self.finish(process)
                 self.assertEqual(run.status, 0, run)
         print(f"{runs} runs in {time.monotonic() - began:.1f} s", end=" ")
         self.assertEqual(self.leavings.left(), {})
@@ -387,10 +387,10 @@ class Lives(Sessions):
             time.sleep(chance.uniform(0, 0.4))
             process.kill()
             killed = time.monotonic()
-            process.wait(timeout=20)
+            process.wait(timeout=60)
             self.assertEqual(self.leavings.left(but=("files",)), {}, number)
             slowest = max(slowest, time.monotonic() - killed)
-            process.communicate(timeout=20)
+            process.communicate(timeout=60)
         print(f"all gone after {slowest * 1000:.0f} ms at most", end=" ")
         self.assertEqual(self.sluice("ps").out, "nothing is running\n")
         self.assertEqual(self.leavings.left(), {})

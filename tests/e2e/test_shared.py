@@ -44,7 +44,7 @@ class SharedProxy(SharedCase):
 
     def test_an_agents_name_that_is_taken_is_125(self):
         self.start_sluiced()
-        line = ["run", "--agent", "coder-1", "--", "bash", "-c", "echo up; sleep 60"]
+        line = ["run", "--agent", "coder-1", "--", "bash", "-c", "echo up; sleep 300"]
         first = self.start(self.command(*line))
         self.addCleanup(first.communicate)
         self.addCleanup(first.kill)
@@ -55,7 +55,7 @@ class SharedProxy(SharedCase):
 
     def test_a_shared_sluiced_that_is_started_again_serves_the_agents_that_are_running(self):
         daemon = self.start_sluiced()
-        retry = ["--retry", "20", "--retry-delay", "1", "--retry-all-errors"]
+        retry = ["--retry", "60", "--retry-delay", "1", "--retry-all-errors"]
         fetches = [" ".join(curl(*more, "https://allowed.test/")) for more in ([], retry)]
         script = "; read line; sleep 2; ".join(fetches)
         agent = self.start(
@@ -63,8 +63,8 @@ class SharedProxy(SharedCase):
         )
         self.assertIn(b'"origin"', agent.stdout.readline())
         daemon.send_signal(signal.SIGKILL)
-        daemon.wait(5)
+        daemon.wait(60)
         self.start_sluiced()
-        run = self.finish(agent, 40, b"go\n")
+        run = self.finish(agent, stdin=b"go\n")
         self.assertEqual(run.status, 0, run)
         self.assertIn('"origin": "allowed.test"', run.out, run)

@@ -89,7 +89,7 @@ class Step(Case):
         process = self.start_failing("filter", "wait", subprocess.PIPE)
         self.assertEqual(process.stderr.readline(), b"waiting at filter\n")
         os.kill(self.pid_of_init(), signal.SIGKILL)
-        process.wait(timeout=20)
+        process.wait(timeout=60)
         run = self.finish(process)
         self.assertEqual(run.status, 125, run)
         self.assertIn("the sandbox ended while it was being made", run.err)
@@ -113,14 +113,14 @@ class Step(Case):
                 process = self.start_failing(step, "wait", subprocess.PIPE)
                 self.assertEqual(process.stderr.readline(), f"waiting at {step}\n".encode())
                 process.kill()
-                process.wait(timeout=20)
+                process.wait(timeout=60)
                 if number <= hangs_on:
                     process.stdin.close()
                     process.stdin = None
                 self.assertEqual(self.leavings.left(but=("files",)), {})
                 self.remove_sockets()
                 self.assert_nothing_began()
-                process.communicate(timeout=20)
+                process.communicate(timeout=60)
 
     def remove_sockets(self):
         """A killed sluice cannot remove its own: the next run of the agent's name, or ps, does."""

@@ -36,7 +36,7 @@ def cover(path, text, mode=0o644):
 
 
 def uncover(path):
-    subprocess.run(["umount", path], check=True, timeout=10)
+    subprocess.run(["umount", path], check=True, timeout=60)
 
 
 def host_id(first, inside):
@@ -247,6 +247,6 @@ class Packages(SubIdsCase):
             chown 100 /var/lib/apt/lists/partial /var/cache/apt/archives/partial
             apt-config dump | grep APT::Sandbox::User
             apt-get -q -o Acquire::Languages=none update && apt-get -q -y install greeter &&
-            greeter && stat -c %u:%g /etc/greeter""", status=None, timeout=90)  # fmt: skip
+            greeter && stat -c %u:%g /etc/greeter""", status=None)  # fmt: skip
         self.assertEqual(run.out.split()[-2:], ["greetings", "33:33"], run)
         self.assertNotIn('APT::Sandbox::User "root"', run.out)

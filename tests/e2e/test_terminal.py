@@ -38,7 +38,7 @@ class Terminal(Case):
         self.addCleanup(process.kill)
         return process
 
-    def read_until(self, master, text, seconds=15):
+    def read_until(self, master, text, seconds=60):
         said = b""
         end = time.monotonic() + seconds
         while text.encode() not in said:
@@ -53,7 +53,7 @@ class Terminal(Case):
         said = self.read_until(master, "done")
         self.assertIn("/dev/pts/", said)
         self.assertIn("33 99", said)
-        self.assertEqual(process.wait(10), 0)
+        self.assertEqual(process.wait(60), 0)
 
     def test_a_resize_reaches_the_agent_and_control_c_interrupts_it(self):
         master, slave = self.open_terminal()
@@ -69,7 +69,7 @@ class Terminal(Case):
         self.read_until(master, "44 111")
         os.write(master, b"\x03")
         self.read_until(master, "interrupted")
-        self.assertEqual(process.wait(10), 9)
+        self.assertEqual(process.wait(60), 9)
 
     def test_the_terminal_is_as_it_was_after_every_end(self):
         cases = {"exit 0": 0, "kill -KILL $$": 137, "stty raw -echo; exit 3": 3}
@@ -78,7 +78,7 @@ class Terminal(Case):
                 master, slave = self.open_terminal()
                 before = termios.tcgetattr(slave)
                 process = self.start_on(slave, "bash", "-c", script)
-                self.assertEqual(process.wait(15), status)
+                self.assertEqual(process.wait(60), status)
                 self.assertEqual(termios.tcgetattr(slave), before)
 
     def said_at_the_end(self, script, status, stdout=None, **keywords):
@@ -86,7 +86,7 @@ class Terminal(Case):
         master, slave = self.open_terminal()
         process = self.start_on(slave, "bash", "-c", script, stdout=stdout, **keywords)
         said = self.read_until(master, "allowed 0, blocked 0" if status else "done")
-        self.assertEqual(process.wait(15), status, said)
+        self.assertEqual(process.wait(60), status, said)
         return said
 
     def test_the_paths_that_programs_found_read_only_are_named_when_the_run_fails(self):
@@ -113,7 +113,7 @@ class Terminal(Case):
         master, slave = self.open_terminal()
         process = self.start_on(slave, "bash", "-c", "touch /etc/x; exit 1", options=["--quiet"])
         said = self.read_until(master, "Read-only file system")
-        self.assertEqual(process.wait(15), 1)
+        self.assertEqual(process.wait(60), 1)
         while select.select([master], [], [], 0)[0]:
             said += os.read(master, 4096).decode(errors="replace")
         self.assertNotIn(words, said)
@@ -150,7 +150,7 @@ class Terminal(Case):
         )
         process = self.start_on(slave, "python3", "-c", script)
         said = self.read_until(master, "done")
-        process.wait(10)
+        process.wait(60)
         self.assertNotIn("typed", said)
         os.set_blocking(slave, False)
         with self.assertRaises(BlockingIOError):

@@ -96,7 +96,7 @@ class ServerNames(Case):
             "TLS of another kind": ["\x17\x03\x03\x00\x05hello"],
             "SSL 2": ["\x80\x2e\x01\x03\x01\x00\x15\x00\x00\x00\x10" + "a" * 37],
         }
-        for name, answer in self.wire(by_every_road(variants), timeout=60).items():
+        for name, answer in self.wire(by_every_road(variants)).items():
             with self.subTest(name):
                 behind = after_the_proxy(answer)
                 self.assertNotEqual(behind[:2], "\x16\x03", answer)

@@ -102,7 +102,6 @@ class Fetching(agent.Case):
             "echo '{\"name\":\"project\",\"version\":\"1.0.0\"}' > package.json && "
             f"npm install --cafile ca.pem --no-update-notifier --registry {ORIGIN}/npm/ --no-audit --no-fund sample-words 1>&2 && "
             "node -e \"console.log(require('sample-words'))\" && cat node_modules/sample-words/built",
-            timeout=60,
         )
         self.assertEqual(run.out, "fetched\nyes", run)
 

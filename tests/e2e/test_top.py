@@ -138,7 +138,7 @@ class InATerminal(Top):
         return True
 
     def read_until(self, condition, message):
-        end = time.monotonic() + 15
+        end = time.monotonic() + 60
         while not condition():
             self.assertTrue(self.read_more(max(0, end - time.monotonic())), f"{message}: {self.said!r}")
 
@@ -153,7 +153,7 @@ class InATerminal(Top):
 
     def end_of(self, process):
         """Its status, after all that it wrote."""
-        end = time.monotonic() + 15
+        end = time.monotonic() + 60
         while process.poll() is None:
             self.assertLess(time.monotonic(), end, "no end")
             self.read_more(0.05)
@@ -222,7 +222,7 @@ class InATerminal(Top):
     def test_what_an_agent_chose_moves_no_cursor(self):
         self.stay(
             r"printf 'CONNECT \033]0;owned\007\033[31mx:443 HTTP/1.1\r\n\r\n' | "
-            "timeout 5 bash -c 'exec 3<>/dev/tcp/127.0.0.1/3128; cat >&3; cat <&3' >/dev/null",
+            "timeout 60 bash -c 'exec 3<>/dev/tcp/127.0.0.1/3128; cat >&3; cat <&3' >/dev/null",
             *self.own_policy(),
         )
         process = self.top()

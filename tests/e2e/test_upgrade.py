@@ -103,7 +103,7 @@ class WebSockets(Case):
         # To an ordinary page, and to protocols in which other hosts would be named unseen.
         page = handshake("http://allowed.test/page", "allowed.test")
         second = "GET http://other.test/second HTTP/1.1\r\nHost: other.test\r\n\r\n"
-        jobs = {"page": {"to": PROXY, "steps": [page + second], "quiet": 0.7}}
+        jobs = {"page": {"to": PROXY, "steps": [page + second, {"until": "HTTP/1.1 403 "}], "quiet": 0.7}}
         for protocol in ("h2c", "HTTP/2.0", "TLS/1.0"):
             head = handshake(f"http://allowed.test/{protocol}", "allowed.test", protocol=protocol)
             jobs[protocol] = talk(PROXY, head)

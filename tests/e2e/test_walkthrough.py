@@ -74,7 +74,7 @@ class Walkthrough(agent.Case):
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            timeout=60,
+            timeout=agent.PATIENT,
             check=False,
         )
         return typed.stdout.decode(errors="replace")

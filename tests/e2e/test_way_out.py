@@ -33,9 +33,9 @@ class TheWayOut(Case):
 
     def test_plain_http_works_through_the_proxy_and_without_it(self):
         run = self.shell(
-            "curl -sS -m 10 http://allowed.test/a;"
+            "curl -sS -m 60 http://allowed.test/a;"
             + NO_PROXY_VARIABLES
-            + "curl -sS -m 10 http://allowed.test/b"
+            + "curl -sS -m 60 http://allowed.test/b"
         )
         paths = [json.loads(line)["path"] for line in run.out.splitlines()]
         self.assertEqual(paths, ["/a", "/b"], run)
@@ -68,7 +68,7 @@ class TheWayOut(Case):
 
     def test_a_host_that_has_only_ipv6_is_reached_by_a_client_that_has_only_ipv4(self):
         self.write(self.policy_file, self.policy.replace("host: allowed.test", "host: v6.test"))
-        run = self.shell(NO_PROXY_VARIABLES + "curl -4 -sS -m 10 --cacert ca.pem https://v6.test/")
+        run = self.shell(NO_PROXY_VARIABLES + "curl -4 -sS -m 60 --cacert ca.pem https://v6.test/")
         self.fetched(run, "v6.test")
         self.assertIn(world.ALLOWED6, self.outside.addresses_reached())
 
@@ -76,8 +76,8 @@ class TheWayOut(Case):
         """16 MiB down, 4 MiB up, through CONNECT and through the transparent road."""
         script = """
             head -c 4194304 /dev/zero > up
-            curl -sS -m 20 --cacert ca.pem https://allowed.test/bytes/16777216 | wc -c
-            curl -sS -m 20 --cacert ca.pem -T up https://allowed.test/up
+            curl -sS -m 60 --cacert ca.pem https://allowed.test/bytes/16777216 | wc -c
+            curl -sS -m 60 --cacert ca.pem -T up https://allowed.test/up
             """
         run = self.shell(script + NO_PROXY_VARIABLES + script)
         self.assertEqual(run.out.count("16777216"), 2, run)
@@ -86,13 +86,13 @@ class TheWayOut(Case):
     def test_plain_http_bodies_pass_with_a_length_chunked_and_after_100_continue(self):
         script = """
             head -c 3000000 /dev/zero > up
-            curl -sS -m 20 -T up http://allowed.test/up
-            curl -sS -m 20 -T - http://allowed.test/up < up
-            curl -sS -m 20 -H 'Expect: 100-continue' --data-binary @up http://allowed.test/up
-            curl -sS -m 20 -0 http://allowed.test/old
-            curl -sS -m 20 -I http://allowed.test/head | head -1
+            curl -sS -m 60 -T up http://allowed.test/up
+            curl -sS -m 60 -T - http://allowed.test/up < up
+            curl -sS -m 60 -H 'Expect: 100-continue' --data-binary @up http://allowed.test/up
+            curl -sS -m 60 -0 http://allowed.test/old
+            curl -sS -m 60 -I http://allowed.test/head | head -1
             many=http://allowed.test/bytes/
-            curl -sS -m 20 ${many}5000000 ${many}6000000 | wc -c
+            curl -sS -m 60 ${many}5000000 ${many}6000000 | wc -c
             """
         run = self.shell(script + NO_PROXY_VARIABLES + script)
         self.assertEqual(run.out.count('"got": 3000000'), 6, run)
@@ -129,7 +129,7 @@ class TheWayOut(Case):
             """
             for server in "" @8.8.8.8 @10.9.9.9; do
               for transport in +notcp +tcp; do
-                dig +short +time=2 +tries=1 $transport $server allowed.test A
+                dig +short +time=60 +tries=1 $transport $server allowed.test A
               done
             done
             """
@@ -143,8 +143,8 @@ class TheWayOut(Case):
     def test_the_audit_file_has_a_line_for_what_was_allowed_and_for_what_was_blocked(self):
         audit = f"{os.path.dirname(self.policy_file)}/audit.jsonl"
         self.shell(
-            "curl -sS -m 10 --cacert ca.pem https://allowed.test/;"
-            "curl -sS -m 10 https://other.test/ || true",
+            "curl -sS -m 60 --cacert ca.pem https://allowed.test/;"
+            "curl -sS -m 60 https://other.test/ || true",
             options=["--audit", audit],
         )
         lines = decisions(audit)
@@ -161,8 +161,8 @@ class TheWayOut(Case):
 
     def test_the_end_of_a_run_is_one_line_that_says_what_was_allowed_and_what_was_blocked(self):
         run = self.shell(
-            "curl -sS -m 10 --cacert ca.pem https://allowed.test/ 2>/dev/null;"
-            "curl -s -m 10 https://other.test/ || true"
+            "curl -sS -m 60 --cacert ca.pem https://allowed.test/ 2>/dev/null;"
+            "curl -s -m 60 https://other.test/ || true"
         )
         last = run.err.strip().splitlines()[-1]
         self.assertRegex(last, r"\ballowed 1, blocked 1 \(not_listed 1\)$", run)

@@ -37,7 +37,7 @@ def _copy(source, sink):
 def _connect(target):
     host, _, port = target.rpartition(":")
     host = host.strip("[]")
-    return socket.create_connection((zone.ADDRESSES.get(host, [host])[0], int(port)), 5)
+    return socket.create_connection((zone.ADDRESSES.get(host, [host])[0], int(port)), 60)
 
 
 class Proxy(socketserver.StreamRequestHandler):

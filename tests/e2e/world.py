@@ -157,7 +157,7 @@ def _make_certificates(folder):
 
     def openssl(*arguments):
         subprocess.run(
-            ["openssl", *arguments], cwd=folder, check=True, capture_output=True, timeout=30
+            ["openssl", *arguments], cwd=folder, check=True, capture_output=True, timeout=60
         )
 
     key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
@@ -208,6 +208,8 @@ def _init(base, arguments, ordinary):
             environment[asked] = os.environ[asked]
     runner = os.fork()
     if runner == 0:
+        for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):  # nohup(1) and a shell's & ignore them
+            signal.signal(number, signal.SIG_DFL)
         os.chdir("/")
         os.execve(PYTHON, [PYTHON, f"{TESTS}/run.py", *arguments], environment)
     while True:
@@ -246,7 +248,7 @@ def _mounts(base):
 
 
 def _run(*command):
-    done = subprocess.run(command, capture_output=True, text=True, timeout=15)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     if done.returncode != 0:
         raise Impossible(f"{' '.join(command)}: {done.stderr.strip()}")
 
@@ -256,6 +258,7 @@ class Outside:
 
     def __init__(self):
         self._log_at = 0
+        self._settled = 0
         open(LOG, "w").close()
         self._process = subprocess.Popen(
             [PYTHON, f"{TESTS}/origins.py", LOG, CERTIFICATES],
@@ -307,7 +310,7 @@ class Outside:
         found = [json.loads(line) for line in lines]
         return [event for event in found if kind in (None, event["kind"])]
 
-    def wait_for(self, kind, condition, seconds=5):
+    def wait_for(self, kind, condition, seconds=60):
         """The first event of `kind` for which `condition` holds; None after `seconds`."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
@@ -317,8 +320,20 @@ class Outside:
             time.sleep(0.05)
         return None
 
+    def _settle(self):
+        """Packets are logged by a thread of their own, in their order: one more, and those before it are there."""
+        self._settled += 1
+        port = 10000 + self._settled % 50000
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one_more:
+            for _ in range(60):
+                one_more.sendto(b"", (DNS4, port))
+                if self.wait_for("packet", lambda event: (event["to"], event["port"]) == (DNS4, port), 1):
+                    return
+        raise AssertionError("the outside logs no packets any more")
+
     def addresses_reached(self):
         """Every destination address of a packet that arrived, the DNS server's apart."""
+        self._settle()
         return sorted({event["to"] for event in self.events("packet")} - {DNS4})
 
     def questions(self):

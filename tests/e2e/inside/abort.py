@@ -29,7 +29,7 @@ def abort(address, said, count):
     for number in range(count):
         try:
             with socket.socket(socket.AF_INET) as client:
-                client.settimeout(10)
+                client.settimeout(60)
                 client.connect(address)
                 if said:
                     client.sendall(said)

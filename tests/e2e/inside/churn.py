@@ -38,7 +38,7 @@ HALVES = [
 def reset(number):
     address, said = HALVES[number % len(HALVES)]
     try:
-        with socket.create_connection(address, timeout=5) as client:
+        with socket.create_connection(address, timeout=60) as client:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             client.sendall(said)
             if number % 3:
@@ -56,7 +56,7 @@ def resets(count):
 def stuck(count):
     clients = []
     for _ in range(count):
-        clients.append(socket.create_connection(PROXY, timeout=5))
+        clients.append(socket.create_connection(PROXY, timeout=60))
         clients[-1].sendall(GET % b"bytes/268435456")
     print("asked", flush=True)
     time.sleep(3)

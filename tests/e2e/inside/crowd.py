@@ -16,7 +16,7 @@ REQUEST = b"GET http://allowed.test/ HTTP/1.1\r\nHost: allowed.test\r\nConnectio
 def ask():
     started = time.monotonic()
     try:
-        with socket.create_connection(PROXY, timeout=8) as client:
+        with socket.create_connection(PROXY, timeout=60) as client:
             client.sendall(REQUEST)
             line = client.recv(4096)[:12].decode("latin1")
     except OSError as error:
@@ -30,13 +30,13 @@ def main():
     crowd = []
     for _ in range(min(int(sys.argv[1]), most - 50)):
         try:
-            crowd.append(socket.create_connection(PROXY, timeout=8))
+            crowd.append(socket.create_connection(PROXY, timeout=60))
         except OSError:
             break
     line, ms = ask()
     for client in crowd:
         client.close()
-    end = time.monotonic() + 5
+    end = time.monotonic() + 60
     afterwards = ""
     while afterwards != "HTTP/1.1 200" and time.monotonic() < end:
         afterwards = ask()[0]

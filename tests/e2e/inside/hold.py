@@ -4,17 +4,18 @@
     tunnel HOST:PORT   opens a tunnel: what came first
     say TEXT           on the tunnel: what came back, or how it ended
     begin PATH         asks allowed.test for PATH, reads 64 KiB of the answer
-    finish             reads the rest: all the bytes of the body, or how it ended
+    finish             reads the rest and closes: all the bytes of the body, or how it ended
     fetch HOST         asks for a page on a connection of its own: the status, or how it ended
     close              closes what `open` opened
 """
 
+import re
 import resource
 import socket
 import sys
 
 PROXY = ("127.0.0.1", 3128)
-PATIENCE = 20  # seconds: above every deadline that a test sets
+PATIENCE = 60  # seconds: above every deadline that a test sets
 
 
 def connect():
@@ -26,6 +27,7 @@ class Holder:
         self.crowd = []
         self.stream = None
         self.body = b""
+        self.length = 0
 
     def open(self, count, said="-"):
         for _ in range(int(count)):
@@ -62,12 +64,14 @@ class Holder:
         while len(self.body) < 1 << 16:
             self.body += self.stream.recv(1 << 14)
         head, self.body = self.body.split(b"\r\n\r\n", 1)
+        self.length = int(re.search(rb"(?i)content-length: *(\d+)", head)[1])
         return head.split(b"\r\n")[0].decode()
 
     def finish(self):
         received = len(self.body)
-        while part := self.stream.recv(1 << 16):
+        while received < self.length and (part := self.stream.recv(1 << 16)):
             received += len(part)
+        self.stream.close()
         return received
 
     def fetch(self, host):

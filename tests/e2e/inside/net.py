@@ -13,11 +13,12 @@ import time
 FAR4 = "8.8.8.8"
 FAR6 = "2606:4700::1111"
 IPPROTO_MPTCP = 262
+PATIENCE = 30  # seconds: nothing has answered, and nothing will
 
 
 def udp(family, address, port):
     with socket.socket(family, socket.SOCK_DGRAM) as client:
-        client.settimeout(4)
+        client.settimeout(PATIENCE)
         client.connect((address, port))
         client.send(b"\xc3 a QUIC packet, or what one likes")
         client.recv(2048)
@@ -34,7 +35,7 @@ def udp_unconnected(address, port):
 def tcp(family, address, port, protocol=0):
     """What a connection that says a few bytes gets: an error, the end of the stream, or bytes."""
     with socket.socket(family, socket.SOCK_STREAM, protocol) as client:
-        client.settimeout(4)
+        client.settimeout(PATIENCE)
         client.connect((address, port))
         client.sendall(b"EHLO example\r\n")
         data = client.recv(4096)
@@ -45,7 +46,7 @@ def fast_open(address, port):
     """TCP Fast Open: data in the SYN."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as client:
         client.sendto(b"EHLO example\r\n", socket.MSG_FASTOPEN, (address, port))
-        client.settimeout(4)
+        client.settimeout(PATIENCE)
         data = client.recv(4096)
         return data.decode("latin1") if data else "closed"
 
@@ -56,13 +57,13 @@ def opened(*arguments):
 
 
 def ping(*options):
-    done = subprocess.run(["ping", "-n", "-c", "1", "-W", "3", *options], capture_output=True)
+    done = subprocess.run(["ping", "-n", "-c", "1", "-W", str(PATIENCE), *options], capture_output=True)
     return "answered" if done.returncode == 0 else "refused"
 
 
 def icmp_datagram():
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM, socket.IPPROTO_ICMP) as client:
-        client.settimeout(4)
+        client.settimeout(PATIENCE)
         client.setsockopt(socket.SOL_IP, socket.IP_RECVERR, 1)
         client.connect((FAR4, 0))
         client.send(struct.pack("!BBHHH", 8, 0, 0, 1, 1))
@@ -73,7 +74,7 @@ def icmp_datagram():
 def own_udp_server():
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
         server.bind(("127.0.0.1", 0))
-        server.settimeout(2)
+        server.settimeout(PATIENCE)
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
             client.sendto(b"to myself", server.getsockname())
         return server.recv(100).decode()
@@ -81,7 +82,7 @@ def own_udp_server():
 
 def own_tcp_server(port, family=socket.AF_INET, address="127.0.0.1"):
     with socket.create_server((address, port), family=family) as server:
-        with socket.create_connection((address, port), timeout=2) as client:
+        with socket.create_connection((address, port), timeout=PATIENCE) as client:
             connection, _ = server.accept()
             with connection:
                 client.sendall(b"to myself")
@@ -138,7 +139,7 @@ ATTEMPTS = {
 
 def udp_lite():
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM, socket.IPPROTO_UDPLITE) as client:
-        client.settimeout(4)
+        client.settimeout(PATIENCE)
         client.connect((FAR4, 443))
         client.send(b"hello")
         client.recv(100)

@@ -45,7 +45,7 @@ def listeners():
 def fetch(url):
     host = url.split("/")[2]
     try:
-        connection = http.client.HTTPConnection("127.0.0.1", 3128, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", 3128, timeout=60)
         connection.request("GET", url, headers={"Host": host})
         return f"{connection.getresponse().status}"
     except OSError as error:
@@ -55,7 +55,7 @@ def fetch(url):
 def knock(port):
     """What a host that no rule names is answered on this port of an address."""
     try:
-        connection = http.client.HTTPConnection("127.0.0.1", int(port), timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", int(port), timeout=60)
         connection.request("GET", "/", headers={"Host": "evil.test"})
         return f"{connection.getresponse().status}"
     except OSError as error:
@@ -67,7 +67,7 @@ def resolve(name):
     labels = b"".join(bytes([len(label)]) + label.encode() for label in name.split("."))
     question = struct.pack("!6H", 7, 0x100, 1, 0, 0, 0) + labels + b"\0\0\1\0\1"
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
-        client.settimeout(10)
+        client.settimeout(60)
         client.connect(("127.0.0.1", 53))
         client.send(question)
         reply = client.recv(512)
