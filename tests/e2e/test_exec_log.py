@@ -350,6 +350,23 @@ class Attacks(ExecCase):
         self.assertEqual(run.status, 125, run)
         self.assertIn("commands log", run.err)
 
+    def test_a_program_that_is_reaped_late_has_its_exit_status(self):
+        """As where a machine stalls: all have ended, and pid 1 has not heard of the last one yet."""
+        script = "echo up; read x; exit 3"
+        line = self.run_line("bash", "-c", script, options=["--audit", self.audit])
+        process = self.start(self.command(*line), subprocess.PIPE)
+        self.assertEqual(process.stdout.readline(), b"up\n")
+        (init,) = [pid for pid, name in world.processes().items() if name.startswith("sluice-init")]
+        os.kill(init, signal.SIGSTOP)
+        process.stdin.write(b"go\n")
+        process.stdin.flush()
+        while any(line.startswith("bash -c echo up") for line in world.processes().values()):
+            time.sleep(0.02)
+        time.sleep(1)  # it could be told without its status meanwhile
+        os.kill(init, signal.SIGCONT)
+        self.assertEqual(self.finish(process).status, 3)
+        self.assert_status(self.find(read_lines(self.audit), "bash", "-c", script), 3)
+
     def names(self):
         found = {}
         for pid in world.processes():

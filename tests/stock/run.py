@@ -19,7 +19,7 @@ import tempfile
 PROJECT = pathlib.Path(__file__).resolve().parents[2]
 KERNELS = pathlib.Path(os.environ.get("SLUICE_STOCK_KERNELS", PROJECT / "build/stock"))
 QEMU = "qemu-system-x86_64"
-SECONDS = 900
+SECONDS = 1800
 
 GUEST = """
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root
