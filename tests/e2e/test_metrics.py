@@ -39,7 +39,7 @@ class ThePage(MetricsCase):
     policy = POLICY + "    limits: {upload: 1TiB/day}\n"
 
     def busy_page(self):
-        self.run_shared("bash", "-c", "; ".join([" ".join(curl("https://allowed.test/")), "curl -s http://other.test/"]))
+        self.run_shared("bash", "-c", "; ".join([" ".join(curl("https://deep.wild.test/")), "curl -s http://other.test/"]))
         self.await_series('sluice_agent_ends_total{agent="coder-1",end="succeeded"}', 1)
         return scrape.page()
 

@@ -33,6 +33,7 @@ class Behind(SharedCase):
               - host: ssh.test
                 ports: [22]
                 tls: "off"
+              - host: v6.test
               - host: "*.rebind.test"
               - host: mixed.test
               - cidr: 25.10.0.11/32
@@ -91,8 +92,8 @@ class UpstreamProxy(Behind):
     def test_https_and_http_go_through_it_to_the_address_that_was_judged(self):
         self.start_upstream()
         self.start_behind()
-        run = self.fetch("https://allowed.test/", "http://allowed.test/")
-        self.assertEqual(run.out.count('"origin": "allowed.test"'), 2, run)
+        run = self.fetch("https://v6.test/", "http://v6.test/")  # of one address: no other is tried when it is slow
+        self.assertEqual(run.out.count('"origin": "v6.test"'), 2, run)
         self.only(PROXY4)
         self.assertEqual(self.asked(), [f"[{world.ALLOWED6}]:443", f"[{world.ALLOWED6}]:80"])
         self.assertEqual(self.asked("fields")[0], {"host": f"[{world.ALLOWED6}]:443"})
@@ -124,7 +125,7 @@ class UpstreamProxy(Behind):
         os.chmod(secret, 0o600)
         self.start_upstream(CREDENTIALS)
         self.start_behind("credentials: {file: proxy.credentials}")
-        run = self.fetch("http://allowed.test/")
+        run = self.fetch("http://v6.test/")
         self.assertIn("the upstream proxy refused our credentials (407)", run.out, run)
         self.assertNotIn("wrong", run.out + run.err)
         self.assertEqual(self.asked("status"), [407])
@@ -293,8 +294,8 @@ class BehindSquid(Behind):
         log = self.start_squid()
         self.outside.mark()
         self.start_behind()
-        run = self.fetch("https://allowed.test/", "http://allowed.test/")
-        self.assertEqual(run.out.count('"origin": "allowed.test"'), 2, run)
+        run = self.fetch("https://v6.test/", "http://v6.test/")  # of one address: no other is tried when it is slow
+        self.assertEqual(run.out.count('"origin": "v6.test"'), 2, run)
         self.only(PROXY4)
         end = time.monotonic() + 60
         asked = []
