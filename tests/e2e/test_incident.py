@@ -4,6 +4,7 @@ A fence ```KIND NAME is a file; a fence ```console holds commands behind `$ ` an
 prints the document with the output of this run instead.
 """
 
+import json
 import os
 import pathlib
 import re
@@ -76,6 +77,7 @@ class Incident(SharedCase):
         # What has to be true before the commands of a section are typed.
         before = {
             "02:10, the page": self.the_page_comes,
+            "Who: from the metrics": self.both_have_done_their_work,
             "The end of it": self.nobody_else_is_named,
             "Afterwards": self.nothing_fires_any_more,
         }
@@ -124,6 +126,18 @@ class Incident(SharedCase):
         self.wait_until(lambda: set(self.prometheus.alerts()) == PROBES, "no page", 120)
         said = self.prometheus.alerts()[("SluiceAgentProbing", "coder-1")]["annotations"]["description"]
         self.assertRegex(said, r"^coder-1 on \S+ was refused \d+ times")
+
+    def both_have_done_their_work(self):
+        """All of it stands in the account: programs when they end, connections when they are over."""
+        wanted = {("coder-1", "python3"): 1, ("coder-1", "allow"): 1, ("coder-2", "curl"): 4, ("coder-2", "allow"): 1}
+
+        def counted():
+            with open(self.audit) as file:
+                lines = [json.loads(line) for line in file if line.endswith("\n")]
+            told = [(line["agent"], line["argv"][0] if line["via"] == "exec" else line.get("verdict")) for line in lines]
+            return {key: told.count(key) for key in wanted}
+
+        self.wait_until(lambda: counted() == wanted, f"{wanted} is not {counted()}")
 
     def nobody_else_is_named(self):
         self.assertEqual({name for _, name in self.prometheus.alerts()} - {"coder-1"}, set())
