@@ -117,7 +117,7 @@ class TakeOver(SharedCase):
         return len(os.listdir(f"/proc/{daemon.pid}/fd"))
 
     def test_no_request_fails_while_one_sluiced_after_the_other_takes_over(self):
-        daemon = self.start_sluiced("timeouts: {drain: 2s}")
+        daemon = self.start_sluiced("timeouts: {drain: 60s}")  # far more than a request takes
         fetch = " ".join(curl("-o", "/dev/null", "https://allowed.test/"))
         agent = self.start_shell(LOOP.format(fetch=fetch))
         for _ in range(5):
