@@ -224,7 +224,7 @@ class Case(unittest.TestCase):
 
 
 def curl(*arguments):
-    """A curl command line that prints the body, fails in 10 s, and trusts the outside's CA."""
+    """A curl command line that prints the body, fails in a minute, and trusts the outside's CA."""
     return ["curl", "-sS", "-m", "60", "--cacert", "ca.pem", *arguments]
 
 

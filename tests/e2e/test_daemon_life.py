@@ -238,11 +238,14 @@ class BadEnds(Life):
         self.abort(kind, self.COUNT)  # the first thousands fill pools, caches and the audit queue once
         self.assertEqual(self.ask(other, "fetch allowed.test"), "200")
         self.wait_until(lambda: self.metric("sluice_agents") == 1, "the agent stays")
-        fds, resident = self.descriptors(daemon), self.resident(daemon)
-        self.assertGreater(self.abort(kind, self.COUNT), self.COUNT * 0.95)
-        self.wait_until(lambda: self.metric("sluice_agents") == 1, "the agent stays")
-        self.wait_until(lambda: self.descriptors(daemon) <= fds, "descriptors are left")
-        self.assertLess(self.resident(daemon) - resident, self.ROOM)
+        fds, resident = self.descriptors(daemon), [self.resident(daemon)]
+        # What leaks does so in each round; where a stall made more of them live at once than ever before, it is this one's.
+        while len(resident) < 2 or (resident[-1] - resident[-2] >= self.ROOM and len(resident) < 6):
+            self.assertGreater(self.abort(kind, self.COUNT), self.COUNT * 0.95)
+            self.wait_until(lambda: self.metric("sluice_agents") == 1, "the agent stays")
+            self.wait_until(lambda: self.descriptors(daemon) <= fds, "descriptors are left")
+            resident.append(self.resident(daemon))
+        self.assertLess(resident[-1] - resident[-2], self.ROOM, resident)
         self.assertEqual(self.ask(other, "fetch allowed.test"), "200")
 
     def test_ten_thousand_connections_that_say_nothing_leave_nothing(self):

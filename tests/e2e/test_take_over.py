@@ -13,6 +13,8 @@ import world
 from agent import PATIENT, as_ordinary, curl, decisions, is_root
 from shared import FOLDER, SOCKET, SharedCase
 
+BUSY = "the running sluiced is ending already"  # or handing over
+
 LOOP = """
     for i in $(seq 10000); do
         test -e stop && break
@@ -85,19 +87,37 @@ class TakeOver(SharedCase):
         with open(self.held, "w"):
             pass
 
-    def hands_over(self):
-        """Whether the sluiced at the socket still does; one that is asked answers when the asking before is over."""
-        try:
-            with ask_to_take_over() as link:
-                return receive(link) is not None
-        except OSError:
-            return False
+    def offer(self):
+        """A connection to a sluiced that has got over the asking before this, and its first message; None: it is gone."""
+        end = time.monotonic() + 60
+        while time.monotonic() < end:
+            try:
+                link = ask_to_take_over()
+                self.addCleanup(link.close)
+                first = receive(link)
+            except OSError:
+                return None
+            if first is None or BUSY not in first.get("error", ""):
+                return first and (link, first)
+            link.close()
+            time.sleep(0.02)
+        self.fail("it never gets over it")
+
+    def succeed_soon(self, old):
+        """succeed(), of one that may still be about an asking before."""
+        while True:
+            new = self.start_new()
+            self.wait_until(lambda: (old.poll(), new.poll()) != (None, None), "nobody takes over")
+            if old.poll() is not None:
+                self.assertEqual((old.wait(), new.poll()), (0, None))
+                return new
+            self.assertIn(BUSY.encode(), new.communicate()[1])
 
     def descriptors(self, daemon):
         return len(os.listdir(f"/proc/{daemon.pid}/fd"))
 
     def test_no_request_fails_while_one_sluiced_after_the_other_takes_over(self):
-        daemon = self.start_sluiced("timeouts: {drain: 2s}")
+        daemon = self.start_sluiced("timeouts: {drain: 60s}")  # far more than a request takes
         fetch = " ".join(curl("-o", "/dev/null", "https://allowed.test/"))
         agent = self.start_shell(LOOP.format(fetch=fetch))
         for _ in range(5):
@@ -208,10 +228,12 @@ class TakeOver(SharedCase):
         fetch = " ".join(curl("-o", "/dev/null", "https://allowed.test/"))
         agent = self.start_shell(LOOP.format(fetch=fetch))
         self.assertIsNotNone(self.outside.wait_for("tls", lambda event: True))
-        for messages in (0, 1, 3, None):
-            with ask_to_take_over() as link:
-                said = []
-                while len(said) != messages and (not said or said[-1]["op"] != "complete"):
+        ask_to_take_over().close()
+        for messages in (1, 3, None):
+            link, first = self.offer()
+            with link:
+                said = [first]
+                while len(said) != messages and said[-1]["op"] != "complete":
                     said.append(receive(link))
         self.assertIn("peer", [message["op"] for message in said])
         for step in range(6):
@@ -219,11 +241,12 @@ class TakeOver(SharedCase):
             time.sleep(step * 0.01)
             new.kill()
             new.wait(60)
-            if not self.hands_over():
+            if not (offered := self.offer()):
                 break  # it had taken over already: the old one only ends its tunnels
+            offered[0].close()
         lost = 0
-        if self.hands_over():
-            self.succeed(old)
+        if offered:
+            self.succeed_soon(old)
         else:
             lost = 1  # what the killed one was carrying, if anything
             self.start_sluiced()
@@ -235,13 +258,14 @@ class TakeOver(SharedCase):
         old = self.start_sluiced()
         agent = self.start_shell(f"read line; {' '.join(curl('https://allowed.test/'))}")
         for answer in (b"nonsense", b'{"v":1,"op":"spent","lines":""}'):
-            with ask_to_take_over() as link:
-                while receive(link)["op"] != "complete":
-                    pass
+            link, said = self.offer()
+            with link:
+                while said["op"] != "complete":
+                    said = receive(link)
                 link.send(answer)
                 self.assertIn("error", receive(link))
-        with ask_to_take_over() as link, ask_to_take_over() as second:
-            receive(link)  # under way
+        link, _ = self.offer()  # under way
+        with ask_to_take_over() as second:
             link.close()
             self.assertIsNotNone(receive(second))
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as link:
