@@ -2,15 +2,29 @@
 
 #include <fcntl.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "launcher/sandbox/privileges.h"
+#include "netns/handover.h"
 
 namespace sluice::launcher {
 namespace {
+
+constexpr char finish_word = 'f';
+constexpr char waiting_word = 'w';  // for who reads the caller's standard error
+constexpr int waiting_ms = 1000;    // after which that is said again
+constexpr int stuck_ms = 5000;      // without a word: an accomplice outside holds the pipe
+constexpr std::size_t longest_account =
+    ErofsWatch::most_paths * (ErofsWatch::longest_line + 1) + 16;
 
 struct stat status_of(int fd) noexcept {
   struct stat status {};
@@ -43,6 +57,11 @@ Result<AgentsStderr> StderrWatch::open(std::optional<uid_t> owner) {
   is_socket_ = S_ISSOCK(error.st_mode) && is_stream(STDERR_FILENO);
   if (!S_ISFIFO(error.st_mode) && !is_socket_) return AgentsStderr{};
   if (is_same(error, status_of(STDIN_FILENO))) return AgentsStderr{};
+  // Whose writes fail, and of which each write is a packet (pipe(2), O_DIRECT).
+  const int flags = ::fcntl(STDERR_FILENO, F_GETFL);
+  if ((flags & O_ACCMODE) == O_RDONLY || (!is_socket_ && (flags & O_DIRECT) != 0)) {
+    return AgentsStderr{};
+  }
   auto pipe = make_pipe();
   if (!pipe) return Failure(pipe.error());
   if (::fcntl(pipe->read_end.get(), F_SETFL, O_NONBLOCK) != 0 ||
@@ -55,8 +74,71 @@ Result<AgentsStderr> StderrWatch::open(std::optional<uid_t> owner) {
     copies_ = std::move(*copies);
   }
   source_ = std::move(pipe->read_end);
+  AgentsStderr agents{std::move(pipe->write_end), is_same(error, status_of(STDOUT_FILENO))};
+  if (auto started = start_relay(); !started) return Failure(started.error());
+  source_.reset();
+  copies_ = {};
   hears_ = true;
-  return AgentsStderr{std::move(pipe->write_end), is_same(error, status_of(STDOUT_FILENO))};
+  return agents;
+}
+
+Result<void> StderrWatch::start_relay() {
+  auto pair = netns::socket_pair();
+  if (!pair) return Failure(pair.error());
+  const pid_t supervisor = ::getpid();
+  const pid_t pid = ::fork();
+  if (pid < 0) return fail_errno(Errc::unavailable, "fork");
+  if (pid > 0) {
+    relay_ = std::move(pair->first);
+    return {};
+  }
+  std::vector<int> kept{pair->second.get(), source_.get()};
+  if (!is_socket_) kept.insert(kept.end(), {copies_.read_end.get(), copies_.write_end.get()});
+  ::close(STDIN_FILENO);
+  ::close(STDOUT_FILENO);
+  if (!die_with_parent() || ::getppid() != supervisor || !close_all_but(std::move(kept)) ||
+      ::prctl(PR_SET_NAME, "sluice-stderr") != 0 || ::prctl(PR_SET_DUMPABLE, 0) != 0) {
+    ::_exit(1);
+  }
+  relay(std::move(pair->second));
+}
+
+// Its signals are blocked, as the supervisor's are: it ends with that.
+void StderrWatch::relay(Fd supervisor) noexcept {
+  for (;;) {
+    pollfd waits[] = {wait(), {supervisor.get(), POLLIN, 0}};
+    if (::poll(waits, 2, -1) < 0) continue;
+    if (waits[1].revents != 0) {
+      char word = 0;
+      if (::read(supervisor.get(), &word, 1) != 1) ::_exit(1);
+      pass_on_rest(supervisor.get());
+      std::string account{heard_.has_heard() ? 'h' : '-', heard_.has_more_paths() ? 'm' : '-'};
+      for (const std::string& path : heard_.paths()) account += path + '\0';
+      ::_exit(::send(supervisor.get(), account.data(), account.size(), MSG_NOSIGNAL) < 0 ? 1 : 0);
+    }
+    handle(waits[0].revents);
+  }
+}
+
+void StderrWatch::take_account() {
+  if (::send(relay_.get(), &finish_word, 1, MSG_NOSIGNAL) != 1) return;
+  std::vector<char> account(longest_account);
+  pollfd wait{relay_.get(), POLLIN, 0};
+  while (::poll(&wait, 1, stuck_ms) > 0) {
+    const ssize_t size = ::read(relay_.get(), account.data(), account.size());
+    if (size <= 0) return;
+    if (size == 1) continue;
+    heard_ = ErofsWatch::of({account.data(), static_cast<std::size_t>(size)});
+    return;
+  }
+}
+
+void StderrWatch::finish() {
+  if (relay_) take_account();
+  if (file_) read_file();
+  heard_.finish();
+  relay_.reset();
+  file_.reset();
 }
 
 pollfd StderrWatch::wait() const noexcept {
@@ -130,22 +212,21 @@ void StderrWatch::hang_up() noexcept {
   source_.reset();
 }
 
-void StderrWatch::finish() {
+void StderrWatch::pass_on_rest(int supervisor) {
   // What an accomplice outside writes to a descriptor that it was sent does not keep us here.
   int left = unread();
   left -= is_socket_ ? 0 : static_cast<int>(waiting_);
   while (source_) {
     while (waiting_ > 0 && !pass_on()) {
       pollfd reader{STDERR_FILENO, POLLOUT, 0};
-      ::poll(&reader, 1, -1);
+      if (::poll(&reader, 1, waiting_ms) == 0) {
+        (void)::send(supervisor, &waiting_word, 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+      }
     }
     if (left <= 0 || !hear()) break;
     left -= static_cast<int>(waiting_);
   }
-  if (file_) read_file();
   heard_.finish();
-  source_.reset();
-  file_.reset();
 }
 
 void StderrWatch::read_file() {

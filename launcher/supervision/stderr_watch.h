@@ -1,6 +1,6 @@
 // Hears what an agent's programs say on a standard error that is no terminal, to tell at the end
-// which paths they found read-only. What leads to a pipe or socket passes through here; a file is
-// read when all is over.
+// which paths they found read-only. What leads to a pipe or socket passes through a process of its
+// own; a file is read when all is over.
 #pragma once
 
 #include <poll.h>
@@ -30,17 +30,24 @@ class StderrWatch {
 
   // What the agent says there is heard.
   bool hears() const noexcept { return hears_; }
-  // Its descriptor is -1 where there is nothing to wait for. As the agent waited for its reader it
-  // still does: what was not passed on is not read.
-  pollfd wait() const noexcept;
-  void handle(short revents);
-  // All who could write are gone: passes on the rest, and waits for who reads it as they would
-  // have. Nothing else is called behind it but heard().
+  // The agent's processes are gone: waits until the rest is passed on, and for who reads it as they
+  // would have. Nothing else is called behind it but hears() and heard().
   void finish();
 
   const ErofsWatch& heard() const noexcept { return heard_; }
 
  private:
+  // A pipe's mutex is held by whoever splices into it from what has nothing to give (splice(2), a
+  // socket, a terminal), and every call but poll(2) waits for it, deaf to SIGKILL. So none who has
+  // to end the agent touches its pipe.
+  Result<void> start_relay();
+  [[noreturn]] void relay(Fd supervisor) noexcept;
+  // Its descriptor is -1 where there is nothing to wait for. As the agent waited for its reader it
+  // still does: what was not passed on is not read.
+  pollfd wait() const noexcept;
+  void handle(short revents);
+  void pass_on_rest(int supervisor);
+  void take_account();
   bool hear();
   ssize_t copy() noexcept;
   int unread() const noexcept;
@@ -49,6 +56,7 @@ class StderrWatch {
   void read_file();
 
   bool hears_ = false;
+  Fd relay_;  // to that process; in it what follows is
   Fd source_;
   bool is_socket_ = false;
   Pipe copies_;                    // of what is still in that: tee(2)

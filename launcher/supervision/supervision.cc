@@ -81,8 +81,7 @@ std::vector<pollfd> Supervision::waits() const {
                             {proxy_.log_fd(), POLLIN, 0},
                             {door_->fd(), POLLIN, 0},
                             {exec_log_.fd(), POLLIN, 0},
-                            {layer_ ? layer_->fd() : -1, POLLIN, 0},
-                            stderr_.wait()};
+                            {layer_ ? layer_->fd() : -1, POLLIN, 0}};
   if (!terminal_) return waits;
   for (const pollfd& wait : terminal_->waits()) waits.push_back(wait);
   return waits;
@@ -100,8 +99,7 @@ int Supervision::poll_timeout() const {
 
 void Supervision::handle(const std::vector<pollfd>& ready) {
   // The agent's last words before the message that it has ended.
-  if (terminal_) terminal_->handle({ready.begin() + 8, ready.end()});
-  stderr_.handle(ready[7].revents);
+  if (terminal_) terminal_->handle({ready.begin() + 7, ready.end()});
   if (ready[0].revents != 0) {
     for (const int number : read_signals(signals_.get())) on_signal(number);
   }
@@ -181,9 +179,10 @@ void Supervision::reap() {
 
 void Supervision::fail_run(int status, const Error& error) {
   if (phase_ == Phase::ending || phase_ == Phase::done) return enter(Phase::done, std::nullopt);
+  sandbox_.kill();
+  stderr_.finish();  // its last words may tell why
   say_raw(fmt::format("sluice: {}", to_string(error)));
   status_ = status;
-  sandbox_.kill();
   enter(Phase::done, std::nullopt);
 }
 

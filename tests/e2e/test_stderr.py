@@ -222,6 +222,50 @@ open("taken", "w").write(str(taken))'"""
         self.assertIn("by path\nand\n", said.decode())
 
 
+# Has the mutex of its pipe as long as nothing comes from a terminal of its own. There is more in the
+# pipe than its caller's takes before that reads.
+HOLDS = """
+import ctypes, fcntl, os, time
+libc = ctypes.CDLL(None)
+_, terminal = os.openpty()
+fcntl.fcntl(2, 1031, 1 << 20)  # F_SETPIPE_SZ
+if os.fork() == 0:
+    while True:
+        with open("alive", "a") as file: file.write("x")
+        time.sleep(0.1)
+os.write(2, b"x" * 200000)
+libc.splice(terminal, None, 2, None, 4096, 0)
+"""
+
+
+class Pipes(StderrCase):
+    """splice(2) sleeps with a pipe's mutex held, and who waits for that hears no SIGKILL."""
+
+    def test_that_are_held_by_their_agent_keep_no_run_from_its_timeout(self):
+        process = self.begin("python3", "-c", HOLDS, options=["--timeout", "5s"])
+        self.wait_for_growth(f"{self.workspace}/alive")
+        process.communicate(timeout=60)
+        self.assertEqual(process.returncode, 124)
+
+    def test_that_are_held_by_their_agent_keep_nobody_from_killing_sluice(self):
+        process = self.begin("python3", "-c", HOLDS)
+        self.wait_for_growth(f"{self.workspace}/alive")
+        subprocess.run(["head", "-c", "65536"], stdin=process.stderr, stdout=subprocess.DEVNULL, check=True)
+        subprocess.run(["sleep", "1"], check=True)
+        process.kill()
+        process.communicate(timeout=60)
+        size = os.path.getsize(f"{self.workspace}/alive")
+        subprocess.run(["sleep", "1"], check=True)
+        self.assertEqual(os.path.getsize(f"{self.workspace}/alive"), size)
+
+    def wait_for_growth(self, path):
+        for _ in range(600):
+            if os.path.exists(path) and os.path.getsize(path) > 20:
+                return
+            subprocess.run(["sleep", "0.1"], check=True)
+        self.fail(f"{path} does not grow")
+
+
 class Descriptors(StderrCase):
     def test_of_standard_output_is_the_callers_own(self):
         read_end, write_end = os.pipe()
