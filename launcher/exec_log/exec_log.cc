@@ -15,7 +15,8 @@ namespace sluice::launcher {
 namespace {
 
 constexpr std::chrono::milliseconds retry_pause{20};
-constexpr std::chrono::seconds last_words{5};
+constexpr std::chrono::seconds last_words{15};
+static_assert(last_words > last_ends, "the watcher gives up before it is given up");
 
 }  // namespace
 

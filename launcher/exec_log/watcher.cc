@@ -26,8 +26,6 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr std::chrono::milliseconds gathering{100};  // then a message is sent, however short
-// Of programs that nobody has reaped, when nobody is left to start any: only a stall is so long.
-constexpr std::chrono::seconds last_ends{10};
 constexpr std::size_t events_at_once = 64;
 // Keys in epoll above every process's number.
 constexpr std::uint64_t listener_key = std::uint64_t{1} << 32;

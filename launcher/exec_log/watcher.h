@@ -1,12 +1,18 @@
 // The process that answers for every program that an agent starts, and tells of it.
 #pragma once
 
+#include <chrono>
+
 #include "base/fd.h"
 
 namespace sluice::launcher {
 
 // What the watcher says last: its work is done, nobody is left who could start a program.
 inline constexpr const char* watcher_end = "end";
+
+// So long it waits for programs that nobody has reaped, when nobody is left to start any: only a
+// stall is so long.
+inline constexpr std::chrono::seconds last_ends{10};
 
 // In a process forked for it, outside of the agent's namespaces and with the caller's identity: it
 // reads the agents' memory by the right that this identity has over their user namespace. Answers

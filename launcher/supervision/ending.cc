@@ -21,8 +21,6 @@ void Supervision::on_ended(int status) {
   layer_.reset();
   if (terminal_) terminal_->drain();
   sandbox_.kill();
-  stderr_.finish();
-  heard_.take_in(stderr_.heard());
   if (!exec_log_.finish(exec_reporter())) say("some commands are missing in the log");
   count_datagrams();
   const bool counts = proxy_.is_registered() && proxy_.unregister();
@@ -40,6 +38,15 @@ void Supervision::tell_sluiced() {
   if (order_.plan.proves && was_running_ && status_ != 0) leak_ = "'sluice prove' did not hold";
   if (was_running_ || !leak_.empty()) proxy_.part_with(probe_event(std::move(leak_)));
   proxy_.part_with(end_event(end));
+}
+
+// The last words of who has ended. False where a signal ended the wait for their reader: then he
+// would not read ours.
+bool Supervision::hear_out() {
+  sandbox_.kill();
+  const bool is_heard_out = stderr_.finish(signals_.get());
+  heard_.take_in(stderr_.heard());
+  return is_heard_out;
 }
 
 // Who has ids of his own sees files of theirs only as their owner.
@@ -73,7 +80,9 @@ void Supervision::keep_what_changed() {
   }
 }
 
-void Supervision::say_end() const {
+void Supervision::say_end() {
+  if (stderr_.unsaid() > 0)
+    say(fmt::format("{} lines were not shown: nobody read", stderr_.unsaid()));
   if (denials_ && denials_->left_out() > 0 && !order_.plan.proves) {
     say(fmt::format("{} more denials were not shown", denials_->left_out()));
   }

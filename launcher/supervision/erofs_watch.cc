@@ -157,6 +157,18 @@ void ErofsWatch::read(std::string_view lines) {
   }
 }
 
+ErofsWatch ErofsWatch::of(std::string_view account) {
+  ErofsWatch heard;
+  if (account.size() < 2) return heard;
+  heard.has_heard_ = account[0] == 'h';
+  heard.has_more_paths_ = account[1] == 'm';
+  account.remove_prefix(2);
+  for (std::size_t end = 0; (end = account.find('\0')) != npos; account.remove_prefix(end + 1)) {
+    heard.add(std::string(account.substr(0, end)));
+  }
+  return heard;
+}
+
 void ErofsWatch::take_in(const ErofsWatch& other) {
   has_heard_ |= other.has_heard_;
   for (const std::string& path : other.paths_) add(path);

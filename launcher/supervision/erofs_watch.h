@@ -28,6 +28,9 @@ class ErofsWatch {
   // No more will come: a line without an end is one as well.
   void finish();
 
+  // What one in another process heard: 'h' or not, 'm' for more paths or not, each path and NUL.
+  static ErofsWatch of(std::string_view account);
+
   // What another one heard, behind what this one did.
   void take_in(const ErofsWatch& other);
 

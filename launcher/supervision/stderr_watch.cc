@@ -1,16 +1,34 @@
 #include "launcher/supervision/stderr_watch.h"
 
 #include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/pipe.h"
+#include "base/signals.h"
+#include "launcher/sandbox/privileges.h"
+#include "netns/handover.h"
 
 namespace sluice::launcher {
 namespace {
+
+constexpr char finish_word = 'f';
+constexpr std::size_t longest_word = 16384;  // any other is a line
+constexpr int look_ms = 1000;
+constexpr int most_idle_looks = 5;  // without an account, though the caller's reader reads
+constexpr std::size_t longest_account =
+    ErofsWatch::most_paths * (ErofsWatch::longest_line + 1) + 16;
 
 struct stat status_of(int fd) noexcept {
   struct stat status {};
@@ -29,6 +47,32 @@ bool is_stream(int fd) noexcept {
   return ::getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_STREAM;
 }
 
+bool can_be_written(int fd, int timeout_ms) noexcept {
+  pollfd reader{fd, POLLOUT, 0};
+  return ::poll(&reader, 1, timeout_ms) > 0;
+}
+
+// Waits for who reads the caller's standard error. False when nobody does any more.
+bool pass_on(std::string_view bytes) noexcept {
+  while (!bytes.empty()) {
+    const ssize_t size = ::write(STDERR_FILENO, bytes.data(), bytes.size());
+    if (size >= 0) {
+      bytes.remove_prefix(static_cast<std::size_t>(size));
+    } else if (errno == EAGAIN) {  // the caller set O_NONBLOCK
+      can_be_written(STDERR_FILENO, -1);
+    } else if (errno != EINTR) {
+      return false;
+    }
+  }
+  return true;
+}
+
+bool ends_programs(const std::vector<int>& signals) {
+  return std::any_of(signals.begin(), signals.end(), [](int number) {
+    return number == SIGTERM || number == SIGINT || number == SIGHUP || number == SIGQUIT;
+  });
+}
+
 }  // namespace
 
 Result<AgentsStderr> StderrWatch::open(std::optional<uid_t> owner) {
@@ -40,112 +84,133 @@ Result<AgentsStderr> StderrWatch::open(std::optional<uid_t> owner) {
     hears_ = bool(file_);
     return AgentsStderr{};
   }
-  is_socket_ = S_ISSOCK(error.st_mode) && is_stream(STDERR_FILENO);
-  if (!S_ISFIFO(error.st_mode) && !is_socket_) return AgentsStderr{};
+  const bool is_socket = S_ISSOCK(error.st_mode) && is_stream(STDERR_FILENO);
+  if (!S_ISFIFO(error.st_mode) && !is_socket) return AgentsStderr{};
   if (is_same(error, status_of(STDIN_FILENO))) return AgentsStderr{};
+  // Whose writes fail, and of which each write is a packet (pipe(2), O_DIRECT).
+  const int flags = ::fcntl(STDERR_FILENO, F_GETFL);
+  if ((flags & O_ACCMODE) == O_RDONLY || (!is_socket && (flags & O_DIRECT) != 0)) {
+    return AgentsStderr{};
+  }
   auto pipe = make_pipe();
   if (!pipe) return Failure(pipe.error());
   if (::fcntl(pipe->read_end.get(), F_SETFL, O_NONBLOCK) != 0 ||
       (owner && ::fchown(pipe->write_end.get(), *owner, static_cast<gid_t>(-1)) != 0)) {
     return fail_errno(Errc::unavailable, "cannot make a pipe for the agent's standard error");
   }
-  if (!is_socket_) {
-    auto copies = make_pipe();
-    if (!copies) return Failure(copies.error());
-    copies_ = std::move(*copies);
-  }
   source_ = std::move(pipe->read_end);
-  hears_ = true;
-  return AgentsStderr{std::move(pipe->write_end), is_same(error, status_of(STDOUT_FILENO))};
-}
-
-pollfd StderrWatch::wait() const noexcept {
-  if (waiting_ > 0) return {STDERR_FILENO, POLLOUT, 0};
-  return {source_.get(), POLLIN, 0};
-}
-
-void StderrWatch::handle(short revents) {
-  if (revents != 0 && (waiting_ > 0 || hear())) pass_on();
-}
-
-// False when there is nothing, or will be nothing.
-bool StderrWatch::hear() {
-  const ssize_t size = is_socket_ ? ::read(source_.get(), chunk_.data(), chunk_.size()) : copy();
-  if (size < 0 && (errno == EAGAIN || errno == EINTR)) return false;
-  if (size <= 0) {
-    hang_up();
-    return false;
-  }
-  heard_size_ = waiting_ = static_cast<std::size_t>(size);
-  heard_.feed({chunk_.data(), heard_size_});
-  return true;
-}
-
-// As read(2), but what is read stays in the pipe as well.
-ssize_t StderrWatch::copy() noexcept {
-  const ssize_t size =
-      ::tee(source_.get(), copies_.write_end.get(), chunk_.size(), SPLICE_F_NONBLOCK);
-  // A packet at a time, where the agent made its end one for packets (pipe(2), O_DIRECT).
-  for (ssize_t read = 0; read < size;) {
-    const ssize_t more =
-        ::read(copies_.read_end.get(), chunk_.data() + read, static_cast<std::size_t>(size - read));
-    if (more <= 0) return more;
-    read += more;
-  }
-  return size;
-}
-
-int StderrWatch::unread() const noexcept {
-  int size = 0;
-  return source_ && ::ioctl(source_.get(), FIONREAD, &size) == 0 ? size : 0;
-}
-
-// False when its reader has to be waited for. Not with O_NONBLOCK, which would be set for whoever
-// has the caller's descriptor.
-bool StderrWatch::pass_on() noexcept {
-  while (waiting_ > 0) {
-    const ssize_t size = is_socket_
-                             ? ::send(STDERR_FILENO, chunk_.data() + (heard_size_ - waiting_),
-                                      waiting_, MSG_DONTWAIT | MSG_NOSIGNAL)
-                             : ::splice(source_.get(), nullptr, STDERR_FILENO, nullptr, waiting_,
-                                        SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
-    if (size < 0 && (errno == EAGAIN || errno == EINTR)) {
-      // An agent that opens the pipe for reading takes back what it said: nothing waits then.
-      if (is_socket_ || unread() > 0) return false;
-      waiting_ = 0;
-      return true;
-    }
-    if (size <= 0) {
-      hang_up();
-      return true;
-    }
-    waiting_ -= static_cast<std::size_t>(size);
-  }
-  return true;
-}
-
-// Whose reader is gone gets SIGPIPE at its next word, as it would have from the caller's pipe.
-void StderrWatch::hang_up() noexcept {
-  waiting_ = 0;
+  AgentsStderr agents{std::move(pipe->write_end), is_same(error, status_of(STDOUT_FILENO))};
+  if (auto started = start_relay(); !started) return Failure(started.error());
   source_.reset();
+  hears_ = true;
+  return agents;
 }
 
-void StderrWatch::finish() {
-  // What an accomplice outside writes to a descriptor that it was sent does not keep us here.
-  int left = unread();
-  left -= is_socket_ ? 0 : static_cast<int>(waiting_);
-  while (source_) {
-    while (waiting_ > 0 && !pass_on()) {
-      pollfd reader{STDERR_FILENO, POLLOUT, 0};
-      ::poll(&reader, 1, -1);
-    }
-    if (left <= 0 || !hear()) break;
-    left -= static_cast<int>(waiting_);
+Result<void> StderrWatch::start_relay() {
+  auto pair = netns::socket_pair();
+  if (!pair) return Failure(pair.error());
+  const pid_t supervisor = ::getpid();
+  const pid_t pid = ::fork();
+  if (pid < 0) return fail_errno(Errc::unavailable, "fork");
+  if (pid > 0) {
+    relay_ = std::move(pair->first);
+    return {};
   }
+  ::close(STDIN_FILENO);
+  ::close(STDOUT_FILENO);
+  if (!die_with_parent() || ::getppid() != supervisor ||
+      !close_all_but({pair->second.get(), source_.get()}) ||
+      ::prctl(PR_SET_NAME, "sluice-stderr") != 0 || ::prctl(PR_SET_DUMPABLE, 0) != 0) {
+    ::_exit(1);
+  }
+  relay(std::move(pair->second));
+}
+
+// Its signals are blocked, as the supervisor's are: it ends with that.
+void StderrWatch::relay(Fd supervisor) noexcept {
+  for (;;) {
+    pollfd waits[] = {{source_.get(), POLLIN, 0}, {supervisor.get(), POLLIN, 0}};
+    if (::poll(waits, 2, -1) < 0) continue;
+    if (waits[1].revents != 0) {
+      on_word(supervisor.get());
+    } else {
+      hear();
+    }
+  }
+}
+
+void StderrWatch::on_word(int supervisor) {
+  std::array<char, longest_word> word;
+  const ssize_t size = ::read(supervisor, word.data(), word.size());
+  if (size <= 0) ::_exit(1);
+  if (size > 1 || word[0] != finish_word) {
+    pass_on({word.data(), static_cast<std::size_t>(size)});
+    return;
+  }
+  hear_rest();
+  std::string account{heard_.has_heard() ? 'h' : '-', heard_.has_more_paths() ? 'm' : '-'};
+  for (const std::string& path : heard_.paths()) account += path + '\0';
+  ::_exit(::send(supervisor, account.data(), account.size(), MSG_NOSIGNAL) < 0 ? 1 : 0);
+}
+
+// What was read and passed on. Where the reader has gone, whoever writes gets SIGPIPE, as from the
+// caller's pipe.
+std::size_t StderrWatch::hear() {
+  const ssize_t size = ::read(source_.get(), chunk_.data(), chunk_.size());
+  if (size < 0 && (errno == EAGAIN || errno == EINTR)) return 0;
+  const std::string_view said(chunk_.data(), static_cast<std::size_t>(std::max<ssize_t>(size, 0)));
+  heard_.feed(said);
+  if (size <= 0 || !pass_on(said)) source_.reset();
+  return said.size();
+}
+
+void StderrWatch::hear_rest() {
+  // What an accomplice outside writes to a descriptor that it was sent does not keep us here.
+  int left = 0;
+  if (::ioctl(source_.get(), FIONREAD, &left) != 0) left = 0;
+  while (source_ && left > 0) {
+    const std::size_t size = hear();
+    if (size == 0) break;
+    left -= static_cast<int>(size);
+  }
+  heard_.finish();
+}
+
+bool StderrWatch::say(std::string_view line) noexcept {
+  if (!relay_) return false;
+  const std::string_view said = line.substr(0, longest_word);
+  if (::send(relay_.get(), said.data(), said.size(), MSG_DONTWAIT | MSG_NOSIGNAL) < 0) ++unsaid_;
+  return true;
+}
+
+bool StderrWatch::take_account(int signals) {
+  std::vector<char> account(longest_account);
+  pollfd waits[] = {{relay_.get(), POLLIN, 0}, {signals, POLLIN, 0}};
+  bool is_asked = false;
+  for (int idle_looks = 0;;) {
+    // It may have more lines to say than there is room for.
+    is_asked = is_asked || ::send(relay_.get(), &finish_word, 1, MSG_DONTWAIT | MSG_NOSIGNAL) == 1;
+    if (::poll(waits, 2, look_ms) == 0) {
+      // It waits for the caller's reader, or for an accomplice outside who holds the pipe.
+      idle_looks = can_be_written(STDERR_FILENO, 0) ? idle_looks + 1 : 0;
+      if (idle_looks == most_idle_looks) return true;
+      continue;
+    }
+    if (waits[1].revents != 0 && ends_programs(read_signals(signals))) return false;
+    if (waits[0].revents == 0) continue;
+    const ssize_t size = ::read(relay_.get(), account.data(), account.size());
+    if (size > 0) heard_ = ErofsWatch::of({account.data(), static_cast<std::size_t>(size)});
+    return true;
+  }
+}
+
+bool StderrWatch::finish(int signals) {
+  const bool is_whole = !relay_ || take_account(signals);
   if (file_) read_file();
   heard_.finish();
-  source_.reset();
+  relay_.reset();
   file_.reset();
+  return is_whole;
 }
 
 void StderrWatch::read_file() {

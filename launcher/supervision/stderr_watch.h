@@ -1,18 +1,17 @@
 // Hears what an agent's programs say on a standard error that is no terminal, to tell at the end
-// which paths they found read-only. What leads to a pipe or socket passes through here; a file is
-// read when all is over.
+// which paths they found read-only. What leads to a pipe or socket passes through a process of its
+// own; a file is read when all is over.
 #pragma once
 
-#include <poll.h>
 #include <sys/types.h>
 
 #include <array>
 #include <cstddef>
 #include <optional>
+#include <string_view>
 
 #include "base/error.h"
 #include "base/fd.h"
-#include "base/pipe.h"
 #include "launcher/sandbox/enter.h"
 #include "launcher/supervision/erofs_watch.h"
 
@@ -30,31 +29,35 @@ class StderrWatch {
 
   // What the agent says there is heard.
   bool hears() const noexcept { return hears_; }
-  // Its descriptor is -1 where there is nothing to wait for. As the agent waited for its reader it
-  // still does: what was not passed on is not read.
-  pollfd wait() const noexcept;
-  void handle(short revents);
-  // All who could write are gone: passes on the rest, and waits for who reads it as they would
-  // have. Nothing else is called behind it but heard().
-  void finish();
+  // Says a line of sluice's own there, behind what was passed on until now. False where nothing
+  // passes through here: the caller's descriptor is for whoever asks. What nobody reads is dropped
+  // and counted, for the agent could have filled the pipe.
+  bool say(std::string_view line) noexcept;
+  std::size_t unsaid() const noexcept { return unsaid_; }
+  // The agent's processes are gone: waits until the rest is passed on, and for who reads it as they
+  // would have. False when one of `signals` (signalfd(2)) that ends programs came meanwhile: the
+  // rest is lost. Nothing else is called behind it but hears(), heard() and itself.
+  bool finish(int signals);
 
   const ErofsWatch& heard() const noexcept { return heard_; }
 
  private:
-  bool hear();
-  ssize_t copy() noexcept;
-  int unread() const noexcept;
-  bool pass_on() noexcept;
-  void hang_up() noexcept;
+  // A pipe's mutex is held by whoever splices into it from what has nothing to give (splice(2), a
+  // socket, a terminal), and every call but poll(2) waits for it, deaf to SIGKILL. So none who has
+  // to end the agent touches its pipe.
+  Result<void> start_relay();
+  [[noreturn]] void relay(Fd supervisor) noexcept;
+  void on_word(int supervisor);
+  std::size_t hear();
+  void hear_rest();
+  bool take_account(int signals);
   void read_file();
 
   bool hears_ = false;
+  std::size_t unsaid_ = 0;
+  Fd relay_;  // to that process; in it what follows is
   Fd source_;
-  bool is_socket_ = false;
-  Pipe copies_;                    // of what is still in that: tee(2)
-  std::array<char, 65536> chunk_;  // what was heard last
-  std::size_t heard_size_ = 0;
-  std::size_t waiting_ = 0;  // of it, what was not yet passed on
+  std::array<char, 65536> chunk_;
   Fd file_;
   off_t before_ = 0;  // what was in it when the run began
   ErofsWatch heard_;

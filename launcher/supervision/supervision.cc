@@ -20,22 +20,20 @@ constexpr std::chrono::minutes copying_time{5};  // besides, where there are see
 
 }  // namespace
 
-void Supervision::say_raw(std::string line) const {
+void Supervision::say_raw(std::string line) {
   line += terminal_ && terminal_->is_raw() ? "\r\n" : "\n";
+  if (stderr_.say(line)) return;
   (void)write_all(STDERR_FILENO, "stderr", line);
 }
 
-void Supervision::say(std::string_view line) const { say_raw(fmt::format("sluice: {}", line)); }
+void Supervision::say(std::string_view line) { say_raw(fmt::format("sluice: {}", line)); }
 
 void Supervision::enter(Phase phase, std::optional<Clock::duration> time) {
   phase_ = phase;
   clock_.enter(time, Clock::now());
 }
 
-// Where nothing would be told of what was heard, nobody listens: of a run that is quiet, that
-// writes to an overlay, or that is a proof.
 Result<void> Supervision::open_stderr(SandboxStart& start) {
-  if (order_.quiet || order_.plan.root.is_overlay() || order_.plan.proves) return {};
   auto opened = stderr_.open(order_.host_id);
   if (!opened) return Failure(opened.error());
   start.standard_error = std::move(*opened);
@@ -69,8 +67,9 @@ int Supervision::run() {
   }
   terminal_.reset();
   tell_sluiced();
+  const bool is_heard_out = hear_out();
   keep_what_changed();
-  say_end();
+  if (is_heard_out) say_end();
   return status_;
 }
 
@@ -81,8 +80,7 @@ std::vector<pollfd> Supervision::waits() const {
                             {proxy_.log_fd(), POLLIN, 0},
                             {door_->fd(), POLLIN, 0},
                             {exec_log_.fd(), POLLIN, 0},
-                            {layer_ ? layer_->fd() : -1, POLLIN, 0},
-                            stderr_.wait()};
+                            {layer_ ? layer_->fd() : -1, POLLIN, 0}};
   if (!terminal_) return waits;
   for (const pollfd& wait : terminal_->waits()) waits.push_back(wait);
   return waits;
@@ -100,8 +98,7 @@ int Supervision::poll_timeout() const {
 
 void Supervision::handle(const std::vector<pollfd>& ready) {
   // The agent's last words before the message that it has ended.
-  if (terminal_) terminal_->handle({ready.begin() + 8, ready.end()});
-  stderr_.handle(ready[7].revents);
+  if (terminal_) terminal_->handle({ready.begin() + 7, ready.end()});
   if (ready[0].revents != 0) {
     for (const int number : read_signals(signals_.get())) on_signal(number);
   }
@@ -181,9 +178,10 @@ void Supervision::reap() {
 
 void Supervision::fail_run(int status, const Error& error) {
   if (phase_ == Phase::ending || phase_ == Phase::done) return enter(Phase::done, std::nullopt);
-  say_raw(fmt::format("sluice: {}", to_string(error)));
   status_ = status;
   sandbox_.kill();
+  // Its last words may tell why.
+  if (hear_out()) say_raw(fmt::format("sluice: {}", to_string(error)));
   enter(Phase::done, std::nullopt);
 }
 

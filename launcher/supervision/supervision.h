@@ -58,8 +58,8 @@ class Supervision {
   void on_door();
   void on_stop(Stop how);
   void fail_run(int status, const Error& error);
-  void say(std::string_view line) const;
-  void say_raw(std::string line) const;
+  void say(std::string_view line);
+  void say_raw(std::string line);
 
   // building.cc: what the sandbox says
   void on_control();
@@ -81,9 +81,10 @@ class Supervision {
   // ending.cc: how the run is brought to its end, and what is told then
   void on_ended(int status);
   void tell_sluiced();
+  bool hear_out();
   Result<void> learn_what_changed();
   void keep_what_changed();
-  void say_end() const;
+  void say_end();
 
   SupervisorOrder order_;
   ProxyKeeper proxy_;

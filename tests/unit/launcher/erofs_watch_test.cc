@@ -144,5 +144,19 @@ TEST(TheWatchForReadOnlyPaths, TakesInWhatAnotherOneHeardBehindItsOwnAndNothingT
   EXPECT_TRUE(wordless.has_more_paths());
 }
 
+TEST(TheWatchForReadOnlyPaths, ReadsTheAccountOfAnotherProcess) {
+  using namespace std::string_view_literals;
+  const ErofsWatch heard = ErofsWatch::of("hm/etc/a\0/opt/b c\0"sv);
+  EXPECT_TRUE(heard.has_heard());
+  EXPECT_TRUE(heard.has_more_paths());
+  EXPECT_THAT(heard.paths(), ElementsAre("/etc/a", "/opt/b c"));
+  const ErofsWatch wordless = ErofsWatch::of("h-"sv);
+  EXPECT_TRUE(wordless.has_heard());
+  EXPECT_FALSE(wordless.has_more_paths());
+  EXPECT_THAT(wordless.paths(), IsEmpty());
+  EXPECT_FALSE(ErofsWatch::of("--"sv).has_heard());
+  EXPECT_FALSE(ErofsWatch::of(""sv).has_heard());
+}
+
 }  // namespace
 }  // namespace sluice::launcher
