@@ -7,6 +7,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -114,6 +115,7 @@ Result<void> StderrWatch::start_relay() {
   if (pid < 0) return fail_errno(Errc::unavailable, "fork");
   if (pid > 0) {
     relay_ = std::move(pair->first);
+    relay_pid_ = pid;
     return {};
   }
   ::close(STDIN_FILENO);
@@ -199,7 +201,9 @@ bool StderrWatch::take_account(int signals) {
     if (waits[1].revents != 0 && ends_programs(read_signals(signals))) return false;
     if (waits[0].revents == 0) continue;
     const ssize_t size = ::read(relay_.get(), account.data(), account.size());
-    if (size > 0) heard_ = ErofsWatch::of({account.data(), static_cast<std::size_t>(size)});
+    if (size <= 0) return true;
+    heard_ = ErofsWatch::of({account.data(), static_cast<std::size_t>(size)});
+    ::waitpid(relay_pid_, nullptr, 0);  // that was its last word
     return true;
   }
 }

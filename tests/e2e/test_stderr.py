@@ -1,5 +1,7 @@
 """What an agent's programs say on a standard error that is no terminal: heard, and passed on as it came."""
 
+import contextlib
+import ctypes
 import hashlib
 import os
 import signal
@@ -294,6 +296,19 @@ class Pipes(StderrCase):
 
 
 class Descriptors(StderrCase):
+    def test_leave_nobody_to_whoever_adopts_orphans(self):
+        """A container's first process may reap none."""
+        libc = ctypes.CDLL(None)
+        subreaper = 36  # PR_SET_CHILD_SUBREAPER
+        libc.prctl(subreaper, 1, 0, 0, 0)
+        self.addCleanup(libc.prctl, subreaper, 0, 0, 0, 0)
+        self.pass_through("echo said >&2")
+        names = []
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError), open(f"/proc/{pid}/comm") as file:
+                names.append(file.read().strip())
+        self.assertNotIn("sluice-stderr", names)
+
     def test_of_standard_output_is_the_callers_own(self):
         read_end, write_end = os.pipe()
         self.addCleanup(os.close, read_end)
