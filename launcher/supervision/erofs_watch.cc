@@ -157,6 +157,12 @@ void ErofsWatch::read(std::string_view lines) {
   }
 }
 
+std::string ErofsWatch::account() const {
+  std::string account{has_heard_ ? 'h' : '-', has_more_paths_ ? 'm' : '-'};
+  for (const std::string& path : paths_) account += path + '\0';
+  return account;
+}
+
 ErofsWatch ErofsWatch::of(std::string_view account) {
   ErofsWatch heard;
   if (account.size() < 2) return heard;

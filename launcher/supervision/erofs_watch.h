@@ -28,7 +28,9 @@ class ErofsWatch {
   // No more will come: a line without an end is one as well.
   void finish();
 
-  // What one in another process heard: 'h' or not, 'm' for more paths or not, each path and NUL.
+  // For another process, which reads it by of(): 'h' or not, 'm' for more paths or not, each path
+  // and NUL.
+  std::string account() const;
   static ErofsWatch of(std::string_view account);
 
   // What another one heard, behind what this one did.

@@ -150,8 +150,7 @@ void StderrWatch::on_word(int supervisor) {
     return;
   }
   hear_rest();
-  std::string account{heard_.has_heard() ? 'h' : '-', heard_.has_more_paths() ? 'm' : '-'};
-  for (const std::string& path : heard_.paths()) account += path + '\0';
+  const std::string account = heard_.account();
   ::_exit(::send(supervisor, account.data(), account.size(), MSG_NOSIGNAL) < 0 ? 1 : 0);
 }
 
@@ -209,12 +208,12 @@ bool StderrWatch::take_account(int signals) {
 }
 
 bool StderrWatch::finish(int signals) {
-  const bool is_whole = !relay_ || take_account(signals);
+  if (relay_) is_whole_ = take_account(signals);
   if (file_) read_file();
   heard_.finish();
   relay_.reset();
   file_.reset();
-  return is_whole;
+  return is_whole_;
 }
 
 void StderrWatch::read_file() {

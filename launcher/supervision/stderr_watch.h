@@ -55,6 +55,7 @@ class StderrWatch {
 
   bool hears_ = false;
   std::size_t unsaid_ = 0;
+  bool is_whole_ = true;  // nothing that the agent said was given up
   pid_t relay_pid_ = -1;
   Fd relay_;  // to that process; in it what follows is
   Fd source_;

@@ -179,7 +179,6 @@ void Supervision::reap() {
 void Supervision::fail_run(int status, const Error& error) {
   if (phase_ == Phase::ending || phase_ == Phase::done) return enter(Phase::done, std::nullopt);
   status_ = status;
-  sandbox_.kill();
   // Its last words may tell why.
   if (hear_out()) say_raw(fmt::format("sluice: {}", to_string(error)));
   enter(Phase::done, std::nullopt);

@@ -150,6 +150,7 @@ TEST(TheWatchForReadOnlyPaths, ReadsTheAccountOfAnotherProcess) {
   EXPECT_TRUE(heard.has_heard());
   EXPECT_TRUE(heard.has_more_paths());
   EXPECT_THAT(heard.paths(), ElementsAre("/etc/a", "/opt/b c"));
+  EXPECT_EQ(heard.account(), "hm/etc/a\0/opt/b c\0"sv);
   const ErofsWatch wordless = ErofsWatch::of("h-"sv);
   EXPECT_TRUE(wordless.has_heard());
   EXPECT_FALSE(wordless.has_more_paths());
