@@ -75,7 +75,7 @@ void Supervision::on_ready(ControlMessage& message) {
   changes_ = detach(message, "changes");
   if (auto watched = watch_layer(); !watched) return fail_run(sluice_failed, watched.error());
   if (Fd terminal = detach(message, "terminal")) {
-    terminal_ = std::make_unique<TerminalRelay>(std::move(terminal), heard_);
+    terminal_ = std::make_unique<TerminalRelay>(std::move(terminal), heard_, lines_);
     had_terminal_ = true;
   }
   enter(Phase::registering, registering_time);

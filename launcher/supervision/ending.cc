@@ -46,6 +46,7 @@ bool Supervision::hear_out() {
   sandbox_.kill();
   const bool is_heard_out = stderr_.finish(signals_.get());
   heard_.take_in(stderr_.heard());
+  lines_.end(stderr_.is_mid_line());
   return is_heard_out;
 }
 

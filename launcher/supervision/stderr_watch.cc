@@ -12,6 +12,8 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
+#include <cstdint>
 #include <string>
 #include <utility>
 #include <vector>
@@ -30,6 +32,9 @@ constexpr int look_ms = 1000;
 constexpr int most_idle_looks = 5;  // without an account, though the caller's reader reads
 constexpr std::size_t longest_account =
     ErofsWatch::most_paths * (ErofsWatch::longest_line + 1) + 16;
+// Before the account: how the last line ends.
+constexpr char mid_line = 'm';
+constexpr char whole_line = 'w';
 
 struct stat status_of(int fd) noexcept {
   struct stat status {};
@@ -75,6 +80,8 @@ bool ends_programs(const std::vector<int>& signals) {
 }
 
 }  // namespace
+
+StderrWatch::StderrWatch() : lines_([](std::string_view ours) { pass_on(ours); }) {}
 
 Result<AgentsStderr> StderrWatch::open(std::optional<uid_t> owner) {
   const struct stat error = status_of(STDERR_FILENO);
@@ -131,14 +138,21 @@ Result<void> StderrWatch::start_relay() {
 // Its signals are blocked, as the supervisor's are: it ends with that.
 void StderrWatch::relay(Fd supervisor) noexcept {
   for (;;) {
-    pollfd waits[] = {{source_.get(), POLLIN, 0}, {supervisor.get(), POLLIN, 0}};
-    if (::poll(waits, 2, -1) < 0) continue;
-    if (waits[1].revents != 0) {
-      on_word(supervisor.get());
-    } else {
-      hear();
-    }
+    pollfd waits[] = {{source_.get(), POLLIN, 0},
+                      {lines_.is_full() ? -1 : supervisor.get(), POLLIN, 0}};
+    if (::poll(waits, 2, ms_left()) < 0) continue;
+    if (waits[1].revents != 0) on_word(supervisor.get());
+    if (waits[0].revents != 0) hear();
+    lines_.tick(OwnLines::Clock::now());
   }
+}
+
+// For poll(2).
+int StderrWatch::ms_left() const {
+  if (!lines_.due()) return -1;
+  const auto left =
+      std::chrono::ceil<std::chrono::milliseconds>(*lines_.due() - OwnLines::Clock::now());
+  return static_cast<int>(std::max<std::int64_t>(left.count(), 0));
 }
 
 void StderrWatch::on_word(int supervisor) {
@@ -146,11 +160,12 @@ void StderrWatch::on_word(int supervisor) {
   const ssize_t size = ::read(supervisor, word.data(), word.size());
   if (size <= 0) ::_exit(1);
   if (size > 1 || word[0] != finish_word) {
-    pass_on({word.data(), static_cast<std::size_t>(size)});
+    lines_.say({word.data(), static_cast<std::size_t>(size)}, OwnLines::Clock::now());
     return;
   }
   hear_rest();
-  const std::string account = heard_.account();
+  lines_.end(false);
+  const std::string account = (lines_.is_mid_line() ? mid_line : whole_line) + heard_.account();
   ::_exit(::send(supervisor, account.data(), account.size(), MSG_NOSIGNAL) < 0 ? 1 : 0);
 }
 
@@ -161,7 +176,7 @@ std::size_t StderrWatch::hear() {
   if (size < 0 && (errno == EAGAIN || errno == EINTR)) return 0;
   const std::string_view said(chunk_.data(), static_cast<std::size_t>(std::max<ssize_t>(size, 0)));
   heard_.feed(said);
-  if (size <= 0 || !pass_on(said)) source_.reset();
+  if (size <= 0 || !lines_.pass(said, pass_on)) source_.reset();
   return said.size();
 }
 
@@ -201,7 +216,9 @@ bool StderrWatch::take_account(int signals) {
     if (waits[0].revents == 0) continue;
     const ssize_t size = ::read(relay_.get(), account.data(), account.size());
     if (size <= 0) return true;
-    heard_ = ErofsWatch::of({account.data(), static_cast<std::size_t>(size)});
+    const std::string_view told(account.data(), static_cast<std::size_t>(size));
+    is_mid_line_ = told[0] == mid_line;
+    heard_ = ErofsWatch::of(told.substr(1));
     ::waitpid(relay_pid_, nullptr, 0);  // that was its last word
     return true;
   }
@@ -224,6 +241,7 @@ void StderrWatch::read_file() {
     if (size <= 0) return;
     heard_.feed({chunk_.data(), static_cast<std::size_t>(size)});
     at += size;
+    is_mid_line_ = chunk_[static_cast<std::size_t>(size) - 1] != '\n';
   }
 }
 

@@ -14,11 +14,14 @@
 #include "base/fd.h"
 #include "launcher/sandbox/enter.h"
 #include "launcher/supervision/erofs_watch.h"
+#include "launcher/supervision/own_lines.h"
 
 namespace sluice::launcher {
 
 class StderrWatch {
  public:
+  StderrWatch();
+
   // A file's last so many bytes of what a run wrote are read.
   static constexpr std::size_t longest_look = std::size_t{1024} * 1024;
 
@@ -29,9 +32,9 @@ class StderrWatch {
 
   // What the agent says there is heard.
   bool hears() const noexcept { return hears_; }
-  // Says a line of sluice's own there, behind what was passed on until now. False where nothing
-  // passes through here: the caller's descriptor is for whoever asks. What nobody reads is dropped
-  // and counted, for the agent could have filled the pipe.
+  // Says a line of sluice's own there, between the agent's. False where nothing passes through here
+  // (any more): the caller's descriptor is for whoever asks. What nobody reads is dropped and
+  // counted, for the agent could have filled the pipe.
   bool say(std::string_view line) noexcept;
   std::size_t unsaid() const noexcept { return unsaid_; }
   // The agent's processes are gone: waits until the rest is passed on, and for who reads it as they
@@ -40,6 +43,8 @@ class StderrWatch {
   bool finish(int signals);
 
   const ErofsWatch& heard() const noexcept { return heard_; }
+  // After finish(): the last line there has no end.
+  bool is_mid_line() const noexcept { return is_mid_line_; }
 
  private:
   // A pipe's mutex is held by whoever splices into it from what has nothing to give (splice(2), a
@@ -48,6 +53,7 @@ class StderrWatch {
   Result<void> start_relay();
   [[noreturn]] void relay(Fd supervisor) noexcept;
   void on_word(int supervisor);
+  int ms_left() const;
   std::size_t hear();
   void hear_rest();
   bool take_account(int signals);
@@ -56,6 +62,7 @@ class StderrWatch {
   bool hears_ = false;
   std::size_t unsaid_ = 0;
   bool is_whole_ = true;  // nothing that the agent said was given up
+  bool is_mid_line_ = false;
   pid_t relay_pid_ = -1;
   Fd relay_;  // to that process; in it what follows is
   Fd source_;
@@ -63,6 +70,7 @@ class StderrWatch {
   Fd file_;
   off_t before_ = 0;  // what was in it when the run began
   ErofsWatch heard_;
+  OwnLines lines_;  // in that process
 };
 
 }  // namespace sluice::launcher

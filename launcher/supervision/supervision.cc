@@ -18,12 +18,18 @@ namespace {
 constexpr std::chrono::seconds building_time{30};
 constexpr std::chrono::minutes copying_time{5};  // besides, where there are seeds
 
+void write_own(std::string_view ours) { (void)write_all(STDERR_FILENO, "stderr", ours); }
+
 }  // namespace
+
+Supervision::Supervision(SupervisorOrder order)
+    : order_(std::move(order)),
+      proxy_(std::move(order_.proxy), order_.plan.agent),
+      lines_(write_own) {}
 
 void Supervision::say_raw(std::string line) {
   line += terminal_ && terminal_->is_raw() ? "\r\n" : "\n";
-  if (stderr_.say(line)) return;
-  (void)write_all(STDERR_FILENO, "stderr", line);
+  if (!stderr_.say(line)) lines_.say(line, Clock::now());
 }
 
 void Supervision::say(std::string_view line) { say_raw(fmt::format("sluice: {}", line)); }
@@ -88,7 +94,7 @@ std::vector<pollfd> Supervision::waits() const {
 
 int Supervision::poll_timeout() const {
   auto first = clock_.next();
-  for (const auto& time : {datagrams_.next(), exec_log_.next(), proxy_.next_tick()}) {
+  for (const auto& time : {datagrams_.next(), exec_log_.next(), proxy_.next_tick(), lines_.due()}) {
     first = earlier(first, time);
   }
   if (!first) return -1;
@@ -116,6 +122,7 @@ void Supervision::on_time() {
   on_proxy(proxy_.tick(now));
   if (datagrams_.next() && now >= *datagrams_.next()) count_datagrams();
   exec_log_.tick(exec_reporter(), now);
+  lines_.tick(now);
   for (;;) {
     switch (clock_.take(now)) {
       case RunClock::Due::nothing:

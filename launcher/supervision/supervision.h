@@ -19,6 +19,7 @@
 #include "launcher/sessions/door.h"
 #include "launcher/supervision/denials.h"
 #include "launcher/supervision/erofs_watch.h"
+#include "launcher/supervision/own_lines.h"
 #include "launcher/supervision/proxy_keeper.h"
 #include "launcher/supervision/run_clock.h"
 #include "launcher/supervision/sandbox_keeper.h"
@@ -31,8 +32,7 @@ namespace sluice::launcher {
 
 class Supervision {
  public:
-  explicit Supervision(SupervisorOrder order)
-      : order_(std::move(order)), proxy_(std::move(order_.proxy), order_.plan.agent) {}
+  explicit Supervision(SupervisorOrder order);
   Supervision(const Supervision&) = delete;
   Supervision& operator=(const Supervision&) = delete;
   ~Supervision() { sandbox_.kill(); }
@@ -94,6 +94,7 @@ class Supervision {
   Fd changes_;                       // of the overlay
   std::optional<LayerWatch> layer_;  // where that lies on disk
   ErofsWatch heard_;                 // on the agent's terminal
+  OwnLines lines_;                   // there
   StderrWatch stderr_;
   std::unique_ptr<TerminalRelay> terminal_;
   std::unique_ptr<Denials> denials_;

@@ -26,8 +26,8 @@ int find_output() {
 
 }  // namespace
 
-TerminalRelay::TerminalRelay(Fd master, ErofsWatch& heard)
-    : master_(std::move(master)), heard_(heard), output_(find_output()) {
+TerminalRelay::TerminalRelay(Fd master, ErofsWatch& heard, OwnLines& lines)
+    : master_(std::move(master)), heard_(heard), lines_(lines), output_(find_output()) {
   ::fcntl(master_.get(), F_SETFL, O_NONBLOCK);
   termios attributes{};
   const bool is_foreground = ::tcgetpgrp(STDIN_FILENO) == ::getpgrp();
@@ -92,7 +92,9 @@ bool TerminalRelay::read_agent() {
   if (size == 0) return false;
   const std::string_view said(chunk.data(), static_cast<std::size_t>(size));
   heard_.feed(said);
-  return write_all(output_, "the terminal", said).has_value();
+  return lines_.pass(said, [&](std::string_view piece) {
+    return write_all(output_, "the terminal", piece).has_value();
+  });
 }
 
 void TerminalRelay::resize() {

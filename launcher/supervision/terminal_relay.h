@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "launcher/supervision/erofs_watch.h"
+#include "launcher/supervision/own_lines.h"
 
 namespace sluice::launcher {
 
@@ -19,8 +20,8 @@ class TerminalRelay {
  public:
   // `master` of the sandbox's pty. When descriptor 0 is a terminal and we are in its foreground:
   // raw mode until the destructor. Otherwise nothing is read from the person. `heard` is fed with
-  // what the agent says, and outlives the relay.
-  TerminalRelay(Fd master, ErofsWatch& heard);
+  // what the agent says, which goes between `lines`; both outlive the relay.
+  TerminalRelay(Fd master, ErofsWatch& heard, OwnLines& lines);
   TerminalRelay(const TerminalRelay&) = delete;
   TerminalRelay& operator=(const TerminalRelay&) = delete;
   ~TerminalRelay();
@@ -40,6 +41,7 @@ class TerminalRelay {
 
   Fd master_;
   ErofsWatch& heard_;
+  OwnLines& lines_;
   int output_ = -1;  // the person's terminal, as one of descriptors 0-2
   bool reads_person_ = false;
   std::string to_agent_;

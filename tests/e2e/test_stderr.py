@@ -133,7 +133,7 @@ for i in range(3000):
         block = block[os.write(2, block):]
 print(hash.hexdigest())'"""
         out, said = self.pass_through(script)
-        said = said[: said.rindex(b"sluice: ")]
+        said = said[: said.rindex(b"\nsluice: ")]  # which is on a line of its own
         self.assertEqual(hashlib.sha256(said).hexdigest(), out.decode().strip())
 
     def test_of_both_streams_in_one_pipe_stay_in_order(self):
@@ -228,6 +228,38 @@ open("taken", "w").write(str(taken))'"""
         """/dev/stderr: the pipe is the agent's own, whoever the caller is."""
         _, said = self.pass_through("echo by path >/dev/stderr && echo and >/proc/self/fd/2")
         self.assertIn("by path\nand\n", said.decode())
+
+
+REFUSED = "curl -s http://refused.test/; until grep -q refused.test /run/sluice/denials; do sleep 0.01; done"
+
+
+class Lines(StderrCase):
+    """sluice's own stand between the agent's."""
+
+    def test_wait_for_the_end_of_what_the_agent_writes_character_by_character(self):
+        script = f"printf c >&2; {REFUSED}; for c in u r l ' ' f a i l e d; do printf %s $c >&2; done; echo >&2"
+        _, said = self.pass_through(script.replace("' '", ":"))
+        self.assertRegex(said.decode(), r"(?m)^curl:failed\nsluice: refused\.test:80 is not ")
+
+    def test_come_though_the_agents_has_no_end(self):
+        process = self.begin("bash", "-c", f"printf 'Password: ' >&2; {REFUSED}; read -r", stdin=subprocess.PIPE)
+        said = b""
+        while b"refused.test:80 is not " not in said:
+            read = os.read(process.stderr.fileno(), 4096)
+            self.assertTrue(read, said)
+            said += read
+        process.communicate(b"secret\n", timeout=60)
+        self.assertRegex(said.decode(), r"(?m)^Password: \nsluice: refused\.test:80 is not ")
+
+    def test_at_the_end_begin_one(self):
+        script = "printf unfinished >&2"
+        _, said = self.pass_through(script)
+        self.assertRegex(said.decode(), r"(?m)^unfinished\nsluice: coder-1: allowed 0")
+        path = f"{self.workspace}/errors"
+        with open(path, "w") as file:
+            self.pass_through(script, stderr=file)
+        with open(path) as file:
+            self.assertRegex(file.read(), r"(?m)^unfinished\nsluice: coder-1: allowed 0")
 
 
 # Has the mutex of its pipe as long as nothing comes from a terminal of its own. There is more in the

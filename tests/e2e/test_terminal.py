@@ -118,6 +118,23 @@ class Terminal(Case):
             said += os.read(master, 4096).decode(errors="replace")
         self.assertNotIn(words, said)
 
+    def test_lines_of_sluice_stand_between_those_of_the_agent(self):
+        master, slave = self.open_terminal()
+        script = """
+            refused() {
+              curl -so /dev/null http://$1.test/
+              until grep -q $1.test /run/sluice/denials; do sleep 0.01; done
+            }
+            printf c; refused of-curl; printf 'url failed\\n'
+            printf 'Password: '; refused of-a-prompt; read -r
+            """
+        process = self.start_on(slave, "bash", "-c", script)
+        said = self.read_until(master, "of-a-prompt.test:80 is not ")
+        self.assertIn("curl failed\r\nsluice: of-curl.test:80 is not ", said)
+        self.assertIn("Password: \r\nsluice: of-a-prompt.test:80 is not ", said)
+        os.write(master, b"\r")
+        self.assertEqual(process.wait(60), 0)
+
     def test_what_programs_say_is_theirs_and_cannot_steer_the_terminal_at_the_end(self):
         said = self.said_at_the_end(
             r"""printf "open '/\302\23331m\342\200\256x': read-only file system\n"; exit 1""", 1)

@@ -33,10 +33,7 @@ def steady(text):
 
 
 def in_order(command, text):
-    """What is said of a run comes from several processes, whichever is first.
-
-    curl writes its errors character by character, so that they would mix with sluice's lines: the
-    document keeps it silent."""
+    """What is said of a run comes from several processes, whichever is first; its lines are whole."""
     lines = steady(text).split("\n")
     return sorted(lines) if command.startswith("sluice run") else lines
 
