@@ -22,6 +22,7 @@ class ErofsWatch {
   static constexpr std::size_t longest_line = 4096;
   static constexpr std::size_t most_lines = 1000;
   static constexpr std::size_t most_paths = 5;
+  static constexpr std::size_t longest_account = most_paths * (longest_line + 1) + 2;  // bytes
 
   // Bytes as they pass, in any pieces. Allocates only where a line has the words.
   void feed(std::string_view bytes);

@@ -1,40 +1,30 @@
 #include "launcher/supervision/stderr_watch.h"
 
 #include <fcntl.h>
+#include <fmt/core.h>
 #include <poll.h>
 #include <signal.h>
-#include <sys/ioctl.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
-#include <chrono>
-#include <cstdint>
-#include <string>
 #include <utility>
 #include <vector>
 
 #include "base/pipe.h"
 #include "base/signals.h"
-#include "launcher/sandbox/privileges.h"
+#include "launcher/supervision/stderr_carrier.h"
 #include "netns/handover.h"
 
 namespace sluice::launcher {
 namespace {
 
-constexpr char finish_word = 'f';
-constexpr std::size_t longest_word = 16384;  // any other is a line
 constexpr int look_ms = 1000;
 constexpr int most_idle_looks = 5;  // without an account, though the caller's reader reads
-constexpr std::size_t longest_account =
-    ErofsWatch::most_paths * (ErofsWatch::longest_line + 1) + 16;
-// Before the account: how the last line ends.
-constexpr char mid_line = 'm';
-constexpr char whole_line = 'w';
 
 struct stat status_of(int fd) noexcept {
   struct stat status {};
@@ -53,26 +43,6 @@ bool is_stream(int fd) noexcept {
   return ::getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_STREAM;
 }
 
-bool can_be_written(int fd, int timeout_ms) noexcept {
-  pollfd reader{fd, POLLOUT, 0};
-  return ::poll(&reader, 1, timeout_ms) > 0;
-}
-
-// Waits for who reads the caller's standard error. False when nobody does any more.
-bool pass_on(std::string_view bytes) noexcept {
-  while (!bytes.empty()) {
-    const ssize_t size = ::write(STDERR_FILENO, bytes.data(), bytes.size());
-    if (size >= 0) {
-      bytes.remove_prefix(static_cast<std::size_t>(size));
-    } else if (errno == EAGAIN) {  // the caller set O_NONBLOCK
-      can_be_written(STDERR_FILENO, -1);
-    } else if (errno != EINTR) {
-      return false;
-    }
-  }
-  return true;
-}
-
 bool ends_programs(const std::vector<int>& signals) {
   return std::any_of(signals.begin(), signals.end(), [](int number) {
     return number == SIGTERM || number == SIGINT || number == SIGHUP || number == SIGQUIT;
@@ -80,8 +50,6 @@ bool ends_programs(const std::vector<int>& signals) {
 }
 
 }  // namespace
-
-StderrWatch::StderrWatch() : lines_([](std::string_view ours) { pass_on(ours); }) {}
 
 Result<AgentsStderr> StderrWatch::open(std::optional<uid_t> owner) {
   const struct stat error = status_of(STDERR_FILENO);
@@ -106,142 +74,85 @@ Result<AgentsStderr> StderrWatch::open(std::optional<uid_t> owner) {
       (owner && ::fchown(pipe->write_end.get(), *owner, static_cast<gid_t>(-1)) != 0)) {
     return fail_errno(Errc::unavailable, "cannot make a pipe for the agent's standard error");
   }
-  source_ = std::move(pipe->read_end);
-  AgentsStderr agents{std::move(pipe->write_end), is_same(error, status_of(STDOUT_FILENO))};
-  if (auto started = start_relay(); !started) return Failure(started.error());
-  source_.reset();
+  if (auto started = start_carrier(std::move(pipe->read_end)); !started) {
+    return Failure(started.error());
+  }
   hears_ = true;
-  return agents;
+  return AgentsStderr{std::move(pipe->write_end), is_same(error, status_of(STDOUT_FILENO))};
 }
 
-Result<void> StderrWatch::start_relay() {
+Result<void> StderrWatch::start_carrier(Fd source) {
   auto pair = netns::socket_pair();
   if (!pair) return Failure(pair.error());
   const pid_t supervisor = ::getpid();
   const pid_t pid = ::fork();
   if (pid < 0) return fail_errno(Errc::unavailable, "fork");
-  if (pid > 0) {
-    relay_ = std::move(pair->first);
-    relay_pid_ = pid;
-    return {};
-  }
-  ::close(STDIN_FILENO);
-  ::close(STDOUT_FILENO);
-  if (!die_with_parent() || ::getppid() != supervisor ||
-      !close_all_but({pair->second.get(), source_.get()}) ||
-      ::prctl(PR_SET_NAME, "sluice-stderr") != 0 || ::prctl(PR_SET_DUMPABLE, 0) != 0) {
-    ::_exit(1);
-  }
-  relay(std::move(pair->second));
-}
-
-// Its signals are blocked, as the supervisor's are: it ends with that.
-void StderrWatch::relay(Fd supervisor) noexcept {
-  for (;;) {
-    pollfd waits[] = {{source_.get(), POLLIN, 0},
-                      {lines_.is_full() ? -1 : supervisor.get(), POLLIN, 0}};
-    if (::poll(waits, 2, ms_left()) < 0) continue;
-    if (waits[1].revents != 0) on_word(supervisor.get());
-    if (waits[0].revents != 0) hear();
-    lines_.tick(OwnLines::Clock::now());
-  }
-}
-
-// For poll(2).
-int StderrWatch::ms_left() const {
-  if (!lines_.due()) return -1;
-  const auto left =
-      std::chrono::ceil<std::chrono::milliseconds>(*lines_.due() - OwnLines::Clock::now());
-  return static_cast<int>(std::max<std::int64_t>(left.count(), 0));
-}
-
-void StderrWatch::on_word(int supervisor) {
-  std::array<char, longest_word> word;
-  const ssize_t size = ::read(supervisor, word.data(), word.size());
-  if (size <= 0) ::_exit(1);
-  if (size > 1 || word[0] != finish_word) {
-    lines_.say({word.data(), static_cast<std::size_t>(size)}, OwnLines::Clock::now());
-    return;
-  }
-  hear_rest();
-  lines_.end(false);
-  const std::string account = (lines_.is_mid_line() ? mid_line : whole_line) + heard_.account();
-  ::_exit(::send(supervisor, account.data(), account.size(), MSG_NOSIGNAL) < 0 ? 1 : 0);
-}
-
-// What was read and passed on. Where the reader has gone, whoever writes gets SIGPIPE, as from the
-// caller's pipe.
-std::size_t StderrWatch::hear() {
-  const ssize_t size = ::read(source_.get(), chunk_.data(), chunk_.size());
-  if (size < 0 && (errno == EAGAIN || errno == EINTR)) return 0;
-  const std::string_view said(chunk_.data(), static_cast<std::size_t>(std::max<ssize_t>(size, 0)));
-  heard_.feed(said);
-  if (size <= 0 || !lines_.pass(said, pass_on)) source_.reset();
-  return said.size();
-}
-
-void StderrWatch::hear_rest() {
-  // What an accomplice outside writes to a descriptor that it was sent does not keep us here.
-  int left = 0;
-  if (::ioctl(source_.get(), FIONREAD, &left) != 0) left = 0;
-  while (source_ && left > 0) {
-    const std::size_t size = hear();
-    if (size == 0) break;
-    left -= static_cast<int>(size);
-  }
-  heard_.finish();
+  if (pid == 0) carry_stderr(std::move(source), std::move(pair->second), supervisor);
+  carrier_ = std::move(pair->first);
+  carrier_pid_ = pid;
+  std::array<char, 512> word;
+  const ssize_t size = ::recv(carrier_.get(), word.data(), word.size(), 0);
+  const std::string_view said(word.data(), static_cast<std::size_t>(std::max<ssize_t>(size, 0)));
+  if (said == is_carrying) return {};
+  return fail(Errc::unavailable,
+              fmt::format("the process that carries standard error cannot start: {}",
+                          said.empty() ? "it ended" : said));
 }
 
 bool StderrWatch::say(std::string_view line) noexcept {
-  if (!relay_) return false;
-  const std::string_view said = line.substr(0, longest_word);
-  if (::send(relay_.get(), said.data(), said.size(), MSG_DONTWAIT | MSG_NOSIGNAL) < 0) ++unsaid_;
+  if (!carrier_) return false;
+  if (!send(line.substr(0, longest_carried_line))) ++unsaid_;
   return true;
 }
 
+bool StderrWatch::send(std::string_view word) noexcept {
+  return ::send(carrier_.get(), word.data(), word.size(), MSG_DONTWAIT | MSG_NOSIGNAL) >= 0;
+}
+
 bool StderrWatch::take_account(int signals) {
-  std::vector<char> account(longest_account);
-  pollfd waits[] = {{relay_.get(), POLLIN, 0}, {signals, POLLIN, 0}};
+  std::vector<char> account(CarrierAccount::longest);
+  pollfd waits[] = {{carrier_.get(), POLLIN, 0}, {signals, POLLIN, 0}};
   bool is_asked = false;
   for (int idle_looks = 0;;) {
     // It may have more lines to say than there is room for.
-    is_asked = is_asked || ::send(relay_.get(), &finish_word, 1, MSG_DONTWAIT | MSG_NOSIGNAL) == 1;
+    is_asked = is_asked || send(finish_carrying);
     if (::poll(waits, 2, look_ms) == 0) {
       // It waits for the caller's reader, or for an accomplice outside who holds the pipe.
-      idle_looks = can_be_written(STDERR_FILENO, 0) ? idle_looks + 1 : 0;
+      idle_looks = can_be_passed_on(0) ? idle_looks + 1 : 0;
       if (idle_looks == most_idle_looks) return true;
       continue;
     }
     if (waits[1].revents != 0 && ends_programs(read_signals(signals))) return false;
     if (waits[0].revents == 0) continue;
-    const ssize_t size = ::read(relay_.get(), account.data(), account.size());
+    const ssize_t size = ::read(carrier_.get(), account.data(), account.size());
     if (size <= 0) return true;
-    const std::string_view told(account.data(), static_cast<std::size_t>(size));
-    is_mid_line_ = told[0] == mid_line;
-    heard_ = ErofsWatch::of(told.substr(1));
-    ::waitpid(relay_pid_, nullptr, 0);  // that was its last word
+    auto told = CarrierAccount::decode({account.data(), static_cast<std::size_t>(size)});
+    is_mid_line_ = told.is_mid_line;
+    heard_ = std::move(told.heard);
+    ::waitpid(carrier_pid_, nullptr, 0);  // that was its last word
     return true;
   }
 }
 
 bool StderrWatch::finish(int signals) {
-  if (relay_) is_whole_ = take_account(signals);
+  if (carrier_) is_whole_ = take_account(signals);
   if (file_) read_file();
   heard_.finish();
-  relay_.reset();
+  carrier_.reset();
   file_.reset();
   return is_whole_;
 }
 
 void StderrWatch::read_file() {
   const off_t end = status_of(file_.get()).st_size;
+  std::array<char, 65536> chunk;
   off_t at = std::max(std::min(before_, end), end - off_t{longest_look});
   while (at < end) {
-    const ssize_t size = ::pread(file_.get(), chunk_.data(), chunk_.size(), at);
+    const ssize_t size = ::pread(file_.get(), chunk.data(), chunk.size(), at);
     if (size <= 0) return;
-    heard_.feed({chunk_.data(), static_cast<std::size_t>(size)});
+    heard_.feed({chunk.data(), static_cast<std::size_t>(size)});
     at += size;
-    is_mid_line_ = chunk_[static_cast<std::size_t>(size) - 1] != '\n';
+    is_mid_line_ = chunk[static_cast<std::size_t>(size) - 1] != '\n';
   }
 }
 

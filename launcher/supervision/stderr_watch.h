@@ -5,7 +5,6 @@
 
 #include <sys/types.h>
 
-#include <array>
 #include <cstddef>
 #include <optional>
 #include <string_view>
@@ -14,14 +13,11 @@
 #include "base/fd.h"
 #include "launcher/sandbox/enter.h"
 #include "launcher/supervision/erofs_watch.h"
-#include "launcher/supervision/own_lines.h"
 
 namespace sluice::launcher {
 
 class StderrWatch {
  public:
-  StderrWatch();
-
   // A file's last so many bytes of what a run wrote are read.
   static constexpr std::size_t longest_look = std::size_t{1024} * 1024;
 
@@ -50,12 +46,8 @@ class StderrWatch {
   // A pipe's mutex is held by whoever splices into it from what has nothing to give (splice(2), a
   // socket, a terminal), and every call but poll(2) waits for it, deaf to SIGKILL. So none who has
   // to end the agent touches its pipe.
-  Result<void> start_relay();
-  [[noreturn]] void relay(Fd supervisor) noexcept;
-  void on_word(int supervisor);
-  int ms_left() const;
-  std::size_t hear();
-  void hear_rest();
+  Result<void> start_carrier(Fd source);
+  bool send(std::string_view word) noexcept;
   bool take_account(int signals);
   void read_file();
 
@@ -63,14 +55,11 @@ class StderrWatch {
   std::size_t unsaid_ = 0;
   bool is_whole_ = true;  // nothing that the agent said was given up
   bool is_mid_line_ = false;
-  pid_t relay_pid_ = -1;
-  Fd relay_;  // to that process; in it what follows is
-  Fd source_;
-  std::array<char, 65536> chunk_;
+  pid_t carrier_pid_ = -1;
+  Fd carrier_;
   Fd file_;
   off_t before_ = 0;  // what was in it when the run began
   ErofsWatch heard_;
-  OwnLines lines_;  // in that process
 };
 
 }  // namespace sluice::launcher

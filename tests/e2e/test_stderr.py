@@ -348,6 +348,27 @@ class Descriptors(StderrCase):
                 names.append(file.read().strip())
         self.assertNotIn("sluice-stderr", names)
 
+    def test_are_carried_by_a_process_that_can_do_nothing_else(self):
+        """It reads what an agent wrote, and its rights are the caller's."""
+        process = self.begin("bash", "-c", "echo up >&2; read -r", stdin=subprocess.PIPE)
+        said = b""
+        while b"up\n" not in said:
+            said += os.read(process.stderr.fileno(), 4096)
+        carriers = [one for one in self.below(process.pid) if one["Name"] == "sluice-stderr"]
+        process.communicate(timeout=60)
+        self.assertEqual([(one["Seccomp"], one["NoNewPrivs"]) for one in carriers], [("2", "1")])
+
+    def below(self, pid):
+        """What /proc/PID/status says of a process and of all below it."""
+        statuses = {}
+        for name in filter(str.isdigit, os.listdir("/proc")):
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError), open(f"/proc/{name}/status") as file:
+                statuses[int(name)] = dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
+        found = [pid]
+        for one in found:
+            found += [child for child, status in statuses.items() if int(status["PPid"]) == one]
+        return [statuses[one] for one in found]
+
     def test_of_standard_output_is_the_callers_own(self):
         read_end, write_end = os.pipe()
         self.addCleanup(os.close, read_end)
