@@ -47,4 +47,10 @@ std::vector<int> read_signals(int fd) {
   return numbers;
 }
 
+bool ends_programs(const std::vector<int>& signals) {
+  return std::any_of(signals.begin(), signals.end(), [](int number) {
+    return number == SIGTERM || number == SIGINT || number == SIGHUP || number == SIGQUIT;
+  });
+}
+
 }  // namespace sluice

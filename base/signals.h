@@ -17,6 +17,8 @@ Result<Fd> watch_signals();
 
 // The numbers that have arrived.
 std::vector<int> read_signals(int fd);
+// One of them asks a program to end.
+bool ends_programs(const std::vector<int>& signals);
 
 // While it lives the calling thread, and what it starts, blocks every signal: a thread that is
 // started then never takes one from the thread that heeds it, and no SIGPIPE ends the process

@@ -44,9 +44,14 @@ void Supervision::tell_sluiced() {
 // would not read ours.
 bool Supervision::hear_out() {
   sandbox_.kill();
-  const bool is_heard_out = stderr_.finish(signals_.get());
+  bool is_heard_out = stderr_.finish(signals_.get());
   heard_.take_in(stderr_.heard());
   lines_.end(stderr_.is_mid_line());
+  if (terminal_) {
+    is_heard_out = terminal_->finish(signals_.get()) && is_heard_out;
+    unsaid_ = terminal_->unsaid();
+    terminal_.reset();
+  }
   return is_heard_out;
 }
 
@@ -82,8 +87,9 @@ void Supervision::keep_what_changed() {
 }
 
 void Supervision::say_end() {
-  if (stderr_.unsaid() > 0)
-    say(fmt::format("{} lines were not shown: nobody read", stderr_.unsaid()));
+  if (const std::size_t unsaid = stderr_.unsaid() + unsaid_; unsaid > 0) {
+    say(fmt::format("{} lines were not shown: nobody read", unsaid));
+  }
   if (denials_ && denials_->left_out() > 0 && !order_.plan.proves) {
     say(fmt::format("{} more denials were not shown", denials_->left_out()));
   }

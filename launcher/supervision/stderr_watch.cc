@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <fmt/core.h>
 #include <poll.h>
-#include <signal.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -41,12 +40,6 @@ bool is_stream(int fd) noexcept {
   int type = 0;
   socklen_t size = sizeof type;
   return ::getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_STREAM;
-}
-
-bool ends_programs(const std::vector<int>& signals) {
-  return std::any_of(signals.begin(), signals.end(), [](int number) {
-    return number == SIGTERM || number == SIGINT || number == SIGHUP || number == SIGQUIT;
-  });
 }
 
 }  // namespace

@@ -99,6 +99,7 @@ class Supervision {
   std::unique_ptr<TerminalRelay> terminal_;
   std::unique_ptr<Denials> denials_;
   bool had_terminal_ = false;
+  std::size_t unsaid_ = 0;  // there, because it takes nothing
   Phase phase_ = Phase::building;
   RunClock clock_;
   bool timed_out_ = false;

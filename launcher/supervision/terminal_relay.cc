@@ -3,12 +3,14 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
 #include <cerrno>
+#include <utility>
 
-#include "base/io.h"
+#include "base/signals.h"
 
 namespace sluice::launcher {
 namespace {
@@ -24,10 +26,20 @@ int find_output() {
   return STDOUT_FILENO;
 }
 
+// O_NONBLOCK on the person's own descriptor would be the shell's as well.
+Fd open_again(int terminal) {
+  const std::string path = "/proc/self/fd/" + std::to_string(terminal);
+  return Fd(::open(path.c_str(), O_WRONLY | O_NOCTTY | O_NONBLOCK | O_CLOEXEC));
+}
+
 }  // namespace
 
 TerminalRelay::TerminalRelay(Fd master, ErofsWatch& heard, OwnLines& lines)
-    : master_(std::move(master)), heard_(heard), lines_(lines), output_(find_output()) {
+    : master_(std::move(master)),
+      heard_(heard),
+      lines_(lines),
+      output_(find_output()),
+      person_(open_again(output_)) {
   ::fcntl(master_.get(), F_SETFL, O_NONBLOCK);
   termios attributes{};
   const bool is_foreground = ::tcgetpgrp(STDIN_FILENO) == ::getpgrp();
@@ -46,9 +58,11 @@ TerminalRelay::~TerminalRelay() {
 }
 
 std::vector<pollfd> TerminalRelay::waits() const {
-  if (!master_) return {};
-  const auto wanted = static_cast<short>(POLLIN | (to_agent_.empty() ? 0 : POLLOUT));
-  std::vector<pollfd> waits{{master_.get(), wanted, 0}};
+  std::vector<pollfd> waits;
+  if (!to_person_.empty()) waits.push_back({person_.get(), POLLOUT, 0});
+  if (!master_) return waits;
+  const int wanted = (to_person_.empty() ? POLLIN : 0) | (to_agent_.empty() ? 0 : POLLOUT);
+  waits.push_back({master_.get(), static_cast<short>(wanted), 0});
   if (reads_person_ && to_agent_.size() < most_waiting) waits.push_back({STDIN_FILENO, POLLIN, 0});
   return waits;
 }
@@ -58,6 +72,10 @@ void TerminalRelay::handle(const std::vector<pollfd>& ready) {
     if (one.revents == 0) continue;
     if (one.fd == STDIN_FILENO) {
       read_person();
+      continue;
+    }
+    if (one.fd == person_.get()) {
+      if (!write_person()) master_.reset();
       continue;
     }
     if ((one.revents & POLLOUT) != 0) write_agent();
@@ -93,8 +111,44 @@ bool TerminalRelay::read_agent() {
   const std::string_view said(chunk.data(), static_cast<std::size_t>(size));
   heard_.feed(said);
   return lines_.pass(said, [&](std::string_view piece) {
-    return write_all(output_, "the terminal", piece).has_value();
+    to_person_ += piece;
+    return write_person();
   });
+}
+
+// False when the terminal is gone.
+bool TerminalRelay::write_person() {
+  while (!to_person_.empty()) {
+    const ssize_t size =
+        ::write(person_ ? person_.get() : output_, to_person_.data(), to_person_.size());
+    if (size >= 0) {
+      to_person_.erase(0, static_cast<std::size_t>(size));
+    } else if (errno == EAGAIN) {
+      if (person_) return true;
+      pollfd wait{output_, POLLOUT, 0};  // the caller set O_NONBLOCK
+      ::poll(&wait, 1, -1);
+    } else if (errno != EINTR) {
+      to_person_.clear();
+      return false;
+    }
+  }
+  return true;
+}
+
+bool TerminalRelay::say(std::string_view line) {
+  struct stat error {};
+  struct stat person {};
+  if (::fstat(STDERR_FILENO, &error) != 0 || ::fstat(output_, &person) != 0 ||
+      !S_ISCHR(error.st_mode) || error.st_rdev != person.st_rdev) {
+    return false;
+  }
+  if (to_person_.size() + line.size() > most_waiting) {
+    ++unsaid_;
+  } else {
+    to_person_ += line;
+    write_person();
+  }
+  return true;
 }
 
 void TerminalRelay::resize() {
@@ -110,6 +164,16 @@ void TerminalRelay::drain() {
     if (::poll(&wait, 1, 0) <= 0 || !read_agent()) break;
   }
   heard_.finish();
+}
+
+bool TerminalRelay::finish(int signals) {
+  while (!to_person_.empty()) {
+    pollfd waits[] = {{person_.get(), POLLOUT, 0}, {signals, POLLIN, 0}};
+    if (::poll(waits, 2, -1) < 0) continue;
+    if (waits[1].revents != 0 && ends_programs(read_signals(signals))) return false;
+    if (waits[0].revents != 0) write_person();
+  }
+  return true;
 }
 
 }  // namespace sluice::launcher

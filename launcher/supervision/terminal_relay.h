@@ -1,5 +1,6 @@
 // Carries bytes between the person's terminal and the sandbox's own, and puts the person's back in
-// order.
+// order. Never waits for the person's while the agent lives: a connection that is dead takes
+// nothing.
 #pragma once
 
 #include <poll.h>
@@ -7,6 +8,7 @@
 
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/error.h"
@@ -31,18 +33,30 @@ class TerminalRelay {
   void handle(const std::vector<pollfd>& ready);
   // SIGWINCH: the sandbox's terminal takes the person's size.
   void resize();
+  // Says a line of sluice's own, behind what came until now. False where descriptor 2 is another
+  // file. What the terminal has no room for is dropped and counted.
+  bool say(std::string_view line);
+  std::size_t unsaid() const noexcept { return unsaid_; }
   // What the agent still had to say when it ended: nothing comes after it.
   void drain();
+  // Waits until the person's terminal has taken the rest. False when one of `signals` (signalfd(2))
+  // that ends programs came meanwhile: the rest is lost.
+  bool finish(int signals);
 
  private:
   void read_person();
   bool read_agent();
   void write_agent();
+  bool write_person();
 
   Fd master_;
   ErofsWatch& heard_;
   OwnLines& lines_;
   int output_ = -1;  // the person's terminal, as one of descriptors 0-2
+  // The same for our writes alone, which do not wait; where it cannot be opened they do.
+  Fd person_;
+  std::string to_person_;
+  std::size_t unsaid_ = 0;
   bool reads_person_ = false;
   std::string to_agent_;
   std::optional<termios> saved_;

@@ -10,6 +10,7 @@ import subprocess
 import time
 
 from agent import Case
+from growth import Growth
 
 FAILS = "touch /etc/of-touch; echo x >/opt/of-the-shell; exit 3"
 TOLD = """sluice: it failed, and its programs said "Read-only file system" of '/etc/of-touch' and '/opt/of-the-shell' """
@@ -22,7 +23,7 @@ def inode(fd):
     return os.fstat(fd).st_ino
 
 
-class StderrCase(Case):
+class StderrCase(Growth, Case):
     def begin(self, *command, options=(), **streams):
         streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams}
         line = self.command(*self.run_line(*command, options=options))
@@ -37,16 +38,6 @@ class StderrCase(Case):
         said = process.communicate(timeout=120)
         self.assertEqual(process.returncode, status, said)
         return said
-
-    def wait_for_end_of_growth(self, path):
-        before = -1
-        for _ in range(15):
-            now = os.path.getsize(path) if os.path.exists(path) else -1
-            if now == before and now >= 0:
-                return
-            before = now
-            time.sleep(3)
-        self.fail(f"{path} goes on to grow, or was never there")
 
     def which(self):
         with open(f"{self.workspace}/which") as file:
@@ -325,13 +316,6 @@ class Pipes(StderrCase):
         size = os.path.getsize(f"{self.workspace}/alive")
         subprocess.run(["sleep", "1"], check=True)
         self.assertEqual(os.path.getsize(f"{self.workspace}/alive"), size)
-
-    def wait_for_growth(self, path):
-        for _ in range(600):
-            if os.path.exists(path) and os.path.getsize(path) > 5:
-                return
-            subprocess.run(["sleep", "0.1"], check=True)
-        self.fail(f"{path} does not grow")
 
 
 class Descriptors(StderrCase):
