@@ -75,7 +75,9 @@ void Supervision::on_ready(ControlMessage& message) {
   changes_ = detach(message, "changes");
   if (auto watched = watch_layer(); !watched) return fail_run(sluice_failed, watched.error());
   if (Fd terminal = detach(message, "terminal")) {
-    terminal_ = std::make_unique<TerminalRelay>(std::move(terminal), heard_, lines_);
+    auto relay = std::make_unique<TerminalRelay>(std::move(terminal), heard_, lines_);
+    if (auto started = relay->start(); !started) return fail_run(sluice_failed, started.error());
+    terminal_ = std::move(relay);
     had_terminal_ = true;
   }
   enter(Phase::registering, registering_time);

@@ -1,10 +1,7 @@
 #include "launcher/supervision/stderr_carrier.h"
 
 #include <poll.h>
-#include <seccomp.h>
 #include <sys/ioctl.h>
-#include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -13,10 +10,9 @@
 #include <cerrno>
 #include <chrono>
 #include <cstdint>
-#include <memory>
 #include <utility>
 
-#include "launcher/sandbox/privileges.h"
+#include "launcher/supervision/carrier.h"
 #include "launcher/supervision/own_lines.h"
 
 namespace sluice::launcher {
@@ -24,26 +20,13 @@ namespace {
 
 constexpr char mid_line = 'm';
 constexpr char whole_line = 'w';
-constexpr std::uint64_t int_bits = 0xffff'ffff;
 
-Result<void> enclose(const Fd& source, const Fd& supervisor) {
-  ::close(STDIN_FILENO);
-  ::close(STDOUT_FILENO);
-  if (auto closed = close_all_but({source.get(), supervisor.get()}); !closed) return closed;
-  if (::prctl(PR_SET_NAME, "sluice-stderr") != 0 || ::prctl(PR_SET_DUMPABLE, 0) != 0 ||
-      ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) {
-    return fail_errno(Errc::unavailable, "prctl");
-  }
-  const auto filter = carrier_filter();
-  return filter ? load_filter(*filter) : Result<void>(Failure(filter.error()));
-}
+bool pass_to_caller(std::string_view bytes) { return pass_on(STDERR_FILENO, bytes); }
 
-class Carrier {
+class Carrying {
  public:
-  Carrier(Fd source, Fd supervisor)
-      : source_(std::move(source)),
-        supervisor_(std::move(supervisor)),
-        lines_([](std::string_view ours) { pass_on(ours); }) {}
+  Carrying(Fd source, Fd supervisor)
+      : source_(std::move(source)), supervisor_(std::move(supervisor)), lines_(pass_to_caller) {}
 
   // Its signals are blocked, as the supervisor's are: it ends with that.
   [[noreturn]] void run() {
@@ -87,7 +70,7 @@ class Carrier {
     const std::string_view said(chunk_.data(),
                                 static_cast<std::size_t>(std::max<ssize_t>(size, 0)));
     account_.heard.feed(said);
-    if (size <= 0 || !lines_.pass(said, pass_on)) source_.reset();
+    if (size <= 0 || !lines_.pass(said, pass_to_caller)) source_.reset();
     return said.size();
   }
 
@@ -121,58 +104,8 @@ CarrierAccount CarrierAccount::decode(std::string_view encoded) {
   return {encoded[0] == mid_line, ErofsWatch::of(encoded.substr(1))};
 }
 
-bool can_be_passed_on(int timeout_ms) noexcept {
-  pollfd reader{STDERR_FILENO, POLLOUT, 0};
-  return ::poll(&reader, 1, timeout_ms) > 0;
-}
-
-bool pass_on(std::string_view bytes) noexcept {
-  while (!bytes.empty()) {
-    const ssize_t size = ::write(STDERR_FILENO, bytes.data(), bytes.size());
-    if (size >= 0) {
-      bytes.remove_prefix(static_cast<std::size_t>(size));
-    } else if (errno == EAGAIN) {  // the caller set O_NONBLOCK
-      can_be_passed_on(-1);
-    } else if (errno != EINTR) {
-      return false;
-    }
-  }
-  return true;
-}
-
-Result<FilterProgram> carrier_filter() {
-  const std::unique_ptr<void, decltype(&::seccomp_release)> context(
-      ::seccomp_init(SCMP_ACT_ERRNO(EPERM)), &::seccomp_release);
-  if (!context) return fail(Errc::unavailable, "seccomp_init failed");
-  int failure = 0;
-  const auto allow = [&](const char* name, std::initializer_list<scmp_arg_cmp> conditions = {}) {
-    const int number = ::seccomp_syscall_resolve_name(name);
-    if (number < 0) return;  // this architecture has none of that name
-    const int result =
-        ::seccomp_rule_add_array(context.get(), SCMP_ACT_ALLOW, number,
-                                 static_cast<unsigned>(conditions.size()), conditions.begin());
-    if (failure == 0) failure = result;
-  };
-  for (const char* name : {// bytes, and the wait for them
-                           "read", "write", "poll", "ppoll", "sendto", "close", "clock_gettime",
-                           // memory, which nobody can run
-                           "brk", "munmap", "mremap", "madvise",
-                           // its end
-                           "exit_group", "rt_sigreturn", "restart_syscall"}) {
-    allow(name);
-  }
-  allow("mmap", {{2, SCMP_CMP_MASKED_EQ, PROT_EXEC, 0}});
-  allow("ioctl", {{1, SCMP_CMP_MASKED_EQ, int_bits, FIONREAD}});
-  if (failure != 0) return Failure(errno_error(Errc::bug, "seccomp", -failure));
-  return export_filter(context.get());
-}
-
-void carry_stderr(Fd source, Fd supervisor, pid_t parent) noexcept {
-  if (!die_with_parent() || ::getppid() != parent) ::_exit(1);
-  const auto enclosed = enclose(source, supervisor);
-  const std::string word = enclosed ? std::string(is_carrying) : enclosed.error().what;
-  if (::send(supervisor.get(), word.data(), word.size(), MSG_NOSIGNAL) < 0 || !enclosed) ::_exit(1);
-  Carrier(std::move(source), std::move(supervisor)).run();
+void carry_stderr(Fd source, Fd supervisor) noexcept {
+  Carrying(std::move(source), std::move(supervisor)).run();
 }
 
 }  // namespace sluice::launcher

@@ -1,7 +1,6 @@
 #include "launcher/supervision/stderr_watch.h"
 
 #include <fcntl.h>
-#include <fmt/core.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -17,7 +16,6 @@
 #include "base/pipe.h"
 #include "base/signals.h"
 #include "launcher/supervision/stderr_carrier.h"
-#include "netns/handover.h"
 
 namespace sluice::launcher {
 namespace {
@@ -67,71 +65,55 @@ Result<AgentsStderr> StderrWatch::open(std::optional<uid_t> owner) {
       (owner && ::fchown(pipe->write_end.get(), *owner, static_cast<gid_t>(-1)) != 0)) {
     return fail_errno(Errc::unavailable, "cannot make a pipe for the agent's standard error");
   }
-  if (auto started = start_carrier(std::move(pipe->read_end)); !started) {
-    return Failure(started.error());
-  }
+  auto carrier =
+      start_carrier("sluice-stderr", SOCK_SEQPACKET, {STDERR_FILENO, pipe->read_end.get()},
+                    [&](Fd socket) { carry_stderr(std::move(pipe->read_end), std::move(socket)); });
+  if (!carrier) return Failure(carrier.error());
+  carrier_ = std::move(*carrier);
   hears_ = true;
   return AgentsStderr{std::move(pipe->write_end), is_same(error, status_of(STDOUT_FILENO))};
 }
 
-Result<void> StderrWatch::start_carrier(Fd source) {
-  auto pair = netns::socket_pair();
-  if (!pair) return Failure(pair.error());
-  const pid_t supervisor = ::getpid();
-  const pid_t pid = ::fork();
-  if (pid < 0) return fail_errno(Errc::unavailable, "fork");
-  if (pid == 0) carry_stderr(std::move(source), std::move(pair->second), supervisor);
-  carrier_ = std::move(pair->first);
-  carrier_pid_ = pid;
-  std::array<char, 512> word;
-  const ssize_t size = ::recv(carrier_.get(), word.data(), word.size(), 0);
-  const std::string_view said(word.data(), static_cast<std::size_t>(std::max<ssize_t>(size, 0)));
-  if (said == is_carrying) return {};
-  return fail(Errc::unavailable,
-              fmt::format("the process that carries standard error cannot start: {}",
-                          said.empty() ? "it ended" : said));
-}
-
 bool StderrWatch::say(std::string_view line) noexcept {
-  if (!carrier_) return false;
+  if (!carrier_.socket) return false;
   if (!send(line.substr(0, longest_carried_line))) ++unsaid_;
   return true;
 }
 
 bool StderrWatch::send(std::string_view word) noexcept {
-  return ::send(carrier_.get(), word.data(), word.size(), MSG_DONTWAIT | MSG_NOSIGNAL) >= 0;
+  return ::send(carrier_.socket.get(), word.data(), word.size(), MSG_DONTWAIT | MSG_NOSIGNAL) >= 0;
 }
 
 bool StderrWatch::take_account(int signals) {
   std::vector<char> account(CarrierAccount::longest);
-  pollfd waits[] = {{carrier_.get(), POLLIN, 0}, {signals, POLLIN, 0}};
+  pollfd waits[] = {{carrier_.socket.get(), POLLIN, 0}, {signals, POLLIN, 0}};
   bool is_asked = false;
   for (int idle_looks = 0;;) {
     // It may have more lines to say than there is room for.
     is_asked = is_asked || send(finish_carrying);
     if (::poll(waits, 2, look_ms) == 0) {
       // It waits for the caller's reader, or for an accomplice outside who holds the pipe.
-      idle_looks = can_be_passed_on(0) ? idle_looks + 1 : 0;
+      idle_looks = can_be_passed_on(STDERR_FILENO, 0) ? idle_looks + 1 : 0;
       if (idle_looks == most_idle_looks) return true;
       continue;
     }
     if (waits[1].revents != 0 && ends_programs(read_signals(signals))) return false;
     if (waits[0].revents == 0) continue;
-    const ssize_t size = ::read(carrier_.get(), account.data(), account.size());
+    const ssize_t size = ::read(carrier_.socket.get(), account.data(), account.size());
     if (size <= 0) return true;
     auto told = CarrierAccount::decode({account.data(), static_cast<std::size_t>(size)});
     is_mid_line_ = told.is_mid_line;
     heard_ = std::move(told.heard);
-    ::waitpid(carrier_pid_, nullptr, 0);  // that was its last word
+    ::waitpid(carrier_.pid, nullptr, 0);  // that was its last word
     return true;
   }
 }
 
 bool StderrWatch::finish(int signals) {
-  if (carrier_) is_whole_ = take_account(signals);
+  if (carrier_.socket) is_whole_ = take_account(signals);
   if (file_) read_file();
   heard_.finish();
-  carrier_.reset();
+  carrier_.socket.reset();
   file_.reset();
   return is_whole_;
 }

@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "launcher/sandbox/enter.h"
+#include "launcher/supervision/carrier.h"
 #include "launcher/supervision/erofs_watch.h"
 
 namespace sluice::launcher {
@@ -46,7 +47,6 @@ class StderrWatch {
   // A pipe's mutex is held by whoever splices into it from what has nothing to give (splice(2), a
   // socket, a terminal), and every call but poll(2) waits for it, deaf to SIGKILL. So none who has
   // to end the agent touches its pipe.
-  Result<void> start_carrier(Fd source);
   bool send(std::string_view word) noexcept;
   bool take_account(int signals);
   void read_file();
@@ -55,8 +55,7 @@ class StderrWatch {
   std::size_t unsaid_ = 0;
   bool is_whole_ = true;  // nothing that the agent said was given up
   bool is_mid_line_ = false;
-  pid_t carrier_pid_ = -1;
-  Fd carrier_;
+  Carrier carrier_;
   Fd file_;
   off_t before_ = 0;  // what was in it when the run began
   ErofsWatch heard_;

@@ -3,7 +3,9 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
@@ -16,6 +18,8 @@ namespace sluice::launcher {
 namespace {
 
 constexpr std::size_t most_waiting = 65536;
+// What is on its way to the terminal comes before whatever follows on Ctrl-C. Bytes.
+constexpr int most_ahead = 16384;
 // More than a kernel's pty buffer holds, so that a still running writer cannot keep drain() busy.
 constexpr int most_drains = 64;
 
@@ -26,20 +30,21 @@ int find_output() {
   return STDOUT_FILENO;
 }
 
-// O_NONBLOCK on the person's own descriptor would be the shell's as well.
-Fd open_again(int terminal) {
-  const std::string path = "/proc/self/fd/" + std::to_string(terminal);
-  return Fd(::open(path.c_str(), O_WRONLY | O_NOCTTY | O_NONBLOCK | O_CLOEXEC));
+// In the carrier.
+[[noreturn]] void carry(int source, int terminal) noexcept {
+  std::array<char, 16384> chunk;
+  for (;;) {
+    const ssize_t size = ::read(source, chunk.data(), chunk.size());
+    if (size < 0 && errno == EINTR) continue;
+    if (size <= 0) ::_exit(0);
+    if (!pass_on(terminal, {chunk.data(), static_cast<std::size_t>(size)})) ::_exit(1);
+  }
 }
 
 }  // namespace
 
 TerminalRelay::TerminalRelay(Fd master, ErofsWatch& heard, OwnLines& lines)
-    : master_(std::move(master)),
-      heard_(heard),
-      lines_(lines),
-      output_(find_output()),
-      person_(open_again(output_)) {
+    : master_(std::move(master)), heard_(heard), lines_(lines), output_(find_output()) {
   ::fcntl(master_.get(), F_SETFL, O_NONBLOCK);
   termios attributes{};
   const bool is_foreground = ::tcgetpgrp(STDIN_FILENO) == ::getpgrp();
@@ -48,6 +53,18 @@ TerminalRelay::TerminalRelay(Fd master, ErofsWatch& heard, OwnLines& lines)
   termios raw = attributes;
   ::cfmakeraw(&raw);
   if (::tcsetattr(STDIN_FILENO, TCSADRAIN, &raw) == 0) saved_ = attributes;
+}
+
+Result<void> TerminalRelay::start() {
+  auto carrier = start_carrier("sluice-terminal", SOCK_STREAM, {output_},
+                               [&](Fd socket) { carry(socket.get(), output_); });
+  if (!carrier) return Failure(carrier.error());
+  carrier_ = std::move(*carrier);
+  if (::setsockopt(carrier_.socket.get(), SOL_SOCKET, SO_SNDBUF, &most_ahead, sizeof most_ahead) !=
+      0) {
+    return fail_errno(Errc::unavailable, "SO_SNDBUF");
+  }
+  return {};
 }
 
 TerminalRelay::~TerminalRelay() {
@@ -59,7 +76,7 @@ TerminalRelay::~TerminalRelay() {
 
 std::vector<pollfd> TerminalRelay::waits() const {
   std::vector<pollfd> waits;
-  if (!to_person_.empty()) waits.push_back({person_.get(), POLLOUT, 0});
+  if (!to_person_.empty()) waits.push_back({carrier_.socket.get(), POLLOUT, 0});
   if (!master_) return waits;
   const int wanted = (to_person_.empty() ? POLLIN : 0) | (to_agent_.empty() ? 0 : POLLOUT);
   waits.push_back({master_.get(), static_cast<short>(wanted), 0});
@@ -74,7 +91,7 @@ void TerminalRelay::handle(const std::vector<pollfd>& ready) {
       read_person();
       continue;
     }
-    if (one.fd == person_.get()) {
+    if (one.fd == carrier_.socket.get()) {
       if (!write_person()) master_.reset();
       continue;
     }
@@ -119,14 +136,12 @@ bool TerminalRelay::read_agent() {
 // False when the terminal is gone.
 bool TerminalRelay::write_person() {
   while (!to_person_.empty()) {
-    const ssize_t size =
-        ::write(person_ ? person_.get() : output_, to_person_.data(), to_person_.size());
+    const ssize_t size = ::send(carrier_.socket.get(), to_person_.data(), to_person_.size(),
+                                MSG_DONTWAIT | MSG_NOSIGNAL);
     if (size >= 0) {
       to_person_.erase(0, static_cast<std::size_t>(size));
     } else if (errno == EAGAIN) {
-      if (person_) return true;
-      pollfd wait{output_, POLLOUT, 0};  // the caller set O_NONBLOCK
-      ::poll(&wait, 1, -1);
+      return true;
     } else if (errno != EINTR) {
       to_person_.clear();
       return false;
@@ -167,13 +182,23 @@ void TerminalRelay::drain() {
 }
 
 bool TerminalRelay::finish(int signals) {
-  while (!to_person_.empty()) {
-    pollfd waits[] = {{person_.get(), POLLOUT, 0}, {signals, POLLIN, 0}};
+  const bool is_taken = wait_for_person(signals);
+  // While it waits there, nobody sets the terminal's modes. It was not reaped: its socket was open.
+  if (!is_taken) ::kill(carrier_.pid, SIGKILL);
+  ::waitpid(carrier_.pid, nullptr, 0);
+  return is_taken;
+}
+
+bool TerminalRelay::wait_for_person(int signals) {
+  for (;;) {
+    if (to_person_.empty()) ::shutdown(carrier_.socket.get(), SHUT_WR);
+    const int wanted = to_person_.empty() ? POLLIN : POLLOUT;
+    pollfd waits[] = {{carrier_.socket.get(), static_cast<short>(wanted), 0}, {signals, POLLIN, 0}};
     if (::poll(waits, 2, -1) < 0) continue;
+    if ((waits[0].revents & (POLLIN | POLLHUP | POLLERR)) != 0) return true;
     if (waits[1].revents != 0 && ends_programs(read_signals(signals))) return false;
     if (waits[0].revents != 0) write_person();
   }
-  return true;
 }
 
 }  // namespace sluice::launcher

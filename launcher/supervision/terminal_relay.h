@@ -13,6 +13,7 @@
 
 #include "base/error.h"
 #include "base/fd.h"
+#include "launcher/supervision/carrier.h"
 #include "launcher/supervision/erofs_watch.h"
 #include "launcher/supervision/own_lines.h"
 
@@ -27,6 +28,8 @@ class TerminalRelay {
   TerminalRelay(const TerminalRelay&) = delete;
   TerminalRelay& operator=(const TerminalRelay&) = delete;
   ~TerminalRelay();
+  // Before anything else.
+  Result<void> start();
 
   bool is_raw() const noexcept { return saved_.has_value(); }
   std::vector<pollfd> waits() const;
@@ -48,13 +51,15 @@ class TerminalRelay {
   bool read_agent();
   void write_agent();
   bool write_person();
+  bool wait_for_person(int signals);
 
   Fd master_;
   ErofsWatch& heard_;
   OwnLines& lines_;
   int output_ = -1;  // the person's terminal, as one of descriptors 0-2
-  // The same for our writes alone, which do not wait; where it cannot be opened they do.
-  Fd person_;
+  // To the process that writes there, for it may have to wait: O_NONBLOCK on the person's own
+  // descriptor would be their shell's as well, and not everybody may open it again (su(1)).
+  Carrier carrier_;
   std::string to_person_;
   std::size_t unsaid_ = 0;
   bool reads_person_ = false;
