@@ -33,11 +33,29 @@ bool is_same(const struct stat& one, const struct stat& other) noexcept {
   return one.st_dev == other.st_dev && one.st_ino == other.st_ino;
 }
 
-// A stream: of datagrams and packets each write is one.
 bool is_stream(int fd) noexcept {
   int type = 0;
   socklen_t size = sizeof type;
   return ::getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_STREAM;
+}
+
+// Else the agent's descriptor is the caller's: inetd's socket, whatever cannot be written, and what
+// takes each write as one (datagrams; packets, pipe(2)).
+bool can_be_carried(const struct stat& error) noexcept {
+  if (is_same(error, status_of(STDIN_FILENO))) return false;
+  const int flags = ::fcntl(STDERR_FILENO, F_GETFL);
+  if ((flags & O_ACCMODE) == O_RDONLY) return false;
+  return S_ISSOCK(error.st_mode) ? is_stream(STDERR_FILENO) : (flags & O_DIRECT) == 0;
+}
+
+Result<Pipe> make_agents_pipe(std::optional<uid_t> owner) {
+  auto pipe = make_pipe();
+  if (!pipe) return pipe;
+  if (::fcntl(pipe->read_end.get(), F_SETFL, O_NONBLOCK) != 0 ||
+      (owner && ::fchown(pipe->write_end.get(), *owner, static_cast<gid_t>(-1)) != 0)) {
+    return fail_errno(Errc::unavailable, "cannot make a pipe for the agent's standard error");
+  }
+  return pipe;
 }
 
 }  // namespace
@@ -51,27 +69,22 @@ Result<AgentsStderr> StderrWatch::open(std::optional<uid_t> owner) {
     hears_ = bool(file_);
     return AgentsStderr{};
   }
-  const bool is_socket = S_ISSOCK(error.st_mode) && is_stream(STDERR_FILENO);
-  if (!S_ISFIFO(error.st_mode) && !is_socket) return AgentsStderr{};
-  if (is_same(error, status_of(STDIN_FILENO))) return AgentsStderr{};
-  // Whose writes fail, and of which each write is a packet (pipe(2), O_DIRECT).
-  const int flags = ::fcntl(STDERR_FILENO, F_GETFL);
-  if ((flags & O_ACCMODE) == O_RDONLY || (!is_socket && (flags & O_DIRECT) != 0)) {
-    return AgentsStderr{};
+  if (!S_ISFIFO(error.st_mode) && !S_ISSOCK(error.st_mode)) return AgentsStderr{};
+  Pipe agents;
+  if (can_be_carried(error)) {
+    auto pipe = make_agents_pipe(owner);
+    if (!pipe) return Failure(pipe.error());
+    agents = std::move(*pipe);
+    hears_ = true;
   }
-  auto pipe = make_pipe();
-  if (!pipe) return Failure(pipe.error());
-  if (::fcntl(pipe->read_end.get(), F_SETFL, O_NONBLOCK) != 0 ||
-      (owner && ::fchown(pipe->write_end.get(), *owner, static_cast<gid_t>(-1)) != 0)) {
-    return fail_errno(Errc::unavailable, "cannot make a pipe for the agent's standard error");
-  }
-  auto carrier =
-      start_carrier("sluice-stderr", SOCK_SEQPACKET, {STDERR_FILENO, pipe->read_end.get()},
-                    [&](Fd socket) { carry_stderr(std::move(pipe->read_end), std::move(socket)); });
+  std::vector<int> kept{STDERR_FILENO};
+  if (hears_) kept.push_back(agents.read_end.get());
+  auto carrier = start_carrier("sluice-stderr", SOCK_SEQPACKET, std::move(kept), [&](Fd socket) {
+    carry_stderr(std::move(agents.read_end), std::move(socket));
+  });
   if (!carrier) return Failure(carrier.error());
   carrier_ = std::move(*carrier);
-  hears_ = true;
-  return AgentsStderr{std::move(pipe->write_end), is_same(error, status_of(STDOUT_FILENO))};
+  return AgentsStderr{std::move(agents.write_end), is_same(error, status_of(STDOUT_FILENO))};
 }
 
 bool StderrWatch::say(std::string_view line) noexcept {

@@ -23,15 +23,15 @@ class StderrWatch {
   static constexpr std::size_t longest_look = std::size_t{1024} * 1024;
 
   // By what descriptors 0-2 are: one that is also the standard input (inetd's socket), or that can
-  // be neither passed on nor read back, is left alone. `owner` may open what it has by its path
-  // (/dev/stderr); nobody: the caller.
+  // be neither carried nor read back, is the agent's as it is. `owner` may open what it has by its
+  // path (/dev/stderr); nobody: the caller.
   Result<AgentsStderr> open(std::optional<uid_t> owner);
 
   // What the agent says there is heard.
   bool hears() const noexcept { return hears_; }
-  // Says a line of sluice's own there, between the agent's. False where nothing passes through here
-  // (any more): the caller's descriptor is for whoever asks. What nobody reads is dropped and
-  // counted, for the agent could have filled the pipe.
+  // Says a line of sluice's own there, between the agent's. False where nobody carries it (any
+  // more): for a terminal, for what never makes anybody wait, and after finish(). What nobody reads
+  // is dropped and counted, for the agent could have filled the pipe.
   bool say(std::string_view line) noexcept;
   std::size_t unsaid() const noexcept { return unsaid_; }
   // The agent's processes are gone: waits until the rest is passed on, and for who reads it as they

@@ -293,6 +293,24 @@ class Pipes(StderrCase):
         self.assertEqual(process.returncode, 124)
         self.assertIn("ended by its --timeout", said.decode())
 
+    def test_that_stay_the_agents_own_keep_no_run_from_its_timeout_when_something_is_refused(self):
+        """A socket for datagrams, full of the agent's: sluice's line waits for room as well."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.addCleanup(ours.close)
+        script = """
+            (while :; do echo >>alive; sleep 0.1; done) &
+            (while :; do curl -s http://refused.test/; sleep 0.1; done) &
+            yes >&2"""
+        process = self.begin("bash", "-c", script, options=["--timeout", "5s"], stderr=theirs)
+        theirs.close()
+        self.wait_for_growth(f"{self.workspace}/alive")
+        self.wait_for_end_of_growth(f"{self.workspace}/alive")
+        said = b""
+        while b"allowed 0, blocked" not in said:
+            said += ours.recv(65536)
+        self.assertEqual(process.wait(60), 124)
+        self.assertIn(b"ended by its --timeout", said)
+
     def test_that_nobody_reads_keep_no_run_that_is_told_to_end(self):
         process = self.begin("bash", "-c", "head -c 300000 /dev/zero >&2 & sleep 1; echo up; kill %1; exit 5")
         self.assertEqual(process.stdout.readline(), b"up\n")
