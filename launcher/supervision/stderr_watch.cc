@@ -140,10 +140,12 @@ void StderrWatch::relay(Fd supervisor) noexcept {
   for (;;) {
     pollfd waits[] = {{source_.get(), POLLIN, 0},
                       {lines_.is_full() ? -1 : supervisor.get(), POLLIN, 0}};
+    const auto looked = OwnLines::Clock::now();
     if (::poll(waits, 2, ms_left()) < 0) continue;
-    if (waits[1].revents != 0) on_word(supervisor.get());
+    // The beginning of a line that is there already comes before ours.
     if (waits[0].revents != 0) hear();
-    lines_.tick(OwnLines::Clock::now());
+    if (waits[1].revents != 0) on_word(supervisor.get());
+    lines_.tick(looked);  // theirs that came before what is due has passed
   }
 }
 

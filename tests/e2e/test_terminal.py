@@ -3,6 +3,7 @@
 import fcntl
 import os
 import pty
+import re
 import select
 import struct
 import subprocess
@@ -10,6 +11,7 @@ import termios
 import time
 
 from agent import Case
+from test_stderr import IN_TIME, REFUSED
 
 
 class Terminal(Case):
@@ -120,17 +122,19 @@ class Terminal(Case):
 
     def test_lines_of_sluice_stand_between_those_of_the_agent(self):
         master, slave = self.open_terminal()
-        script = """
-            refused() {
-              curl -so /dev/null http://$1.test/
-              until grep -q $1.test /run/sluice/denials; do sleep 0.01; done
-            }
-            printf c; refused of-curl; printf 'url failed\\n'
+        script = f"""{REFUSED}
+            for try in {{1..15}}; do
+                began=${{EPOCHREALTIME/./}}
+                printf c; refused of-try-$try; printf 'url failed\\n'
+                {IN_TIME} && break
+            done
+            echo "try $try counts"
             printf 'Password: '; refused of-a-prompt; read -r
             """
         process = self.start_on(slave, "bash", "-c", script)
         said = self.read_until(master, "of-a-prompt.test:80 is not ")
-        self.assertIn("curl failed\r\nsluice: of-curl.test:80 is not ", said)
+        counts = re.search(r"try (\d+) counts", said)[1]
+        self.assertIn(f"curl failed\r\nsluice: of-try-{counts}.test:80 is not ", said)
         self.assertIn("Password: \r\nsluice: of-a-prompt.test:80 is not ", said)
         os.write(master, b"\r")
         self.assertEqual(process.wait(60), 0)
