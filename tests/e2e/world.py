@@ -236,8 +236,9 @@ def _mounts(base):
         kernel.mount("proc", "/proc", "proc", kernel.MS_NOSUID | kernel.MS_NODEV)
     except OSError as error:
         raise Impossible(f"a new proc cannot be mounted here: {error}") from error
-    for target, mode in (("/run", "0755"), ("/tmp", "1777"), ("/var/tmp", "1777")):
-        kernel.mount("tmpfs", target, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, f"mode={mode}")
+    for target, mode in (("/run", "0755"), ("/tmp", "1777"), ("/var/tmp", "1777"), ("/dev/shm", "1777")):
+        if os.path.isdir(target):  # a small machine has no /dev/shm
+            kernel.mount("tmpfs", target, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, f"mode={mode}")
     for name in ("resolv.conf", "hosts"):
         target = os.path.realpath(f"/etc/{name}")  # may point into the /run that is empty now
         os.makedirs(os.path.dirname(target), exist_ok=True)
