@@ -51,6 +51,14 @@ class StderrCase(Case):
         begins = ("yes", "bash -c yes")  # on its way to be that
         self.wait_for(lambda: not any(line.startswith(begins) for line in world.processes().values()), "it lives on")
 
+    def named(self, name):
+        """The processes of that name, those that have ended and were not reaped as well."""
+        found = []
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError), open(f"/proc/{pid}/comm") as file:
+                found += [int(pid)] if file.read().strip() == name else []
+        return found
+
     def which(self):
         with open(f"{self.workspace}/which") as file:
             return [int(number) for number in file.read().split()]
@@ -262,6 +270,19 @@ class Lines(StderrCase):
         process.communicate(b"secret\n", timeout=60)
         self.assertRegex(said.decode(), r"(?m)^Password: \nsluice: somebody\.test:80 is not ")
 
+    def test_stand_behind_the_beginning_of_one_however_late_both_are_read(self):
+        script = f"{REFUSED} echo up; read -r; printf 'Password: ' >&2; refused somebody; echo asked; read -r"
+        process = self.begin("bash", "-c", script, stdin=subprocess.PIPE)
+        self.assertEqual(process.stdout.readline(), b"up\n")
+        (carrier,) = self.named("sluice-stderr")
+        os.kill(carrier, signal.SIGSTOP)
+        process.stdin.write(b"go\n")
+        process.stdin.flush()
+        self.assertEqual(process.stdout.readline(), b"asked\n")
+        os.kill(carrier, signal.SIGCONT)
+        _, said = process.communicate(b"secret\n", timeout=60)
+        self.assertRegex(said.decode(), r"(?m)^Password: \nsluice: somebody\.test:80 is not ")
+
     def test_at_the_end_begin_one(self):
         script = "printf unfinished >&2"
         _, said = self.pass_through(script)
@@ -350,11 +371,7 @@ class Descriptors(StderrCase):
         libc.prctl(subreaper, 1, 0, 0, 0)
         self.addCleanup(libc.prctl, subreaper, 0, 0, 0, 0)
         self.pass_through("echo said >&2")
-        names = []
-        for pid in filter(str.isdigit, os.listdir("/proc")):
-            with contextlib.suppress(FileNotFoundError, ProcessLookupError), open(f"/proc/{pid}/comm") as file:
-                names.append(file.read().strip())
-        self.assertNotIn("sluice-stderr", names)
+        self.assertEqual(self.named("sluice-stderr"), [])
 
     def test_of_standard_output_is_the_callers_own(self):
         read_end, write_end = os.pipe()
