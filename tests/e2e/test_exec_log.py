@@ -18,8 +18,10 @@ TELLS_STATUS = tuple(map(int, re.findall(r"\d+", os.uname().release)[:2])) >= (6
 
 
 def read_lines(path):
+    """The whole lines: the last one may be half written."""
     with open(path, "rb") as file:
         text = file.read()
+    text = text[: text.rfind(b"\n") + 1]
     lines = [json.loads(line) for line in text.decode("utf-8", "strict").splitlines()]
     return [line for line in lines if line.get("event") != "agent_end"]
 
