@@ -10,7 +10,7 @@
 namespace sluice::launcher {
 namespace {
 
-constexpr std::chrono::seconds ending_time{5};  // more than sluiced takes for its farewell
+constexpr std::chrono::seconds ending_time{10};  // more than sluiced takes for its farewell
 
 }  // namespace
 
