@@ -41,7 +41,7 @@ Result<void> LeaseKeeper::report_encoded(const std::string& event) {
 }
 
 void LeaseKeeper::part_with(const netns::Event& event) {
-  if (link_.fd() >= 0) (void)link_.report(event);
+  if (link_.fd() >= 0) (void)link_.report_last(event);
 }
 
 Result<void> LeaseKeeper::unregister() {

@@ -1,9 +1,12 @@
 #include "netns/proxy_link.h"
 
 #include <fmt/core.h>
+#include <poll.h>
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <chrono>
 #include <utility>
 
 #include "netns/remake.h"
@@ -11,6 +14,11 @@
 
 namespace sluice::netns {
 namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// For a sluiced that is behind with what it was told.
+constexpr std::chrono::seconds room_time{5};
 
 // What one agent can be given (16,384), with room; more would be a sluiced gone mad.
 constexpr std::size_t most_names = 20'000;
@@ -41,6 +49,17 @@ void close_listeners(Listeners& listeners) {
 
 Result<void> ProxyLink::ask(const Request& request, const std::vector<int>& fds) {
   return send_packet(handover_.get(), encode(request), fds);
+}
+
+Result<void> ProxyLink::ask_patiently(const Request& request) {
+  const auto until = Clock::now() + room_time;
+  for (;;) {
+    auto asked = ask(request);
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - Clock::now()).count();
+    if (asked || errno != EAGAIN || left <= 0) return asked;
+    pollfd room{handover_.get(), POLLOUT, 0};
+    ::poll(&room, 1, static_cast<int>(left));
+  }
 }
 
 Result<void> ProxyLink::register_over(Fd handover, const Listeners& listeners) {
@@ -85,10 +104,12 @@ Result<void> ProxyLink::send_register(std::vector<Binding> names) {
 
 Result<void> ProxyLink::unregister() {
   state_ = State::ending;
-  return ask(Unregister{});
+  return ask_patiently(Unregister{});
 }
 
 Result<void> ProxyLink::report(const netns::Event& event) { return ask(event); }
+
+Result<void> ProxyLink::report_last(const netns::Event& event) { return ask_patiently(event); }
 
 Result<void> ProxyLink::report_encoded(const std::string& event) {
   return send_packet(handover_.get(), event);

@@ -50,11 +50,13 @@ class ProxyLink {
   Result<void> report(const netns::Event& event);
   // The same for one that is encoded already.
   Result<void> report_encoded(const std::string& event);
+  // The same where there is no again: waits for a few seconds while the socket is full.
+  Result<void> report_last(const netns::Event& event);
   // Those that were opened for a network without capture rules, sorted.
   std::vector<std::uint16_t> ports() const;
   // Like close_listeners() for the listeners of these.
   void close_ports();
-  // Totals come as an event.
+  // Totals come as an event. Waits as report_last() does.
   Result<void> unregister();
   // Everything that has arrived. Never blocks.
   std::vector<Event> receive();
@@ -75,6 +77,7 @@ class ProxyLink {
   };
 
   Result<void> ask(const Request& request, const std::vector<int>& fds = {});
+  Result<void> ask_patiently(const Request& request);
   Result<void> send_next();
   Result<void> send_register(std::vector<Binding> names);
   Result<void> open_ports(const Ports& ports);

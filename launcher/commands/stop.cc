@@ -4,12 +4,19 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <chrono>
+#include <cstdint>
 #include <memory>
+#include <optional>
+#include <thread>
+#include <utility>
 
 #include "base/text.h"
 #include "launcher/plan/machine.h"
+#include "launcher/sessions/run_log_reader.h"
 #include "launcher/sessions/run_socket.h"
 #include "launcher/sessions/visit.h"
+#include "launcher/state_folder.h"
 
 namespace sluice::launcher {
 namespace {
@@ -26,9 +33,38 @@ Error not_running(const std::string& directory, const std::string& agent) {
       {}};
 }
 
+// Of a detached run: the process that keeps its log is the last, and says there how it ended.
+class Keeper {
+ public:
+  Keeper(std::string state, std::string agent)
+      : state_(std::move(state)), agent_(std::move(agent)) {
+    const auto record = read_record(state_, agent_);
+    if (record && *record && (*record)->lasts) since_ = (*record)->status.since;
+  }
+  bool is_there() const {
+    if (!since_) return false;
+    const auto record = read_record(state_, agent_);
+    return record && *record && (*record)->lasts && (*record)->status.since == *since_;
+  }
+
+ private:
+  std::string state_;
+  std::string agent_;
+  std::optional<std::int64_t> since_;
+};
+
+void await_end_of(const Keeper& keeper) {
+  using Clock = std::chrono::steady_clock;
+  const auto until = Clock::now() + std::chrono::seconds(60);
+  while (keeper.is_there() && Clock::now() < until) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+}
+
 int stop(const std::string& agent, Stop how) {
   const auto machine = survey_person();
   if (!machine) return refuse(machine.error());
+  const Keeper keeper(state_directory(*machine), agent);
   const std::string& directory = machine->runtime_directory;
   const auto agents = agents_in(directory);
   const bool is_known = agents && std::find(agents->begin(), agents->end(), agent) != agents->end();
@@ -36,7 +72,10 @@ int stop(const std::string& agent, Stop how) {
       agents && !is_known
           ? Result<bool>(false)
           : agents.and_then([&](const auto&) { return stop_run(directory, agent, how); });
-  if (stopped && *stopped) return 0;
+  if (stopped && *stopped) {
+    await_end_of(keeper);
+    return 0;
+  }
   tell({stopped ? not_running(directory, agent) : stopped.error()});
   return 1;
 }

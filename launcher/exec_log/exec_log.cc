@@ -78,16 +78,21 @@ Result<void> ExecLog::receive(const Report& report, Clock::time_point now) {
   return take_next(report, now).map([](bool) {});
 }
 
-bool ExecLog::finish(const Report& report) {
+Result<bool> ExecLog::finish(const Report& report) {
   const auto until = Clock::now() + last_words;
+  Result<bool> is_told = true;
   for (auto now = Clock::now(); (held_ || from_watcher_) && now < until; now = Clock::now()) {
     tick(report, now);
     pollfd wait{fd(), POLLIN, 0};
     const auto pause = std::min<Clock::duration>(until - now, held_ ? retry_pause : last_words);
     const auto pause_ms = std::chrono::ceil<std::chrono::milliseconds>(pause).count();
-    if (::poll(&wait, 1, static_cast<int>(pause_ms)) > 0 && !take_next(report, now)) break;
+    if (::poll(&wait, 1, static_cast<int>(pause_ms)) <= 0) continue;
+    if (auto taken = take_next(report, now); !taken) {
+      is_told = Failure(taken.error());
+      break;
+    }
   }
-  const bool is_told = !held_ && !from_watcher_;
+  if (is_told) is_told = !held_ && !from_watcher_;
   held_.reset();
   retry_at_.reset();
   from_watcher_.reset();

@@ -38,8 +38,9 @@ class ExecLog {
   // To be called when fd() is readable. An error: the watcher is dead, and the agent can start
   // nothing more.
   Result<void> receive(const Report& report, Clock::time_point now);
-  // After the agent's last process has ended: all that is still to be told. False: some is not.
-  bool finish(const Report& report);
+  // After the agent's last process has ended: all that is still to be told. False: some is not. An
+  // error: the watcher is dead, which may be why the agent has ended.
+  Result<bool> finish(const Report& report);
   // The child has been reaped elsewhere.
   void on_child(pid_t pid) noexcept;
 

@@ -1,6 +1,7 @@
 #include "launcher/exec_log/watcher.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/capability.h>
 #include <sys/epoll.h>
@@ -205,6 +206,16 @@ Result<void> settle(int listener, int out, int set_id) {
   return close_all_but({listener, out, set_id});
 }
 
+// When there is room for it: without it the supervisor takes this for a death.
+bool say_last_word(int out) {
+  while (!netns::send_packet(out, watcher_end)) {
+    if (errno != EAGAIN) return false;
+    pollfd room{out, POLLOUT, 0};
+    ::poll(&room, 1, -1);
+  }
+  return true;
+}
+
 }  // namespace
 
 void be_watcher(Fd listener, Fd out, Fd set_id) noexcept {
@@ -214,10 +225,10 @@ void be_watcher(Fd listener, Fd out, Fd set_id) noexcept {
   auto notifications = Notifications::of(std::move(listener));
   Fd epoll(::epoll_create1(EPOLL_CLOEXEC));
   if (!notifications || !epoll) ::_exit(1);
-  const int last_word = out.get();
+  const int supervisor_end = out.get();
   Watcher watcher(std::move(*notifications), std::move(out), std::move(set_id), std::move(epoll));
   if (!watcher.run()) ::_exit(1);
-  ::_exit(netns::send_packet(last_word, watcher_end) ? 0 : 1);
+  ::_exit(say_last_word(supervisor_end) ? 0 : 1);
 }
 
 }  // namespace sluice::launcher

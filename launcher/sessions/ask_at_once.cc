@@ -114,8 +114,9 @@ class Round {
 
   std::vector<Answer> run() {
     while (begin_more()) {
-      wait();
+      // Whoever has no time left is looked at once more: this process may have stood still.
       const Clock::time_point now = Clock::now();
+      wait();
       for (Conversation& one : all_) one.give_up_at(now);
     }
     std::vector<Answer> answers;

@@ -17,7 +17,7 @@ struct Question {
 };
 
 struct Patience {
-  std::chrono::milliseconds each{2000};  // from when it is connected to, or tried to be
+  std::chrono::milliseconds each{5000};  // from when it is connected to, or tried to be
   std::size_t most_open = 300;           // connections; further ones wait for the end of one
   std::size_t largest_answer = std::size_t{64} * 1024 * 1024;
   std::size_t all_answers = std::size_t{256} * 1024 * 1024;  // together

@@ -22,7 +22,7 @@ namespace sluice::launcher {
 namespace {
 
 constexpr int backlog = 16;
-constexpr timeval socket_patience{2, 0};
+constexpr timeval socket_patience{5, 0};
 
 struct CloseDirectory {
   void operator()(DIR* directory) const noexcept { ::closedir(directory); }

@@ -56,7 +56,7 @@ Result<Connected> connect_to(int socket, const std::string& path);
 // "'PATH' does not answer: WHY", for an error of connect_to() and of what was asked afterwards.
 Error unanswered(const std::string& path, Error why);
 
-// Connects; sends and receives give up after two seconds. Without a descriptor where nobody
+// Connects; sends and receives give up after five seconds. Without a descriptor where nobody
 // listens.
 Result<Fd> connect_socket(const std::string& path);
 // The same at run_socket_path().

@@ -10,7 +10,7 @@
 namespace sluice::launcher {
 namespace {
 
-constexpr std::chrono::seconds registering_time{5};
+constexpr std::chrono::seconds registering_time{10};
 
 }  // namespace
 

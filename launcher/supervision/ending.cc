@@ -10,7 +10,7 @@
 namespace sluice::launcher {
 namespace {
 
-constexpr std::chrono::seconds ending_time{5};  // more than sluiced takes for its farewell
+constexpr std::chrono::seconds ending_time{10};  // more than sluiced takes for its farewell
 
 }  // namespace
 
@@ -21,10 +21,21 @@ void Supervision::on_ended(int status) {
   layer_.reset();
   if (terminal_) terminal_->drain();
   sandbox_.kill();
-  if (!exec_log_.finish(exec_reporter())) say("some commands are missing in the log");
+  finish_exec_log();
   count_datagrams();
   const bool counts = proxy_.is_registered() && proxy_.unregister();
   enter(counts ? Phase::ending : Phase::done, ending_time);
+}
+
+// The agent's end may be heard of before the death of the watcher that made it end.
+void Supervision::finish_exec_log() {
+  const auto is_told = exec_log_.finish(exec_reporter());
+  if (!is_told) {
+    status_ = sluice_failed;
+    say(to_string(is_told.error()));
+  } else if (!*is_told) {
+    say("some commands are missing in the log");
+  }
 }
 
 // The last that is said, so that a sluiced which does not know it may hang up.

@@ -15,7 +15,8 @@ namespace sluice::launcher {
 namespace {
 
 constexpr std::size_t longest_log_line = 1024;
-constexpr int polite_end_ms = 1000;
+constexpr int polite_end_ms =
+    10'000;  // longer than a machine stalls: the last audit lines are written
 
 void flush_line(std::string& line, std::vector<ProxyKeeper::Event>& events) {
   if (!line.empty()) events.emplace_back(ProxyKeeper::LogLine{text::printable(line)});

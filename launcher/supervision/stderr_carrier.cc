@@ -33,10 +33,12 @@ class Carrying {
     for (;;) {
       pollfd waits[] = {{source_.get(), POLLIN, 0},
                         {lines_.is_full() ? -1 : supervisor_.get(), POLLIN, 0}};
+      const auto looked = OwnLines::Clock::now();
       if (::poll(waits, 2, ms_left()) < 0) continue;
-      if (waits[1].revents != 0) on_word();
+      // The beginning of a line that is there already comes before ours.
       if (waits[0].revents != 0) hear();
-      lines_.tick(OwnLines::Clock::now());
+      if (waits[1].revents != 0) on_word();
+      lines_.tick(looked);  // theirs that came before what is due has passed
     }
   }
 

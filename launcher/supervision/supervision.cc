@@ -68,9 +68,11 @@ Result<void> Supervision::start() {
 int Supervision::run() {
   while (phase_ != Phase::done) {
     std::vector<pollfd> ready = waits();
+    const auto looked = Clock::now();
     if (::poll(ready.data(), ready.size(), poll_timeout()) < 0 && errno != EINTR) break;
     handle(ready);
     on_time();
+    lines_.tick(looked);  // the agent's that came before what is due has passed
   }
   tell_sluiced();
   const bool is_heard_out = hear_out();
@@ -122,7 +124,6 @@ void Supervision::on_time() {
   on_proxy(proxy_.tick(now));
   if (datagrams_.next() && now >= *datagrams_.next()) count_datagrams();
   exec_log_.tick(exec_reporter(), now);
-  lines_.tick(now);
   for (;;) {
     switch (clock_.take(now)) {
       case RunClock::Due::nothing:

@@ -80,6 +80,7 @@ class Supervision {
 
   // ending.cc: how the run is brought to its end, and what is told then
   void on_ended(int status);
+  void finish_exec_log();
   void tell_sluiced();
   bool hear_out();
   Result<void> learn_what_changed();

@@ -19,7 +19,7 @@ struct Places {
 };
 
 // Asks the sluiceds of this user's runs and the machine's, all at the same time: up to a hundred
-// that hang cost two seconds together. One that does not answer is a note that names it; one that
+// that hang cost five seconds together. One that does not answer is a note that names it; one that
 // this user may not ask is none of his, and passed over unless nobody else is there.
 Result<Sample> look(const Places& places);
 

@@ -18,8 +18,8 @@
 namespace sluice::netns {
 namespace {
 
-constexpr std::chrono::seconds registering_time{5};
-constexpr std::chrono::seconds ending_time{5};  // more than sluiced takes for its farewell
+constexpr std::chrono::seconds registering_time{10};
+constexpr std::chrono::seconds ending_time{10};  // more than sluiced takes for its farewell
 constexpr std::chrono::seconds path_pause{1};
 constexpr int failed_status = 125;
 

@@ -19,6 +19,7 @@ using namespace std::chrono_literals;
 // Within this time each thread closes the listeners and broken-off sessions write their last audit
 // lines; totals wait for both, so that nobody is served after them.
 constexpr auto longest_farewell = 3s;
+constexpr int least_looks = 50;  // of a process that stood still for all of that time
 // Of one event: no kernel refuses so many in the time between two, and a counter of them does not
 // overflow within the lifetime of a machine, whatever a peer says.
 constexpr std::uint64_t most_refused = 1'000'000'000;
@@ -237,7 +238,8 @@ Task<bool> Peers::dismiss(Peer& peer, netns::Unregister request) {
   }
   Timer pause(io_);
   const Clock::time_point until = Clock::now() + longest_farewell;
-  for (bool ended = false; !ended && Clock::now() < until;) {
+  bool ended = false;
+  for (int looks = 0; !ended && (Clock::now() < until || looks < least_looks); ++looks) {
     const bool awaited = awaits_ && awaits_(**registration);
     pause.expires_after(2ms);
     co_await pause.async_wait();

@@ -90,12 +90,16 @@ class Prometheus:
             return [({}, float(data["result"][1]))]
         return [(sample["metric"], float(sample["value"][1])) for sample in data["result"]]
 
-    def has(self, expression):
-        """Whether a query has a sample; a scrape that came too late on a busy machine hides all until the next one."""
+    def samples(self, expression):
+        """query(), once there is one; a scrape that came too late on a busy machine hides all until the next one."""
         end = time.monotonic() + 60
         while not (found := self.query(expression)) and time.monotonic() < end:
             time.sleep(0.3)
-        return bool(found)
+        return found
+
+    def has(self, expression):
+        """Whether a query has a sample."""
+        return bool(self.samples(expression))
 
     def alerts(self):
         """The alerts that fire now, by name and agent, as Prometheus's API tells them."""

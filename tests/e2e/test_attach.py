@@ -1,5 +1,6 @@
 """sluice-netns attach: networks for containers that somebody else has started."""
 
+import contextlib
 import json
 import os
 import signal
@@ -83,7 +84,10 @@ class AttachedContainers(NetworkCase):
         run = subprocess.run(line, pass_fds=[outside.fileno()], capture_output=True, text=True, timeout=60)
         pid = int(run.stdout)
         inode = os.fstat(outside.fileno()).st_ino
-        links = {os.readlink(f"/proc/{pid}/fd/{number}") for number in os.listdir(f"/proc/{pid}/fd")}
+        links = set()
+        for number in os.listdir(f"/proc/{pid}/fd"):
+            with contextlib.suppress(FileNotFoundError):  # one that it has closed meanwhile
+                links.add(os.readlink(f"/proc/{pid}/fd/{number}"))
         self.assertNotIn(f"socket:[{inode}]", links)
         self.assertEqual(os.readlink(f"/proc/{pid}/cwd"), "/")
         outside.close()

@@ -97,10 +97,12 @@ class Life(SharedCase):
         return [line for line in self.whole_lines()[0] if line.get("host") == host]
 
     def whole_lines(self):
-        """The lines of the audit log, and how many a full disk cut off."""
+        """The lines of the audit log, and how many a full disk cut off; the last one may be half written."""
         whole, cut = [], 0
         with open(self.audit) as file:
             for line in file:
+                if not line.endswith("\n"):
+                    continue
                 try:
                     whole.append(json.loads(line))
                 except ValueError:

@@ -18,8 +18,10 @@ TELLS_STATUS = tuple(map(int, re.findall(r"\d+", os.uname().release)[:2])) >= (6
 
 
 def read_lines(path):
+    """The whole lines: the last one may be half written."""
     with open(path, "rb") as file:
         text = file.read()
+    text = text[: text.rfind(b"\n") + 1]
     lines = [json.loads(line) for line in text.decode("utf-8", "strict").splitlines()]
     return [line for line in lines if line.get("event") != "agent_end"]
 
@@ -348,7 +350,45 @@ class Attacks(ExecCase):
         os.kill(watchers[0], signal.SIGKILL)
         run = self.finish(process)
         self.assertEqual(run.status, 125, run)
-        self.assertIn("commands log", run.err)
+        self.assertIn("the commands log died", run.err)
+
+    def test_when_the_log_dies_and_the_agents_end_is_heard_of_first_the_run_ends_as_well(self):
+        process = self.start_agent("bash", "-c", "echo up; while /bin/true; do :; done; exit 9")
+        self.assertEqual(process.stdout.readline(), b"up\n")
+        (watcher,) = [pid for pid, line in self.names().items() if line == "sluice-execs"]
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(0.5)  # what the watcher says meanwhile stands before its death
+        os.kill(watcher, signal.SIGKILL)
+        while any(line.startswith("bash -c echo up") for line in world.processes().values()):
+            time.sleep(0.02)
+        process.send_signal(signal.SIGCONT)
+        run = self.finish(process)
+        self.assertEqual(run.status, 125, run)
+        self.assertIn("the commands log died", run.err)
+
+    def test_a_supervisor_that_reads_late_hears_all_that_was_seen(self):
+        """The end of what the watcher says is no more lost than the rest where its socket is full."""
+        for count in range(32, 97, 8):  # one of them fills it
+            with self.subTest(count):
+                done = self.write(f"{self.workspace}/working", "")
+                script = f"echo up; read x; for i in {{1..{count}}}; do /bin/true $i {'x' * 3900}; done; rm {done}"
+                if os.path.exists(self.audit):
+                    os.unlink(self.audit)
+                line = self.run_line("bash", "-c", script, options=["--audit", self.audit])
+                process = self.start(self.command(*line), subprocess.PIPE)
+                self.assertEqual(process.stdout.readline(), b"up\n")
+                process.send_signal(signal.SIGSTOP)
+                process.stdin.write(b"go\n")
+                process.stdin.flush()
+                while os.path.exists(done):
+                    time.sleep(0.02)
+                time.sleep(0.3)  # the watcher says the rest, and has no room for the end
+                process.send_signal(signal.SIGCONT)
+                run = self.finish(process)
+                self.assertEqual(run.status, 0, run)
+                self.assertEqual(run.err, "sluice: coder-1: allowed 0, blocked 0\n")
+                told = [int(one["argv"][1]) for one in read_lines(self.audit) if one.get("argv", [""])[0] == "/bin/true"]
+                self.assertEqual(sorted(told), list(range(1, count + 1)))
 
     def test_a_program_that_is_reaped_late_has_its_exit_status(self):
         """As where a machine stalls: all have ended, and pid 1 has not heard of the last one yet."""
@@ -404,7 +444,7 @@ class AtASharedProxy(SharedCase):
         run = self.sluice("run", "--agent", "coder-1", "--", "bash", "-c", "true; /bin/true a; /bin/true b")
         self.assertEqual(run.status, 0, run)
         self.wait_until(lambda: len(self.execs()) == 3, "the lines do not come")
-        self.assertEqual([line["argv"][-1] for line in self.execs()], ["a", "true; /bin/true a; /bin/true b", "b"])
+        self.assertEqual({line["argv"][-1] for line in self.execs()}, {"a", "true; /bin/true a; /bin/true b", "b"})
         told = '\nsluice_execs_total{agent="coder-1"} 3\n'
         self.wait_until(lambda: told in self.metrics(), told)
 

@@ -123,8 +123,15 @@ class Incident(SharedCase):
         self.wait_until(lambda: self.prometheus.query(known), "Prometheus has no history", 120)
 
     def the_page_comes(self):
-        self.wait_until(lambda: set(self.prometheus.alerts()) == PROBES, "no page", 120)
-        said = self.prometheus.alerts()[("SluiceAgentProbing", "coder-1")]["annotations"]["description"]
+        firing = {}
+
+        def both_fire():
+            firing.clear()
+            firing.update(self.prometheus.alerts())
+            return set(firing) == PROBES
+
+        self.wait_until(both_fire, "no page", 120)
+        said = firing[("SluiceAgentProbing", "coder-1")]["annotations"]["description"]
         self.assertRegex(said, r"^coder-1 on \S+ was refused \d+(\.\d+)? times")  # extrapolated where scrapes are late
 
     def both_have_done_their_work(self):

@@ -157,9 +157,12 @@ if is_root():
             process = self.running("echo on; read line")
             mighty = {}
             for pid in set(world.processes()) - self._before:
-                with open(f"/proc/{pid}/status") as file:
-                    fields = dict(line.split(":", 1) for line in file)
-                is_ours = os.readlink(f"/proc/{pid}/ns/user") == os.readlink("/proc/self/ns/user")
+                try:
+                    with open(f"/proc/{pid}/status") as file:
+                        fields = dict(line.split(":", 1) for line in file)
+                    is_ours = os.readlink(f"/proc/{pid}/ns/user") == os.readlink("/proc/self/ns/user")
+                except (FileNotFoundError, ProcessLookupError):
+                    continue  # it has ended
                 may_mount = int(fields["CapEff"], 16) & 1 << CAP_SYS_ADMIN
                 if is_ours and may_mount and fields["Uid"].split()[0] != "0":
                     mighty[pid] = fields
@@ -262,8 +265,8 @@ class OnDisk(OldCase):
         """Beside the standard ones it has two descriptors: the layer and the supervisor's pipe."""
         try:
             found = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
-        except PermissionError:
-            return False  # a process of the sandbox, seen by an ordinary user
+        except (PermissionError, FileNotFoundError, ProcessLookupError):
+            return False  # a process of the sandbox, seen by an ordinary user; or it closed one, or ends
         return len(found) == 5 and any(path.endswith("/upper") for path in found)
 
     def test_no_bind_shows_where_it_lies(self):

@@ -131,8 +131,11 @@ class BeforeExec(agent.Case):
         mine = [pid for pid, line in world.processes().items() if line.startswith("bash -c echo $$")]
         ids = []
         for pid in mine:
-            with open(f"/proc/{pid}/status") as file:
-                ids += [line.split()[1:] for line in file if line.startswith(("Uid:", "Gid:"))]
+            try:
+                with open(f"/proc/{pid}/status") as file:
+                    ids += [line.split()[1:] for line in file if line.startswith(("Uid:", "Gid:"))]
+            except (FileNotFoundError, ProcessLookupError):
+                continue  # a child of its on its way to be another program, which has ended
         self.write(f"{self.workspace}/done", "")
         self.finish(process)
         self.assertTrue(ids, "the agent was found")

@@ -118,13 +118,18 @@ class ReportAndAllow(Case):
     def test_allow_opens_a_private_address_only_with_its_port(self):
         trap = world.Trap("127.0.0.1")
         self.addCleanup(trap.close)
-        script = f"curl -sS -m 2 --proxytunnel -x $HTTP_PROXY http://127.0.0.1:{trap.port}/ || true"
-        self.shell("unset NO_PROXY no_proxy; " + script)
-        self.assertEqual(trap.visitors(), 0)
-        self.shell(
-            "unset NO_PROXY no_proxy; " + script, options=("--allow", f"127.0.0.1:{trap.port}")
+        script = (
+            "unset NO_PROXY no_proxy; "
+            f"curl -sS -m 60 --proxytunnel -x $HTTP_PROXY http://127.0.0.1:{trap.port}/ || true"
         )
-        self.assertEqual(trap.visitors(), 1)
+        self.shell(script)
+        self.assertEqual(trap.visitors(), 0)
+        options = ("--allow", f"127.0.0.1:{trap.port}")
+        process = self.start(self.command(*self.run_line("bash", "-c", script, options=options)))
+        came = trap.wait()
+        process.terminate()
+        run = self.finish(process)
+        self.assertEqual((came, trap.visitors()), (True, 1), run)
 
     def test_allow_works_without_any_policy_and_opens_nothing_else(self):
         script = fetches("https://other.test/", "https://allowed.test/")

@@ -98,8 +98,11 @@ class Step(Case):
     def pid_of_init(self):
         """The process that is pid 1 of a namespace below W's."""
         for pid in world.processes():
-            with open(f"/proc/{pid}/status") as file:
-                ids = re.search(r"NSpid:(.*)", file.read())[1].split()
+            try:
+                with open(f"/proc/{pid}/status") as file:
+                    ids = re.search(r"NSpid:(.*)", file.read())[1].split()
+            except (FileNotFoundError, ProcessLookupError):
+                continue  # it has ended
             if len(ids) > 1 and ids[-1] == "1":
                 return pid
         self.fail(f"no sandbox: {world.processes()}")

@@ -74,7 +74,7 @@ class Once(Top):
         run = self.sluice("top", "--once", "--json")
         self.assertEqual(self.blocked_of(run), [("coder-1", "other.test", 3, "- {host: other.test, ports: [80]}")])
         notes = json.loads(run.out)["notes"]
-        self.assertEqual(notes, [f"'{FOLDER}/admin.sock' does not answer: no answer within 2 seconds"])
+        self.assertEqual(notes, [f"'{FOLDER}/admin.sock' does not answer: no answer within 5 seconds"])
         only = self.sluice("top", "--once", "--socket", f"{FOLDER}/admin.sock")
         self.assertEqual(only.status, 1, only)
         self.assertIn(f"'{FOLDER}/admin.sock' does not answer", only.err)

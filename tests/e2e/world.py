@@ -10,6 +10,7 @@ the process that made it.
 import fcntl
 import json
 import os
+import select
 import shutil
 import signal
 import socket
@@ -40,6 +41,7 @@ DEPLOY = "/home/deploy"  # what is shipped for operators
 PROMETHEUS = "/home/prometheus"  # Prometheus's programs, where SLUICE_PROMETHEUS names them
 INSIDE = "/home/inside"  # the probe programs, readable for every agent
 LOG = BASE + "/outside.jsonl"
+FIRST_OWN, OWN = 10000, 50000  # ports of the packets with which the log of packets is waited for
 CERTIFICATES = BASE + "/tls"
 CA = CERTIFICATES + "/ca.pem"
 PYTHON = "/usr/bin/python3"
@@ -234,8 +236,9 @@ def _mounts(base):
         kernel.mount("proc", "/proc", "proc", kernel.MS_NOSUID | kernel.MS_NODEV)
     except OSError as error:
         raise Impossible(f"a new proc cannot be mounted here: {error}") from error
-    for target, mode in (("/run", "0755"), ("/tmp", "1777"), ("/var/tmp", "1777")):
-        kernel.mount("tmpfs", target, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, f"mode={mode}")
+    for target, mode in (("/run", "0755"), ("/tmp", "1777"), ("/var/tmp", "1777"), ("/dev/shm", "1777")):
+        if os.path.isdir(target):  # a small machine has no /dev/shm
+            kernel.mount("tmpfs", target, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, f"mode={mode}")
     for name in ("resolv.conf", "hosts"):
         target = os.path.realpath(f"/etc/{name}")  # may point into the /run that is empty now
         os.makedirs(os.path.dirname(target), exist_ok=True)
@@ -299,16 +302,23 @@ class Outside:
         _run(*inside, "-6", "route", "add", "table", "main", "local", "::/0", "dev", "lo")
 
     def mark(self):
-        """From now on events() answers only what comes later."""
+        """From now on events() answers only what comes later; a packet that came before may be logged late."""
+        self._settle()
         self._log_at = os.path.getsize(LOG)
 
-    def events(self, kind=None):
-        """What O saw since mark(), in order; `kind` is packet, tcp, http, tls or dns."""
+    def _logged(self):
         with open(LOG, "rb") as file:
             file.seek(self._log_at)
             lines = file.read().split(b"\n")[:-1]
-        found = [json.loads(line) for line in lines]
-        return [event for event in found if kind in (None, event["kind"])]
+        return [json.loads(line) for line in lines]
+
+    def events(self, kind=None):
+        """What O saw since mark(), in order; `kind` is packet, tcp, http, tls or dns."""
+        return [event for event in self._logged() if kind in (None, event["kind"]) and not self._is_own(event)]
+
+    def _is_own(self, event):
+        """A packet of _settle()."""
+        return event["kind"] == "packet" and event["to"] == DNS4 and FIRST_OWN <= event["port"] < FIRST_OWN + OWN
 
     def wait_for(self, kind, condition, seconds=60):
         """The first event of `kind` for which `condition` holds; None after `seconds`."""
@@ -323,12 +333,14 @@ class Outside:
     def _settle(self):
         """Packets are logged by a thread of their own, in their order: one more, and those before it are there."""
         self._settled += 1
-        port = 10000 + self._settled % 50000
+        port = FIRST_OWN + self._settled % OWN
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one_more:
-            for _ in range(60):
-                one_more.sendto(b"", (DNS4, port))
-                if self.wait_for("packet", lambda event: (event["to"], event["port"]) == (DNS4, port), 1):
+            for number in range(6000):
+                if number % 100 == 0:
+                    one_more.sendto(b"", (DNS4, port))
+                if any(self._is_own(event) and event["port"] == port for event in self._logged()):
                     return
+                time.sleep(0.01)
         raise AssertionError("the outside logs no packets any more")
 
     def addresses_reached(self):
@@ -387,6 +399,10 @@ class Trap:
             except BlockingIOError:
                 return count
             count += 1
+
+    def wait(self, seconds=60):
+        """Whether somebody arrives."""
+        return bool(select.select([self._socket], [], [], seconds)[0])
 
     def close(self):
         self._socket.close()

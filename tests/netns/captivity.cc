@@ -47,17 +47,20 @@ class Outside {
   // A packet of the outside's own is seen: at latest when the kernel has noticed that the link is
   // up.
   bool sees(const Endpoint& to) {
-    for (int tries = 0; tries < 200; ++tries) {
-      send_udp(to, marker);
-      if (packets() > 0) return true;
+    for (int tries = 0; tries < 1000; ++tries) {
+      send_udp(to, own_marker);
+      (void)packets();
+      if (sees_own_) return true;
       ::usleep(20'000);
     }
     return false;
   }
 
-  // The packets since the last call: all but the ICMPv6 of the outside's kernel.
+  // The packets since the last call: all but the ICMPv6 of the outside's kernel, and what sees()
+  // sent, of which the last may come late.
   int packets() {
     int seen = 0;
+    sees_own_ = false;
     std::array<char, 2048> bytes{};
     sockaddr_ll from{};
     socklen_t size = sizeof(from);
@@ -67,7 +70,9 @@ class Outside {
       if (got < 0) return seen;
       if (from.sll_hatype == ARPHRD_LOOPBACK) continue;
       const std::string_view packet(bytes.data(), static_cast<std::size_t>(got));
-      if (is_own_talk(from.sll_protocol, packet)) continue;
+      const bool is_own = packet.find(own_marker) != std::string_view::npos;
+      sees_own_ |= is_own;
+      if (is_own || is_own_talk(from.sll_protocol, packet)) continue;
       ++seen;
     }
   }
@@ -120,7 +125,9 @@ class Outside {
     EXPECT_EQ(::listen(abstract_.get(), 4), 0);
   }
 
+  static constexpr std::string_view own_marker = "of the outside itself";
   bool exists_ = false;
+  bool sees_own_ = false;
   Fd sniffer_;
   Fd abstract_;
 };
@@ -139,7 +146,7 @@ void in_captivity(const std::function<void(Network&, pid_t outside)>& attempts) 
     const pid_t jail = ::fork();
     if (jail == 0) {
       ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-      ::alarm(30);
+      ::alarm(90);
       EXPECT_EQ(::unshare(CLONE_NEWNET), 0);
       auto sockets = build_agent_network();
       EXPECT_TRUE(sockets) << to_string(sockets.error());
@@ -163,27 +170,33 @@ void expect(const char* what, const std::string& result, const OneOf& allowed) {
   EXPECT_THAT(allowed, testing::Contains(result)) << what << ": " << result;
 }
 
-std::string connect_told(const Network& network, const Fd& client, const Endpoint& to) {
+std::string connect_told(const Network& network, const Fd& client, const Endpoint& to,
+                         std::chrono::milliseconds within) {
   if (!client) return told(errno);
   const SocketAddress address = to_socket_address(to);
   if (::connect(client.get(), address.get(), address.size) != 0) {
     if (errno != EINPROGRESS) return told(errno);
     pollfd one{client.get(), POLLOUT, 0};
-    if (::poll(&one, 1, 300) == 0) return "no answer";
+    if (::poll(&one, 1, static_cast<int>(within.count())) == 0) return "no answer";
     int error = 0;
     socklen_t size = sizeof(error);
     ::getsockopt(client.get(), SOL_SOCKET, SO_ERROR, &error, &size);
     if (error != 0) return told(error);
   }
   ::send(client.get(), marker, std::strlen(marker), MSG_NOSIGNAL);
-  for (const Role role : {Role::tproxy4, Role::tproxy6, Role::dns_tcp}) {
-    const Fd session(::accept4(network[role], nullptr, nullptr, SOCK_CLOEXEC));
+  // The end of the handshake may still be on its way to the listener.
+  std::array<pollfd, 3> listeners{pollfd{network[Role::tproxy4], POLLIN, 0},
+                                  {network[Role::tproxy6], POLLIN, 0},
+                                  {network[Role::dns_tcp], POLLIN, 0}};
+  (void)::poll(listeners.data(), listeners.size(), static_cast<int>(patience.count()));
+  for (const pollfd& listener : listeners) {
+    const Fd session(::accept4(listener.fd, nullptr, nullptr, SOCK_CLOEXEC));
     if (session) return "captured";
   }
   return "connected elsewhere";
 }
 
-std::string send_told(const Fd& client, const Endpoint& to) {
+std::string send_told(const Fd& client, const Endpoint& to, std::chrono::milliseconds within) {
   if (!client) return told(errno);
   const int on = 1;
   ::setsockopt(client.get(), SOL_SOCKET, SO_BROADCAST, &on, sizeof(on));
@@ -191,7 +204,7 @@ std::string send_told(const Fd& client, const Endpoint& to) {
   if (::connect(client.get(), address.get(), address.size) != 0) return told(errno);
   if (::send(client.get(), marker, std::strlen(marker), MSG_NOSIGNAL) < 0) return told(errno);
   pollfd one{client.get(), POLLIN, 0};
-  if (::poll(&one, 1, 100) == 0) return "no answer";
+  if (::poll(&one, 1, static_cast<int>(within.count())) == 0) return "no answer";
   char byte = 0;
   return told_result(::recv(client.get(), &byte, 1, 0));
 }

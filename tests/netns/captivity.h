@@ -51,11 +51,16 @@ std::string told_result(long result);
 using OneOf = std::vector<std::string>;
 void expect(const char* what, const std::string& result, const OneOf& allowed);
 
+// Of what may have no answer.
+inline constexpr std::chrono::milliseconds a_moment{300};
+
 // The end of a connection attempt from `client`: "captured" where it is on a listener of ours, an
 // errno, "no answer", or "connected elsewhere".
-std::string connect_told(const Network& network, const Fd& client, const Endpoint& to);
+std::string connect_told(const Network& network, const Fd& client, const Endpoint& to,
+                         std::chrono::milliseconds within = patience);
 // A datagram from `client` to `to`: the errno of sending it, or of what it came to.
-std::string send_told(const Fd& client, const Endpoint& to);
+std::string send_told(const Fd& client, const Endpoint& to,
+                      std::chrono::milliseconds within = patience);
 
 Fd stream(int family, int protocol = 0);
 Fd datagram(int family, int protocol = 0);

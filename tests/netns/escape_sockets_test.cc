@@ -51,9 +51,9 @@ TEST(Escape, EveryDestinationIsCapturedOrRefused) {
                                 "ff02::1", "ff05::2", "fe80::1"}) {
       const Endpoint to = endpoint(address, 443);
       const int family = to.address.is_v4() ? AF_INET : AF_INET6;
-      expect(address, connect_told(network, stream(family), to),
+      expect(address, connect_told(network, stream(family), to, a_moment),
              {"captured", "ENETUNREACH", "EINVAL", "EACCES", "EADDRNOTAVAIL", "no answer"});
-      expect(address, send_told(datagram(family), to),
+      expect(address, send_told(datagram(family), to, a_moment),
              {"ECONNREFUSED", "no answer", "EINVAL", "ENETUNREACH", "EACCES", "EADDRNOTAVAIL"});
     }
     // A link-local address with its zone, on lo.
@@ -74,7 +74,7 @@ TEST(Escape, ForeignSourceAddressesChangeNothing) {
         ::setsockopt(client.get(), level, option, &on, sizeof(on));
         const SocketAddress from = to_socket_address(endpoint(source, 0));
         if (::bind(client.get(), from.get(), from.size) != 0) continue;
-        expect(source, connect_told(network, client, far4),
+        expect(source, connect_told(network, client, far4, a_moment),
                {"captured", "EINVAL", "ENETUNREACH", "no answer"});
       }
     }
@@ -116,10 +116,11 @@ TEST(Escape, SourceRoutesLeadNowhere) {
           IPOPT_NOP, static_cast<std::uint8_t>(kind), 7, 4, 198, 51, 100, 2};
       const Fd client = stream(AF_INET);
       ::setsockopt(client.get(), IPPROTO_IP, IP_OPTIONS, route.data(), route.size());
-      expect("TCP", connect_told(network, client, far4), {"captured", "no answer", "ECONNREFUSED"});
+      expect("TCP", connect_told(network, client, far4, a_moment),
+             {"captured", "no answer", "ECONNREFUSED"});
       const Fd sender = datagram(AF_INET);
       ::setsockopt(sender.get(), IPPROTO_IP, IP_OPTIONS, route.data(), route.size());
-      expect("UDP", send_told(sender, far4), {"ECONNREFUSED", "no answer"});
+      expect("UDP", send_told(sender, far4, a_moment), {"ECONNREFUSED", "no answer"});
     }
   });
 }
@@ -133,13 +134,13 @@ TEST(Escape, OtherTransportsAreCapturedOrGoNowhere) {
     const OneOf nowhere{"EPROTONOSUPPORT", "ESOCKTNOSUPPORT", "EPERM",        "EACCES",
                         "ECONNREFUSED",    "ENOPROTOOPT",     "EHOSTUNREACH", "EAFNOSUPPORT",
                         "no answer",       "EDESTADDRREQ"};
-    expect("SCTP", connect_told(network, stream(AF_INET, IPPROTO_SCTP), far4), nowhere);
+    expect("SCTP", connect_told(network, stream(AF_INET, IPPROTO_SCTP), far4, a_moment), nowhere);
     expect("SCTP one to many", socket_told(AF_INET, SOCK_SEQPACKET, IPPROTO_SCTP),
            {"EPROTONOSUPPORT", "ESOCKTNOSUPPORT", "opened"});
     const Fd dccp(::socket(AF_INET, SOCK_DCCP | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_DCCP));
-    expect("DCCP", connect_told(network, dccp, far4), nowhere);
-    expect("UDP-Lite", send_told(datagram(AF_INET, IPPROTO_UDPLITE), far4), nowhere);
-    expect("L2TP", send_told(datagram(AF_INET, l2tp), far4), nowhere);
+    expect("DCCP", connect_told(network, dccp, far4, a_moment), nowhere);
+    expect("UDP-Lite", send_told(datagram(AF_INET, IPPROTO_UDPLITE), far4, a_moment), nowhere);
+    expect("L2TP", send_told(datagram(AF_INET, l2tp), far4, a_moment), nowhere);
     const Fd early = stream(AF_INET);
     const SocketAddress to = to_socket_address(far4);
     ::sendto(early.get(), marker, std::strlen(marker), MSG_FASTOPEN | MSG_NOSIGNAL, to.get(),

@@ -30,7 +30,7 @@
 namespace sluice::netns::test {
 namespace {
 
-constexpr unsigned child_seconds = 30;
+constexpr unsigned child_seconds = 90;
 
 std::string mac_bytes(const char* text) {
   std::string bytes;

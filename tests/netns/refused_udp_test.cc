@@ -21,6 +21,14 @@
 namespace sluice::netns::test {
 namespace {
 
+// Datagrams that were refused when this returns: the kernel may take its time.
+void send_refused(int datagrams) {
+  for (int i = 0; i < datagrams; ++i) {
+    const Fd socket = send_udp(endpoint("203.0.113.1", 443), "hello");
+    EXPECT_EQ(receive(socket.get()).error, ECONNREFUSED);
+  }
+}
+
 std::uint64_t count(RefusedUdp& counter) {
   const auto read = counter.read();
   EXPECT_TRUE(read) << to_string(read.error());
@@ -114,7 +122,7 @@ TEST(RefusedUdp, IsReadFromOutsideByWhoOwnsTheNamespaceAndByNobodyElse) {
       const auto sockets = fresh ? build_agent_network() : fail(Errc::bug, "unshare");
       const auto counter = sockets ? RefusedUdp::open_socket() : fail(Errc::bug, "network");
       if (!counter) ::_exit(1);
-      for (int i = 0; i < 7; ++i) send_udp(endpoint("203.0.113.1", 443), "hello");
+      send_refused(7);
       (void)send_packet(ends->second.get(), "counter", {counter->get()});
       ::_exit(0);
     }
@@ -154,16 +162,13 @@ TEST(RefusedUdp, IsToldInPartsOfWhatIsNewAndAgainWhereNobodyHeardIt) {
       told.push_back(event.count);
       return {};
     };
-    const auto refuse = [](int datagrams_now) {
-      for (int i = 0; i < datagrams_now; ++i) send_udp(endpoint("203.0.113.1", 443), "hello");
-    };
-    refuse(2);
+    send_refused(2);
     ASSERT_TRUE(datagrams.tell(report, now));
     ASSERT_TRUE(datagrams.tell(report, now));  // nothing new, nothing told
-    refuse(3);
+    send_refused(3);
     heard = false;
     ASSERT_TRUE(datagrams.tell(report, now));
-    refuse(1);
+    send_refused(1);
     heard = true;
     ASSERT_TRUE(datagrams.tell(report, now + 10s));
     EXPECT_EQ(told, (std::vector<std::uint64_t>{2, 4}));

@@ -29,8 +29,7 @@
 namespace sluice::netns::test {
 namespace {
 
-constexpr int patience_ms = 5000;
-constexpr unsigned child_seconds = 40;
+constexpr unsigned child_seconds = 100;
 constexpr int skipped = 77;
 constexpr uid_t ordinary = 65534;
 
@@ -145,7 +144,7 @@ bool wait_for(int fd, short events) {
   pollfd one{fd, events, 0};
   int ready = -1;
   do {
-    ready = ::poll(&one, 1, patience_ms);
+    ready = ::poll(&one, 1, static_cast<int>(patience.count()));
   } while (ready < 0 && errno == EINTR);
   return ready == 1;
 }

@@ -7,6 +7,7 @@
 #include <poll.h>
 #include <sys/types.h>
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -20,6 +21,9 @@
 #include "netns/sockets.h"
 
 namespace sluice::netns::test {
+
+// Longer than what must come takes on any machine.
+inline constexpr std::chrono::milliseconds patience{30'000};
 
 // Runs `body` in a child process with a network namespace of its own (and, for an ordinary user, a
 // user namespace where he is himself). Failed expectations of the child fail the test; a skip skips

@@ -6,6 +6,9 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
+#include <cerrno>
+#include <thread>
+
 #include "base/text.h"
 
 namespace sluice::netns {
@@ -129,6 +132,25 @@ TEST_F(Link, TellsTotalsAtTheEnd) {
   const auto events = link_.receive();
   ASSERT_EQ(events.size(), 1U);
   EXPECT_EQ(std::get<Totals>(events.front()).allowed, 4U);
+}
+
+// One that is behind with what it was told: the end of an agent is not lost.
+TEST_F(Link, WaitsForRoomWithItsLastWords) {
+  connect();
+  (void)asked();
+  say(Registered{"id"});
+  (void)link_.receive();
+  Event seen;
+  seen.kind = Event::Kind::udp_refused;
+  seen.count = 1;
+  while (link_.report(seen)) continue;
+  EXPECT_EQ(errno, EAGAIN);
+  std::jthread proxy([this] {
+    while (!std::holds_alternative<Unregister>(asked().first)) continue;
+    while (!std::holds_alternative<Event>(asked().first)) continue;
+  });
+  EXPECT_TRUE(link_.unregister());
+  EXPECT_TRUE(link_.report_last(seen));
 }
 
 TEST(ClosedListeners, RefuseConnectionsAlsoWhereADuplicateIsHeld) {
