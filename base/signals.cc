@@ -4,6 +4,8 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include <algorithm>
+
 namespace sluice {
 namespace {
 
@@ -45,6 +47,12 @@ std::vector<int> read_signals(int fd) {
     numbers.push_back(static_cast<int>(info.ssi_signo));
   }
   return numbers;
+}
+
+bool ends_programs(const std::vector<int>& signals) {
+  return std::any_of(signals.begin(), signals.end(), [](int number) {
+    return number == SIGTERM || number == SIGINT || number == SIGHUP || number == SIGQUIT;
+  });
 }
 
 }  // namespace sluice

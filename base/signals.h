@@ -18,6 +18,9 @@ Result<Fd> watch_signals();
 // The numbers that have arrived.
 std::vector<int> read_signals(int fd);
 
+// Whether one of them is to end who gets it: SIGTERM SIGINT SIGHUP SIGQUIT.
+bool ends_programs(const std::vector<int>& signals);
+
 // While it lives the calling thread, and what it starts, blocks every signal: a thread that is
 // started then never takes one from the thread that heeds it, and no SIGPIPE ends the process
 // (pthread_sigmask(3)).

@@ -40,6 +40,16 @@ void Supervision::tell_sluiced() {
   proxy_.part_with(end_event(end));
 }
 
+// Puts the person's terminal back in order, when it has taken all that is for it. False where a
+// signal ended the wait for that.
+bool Supervision::leave_terminal() {
+  sandbox_.kill();
+  const bool is_shown = !terminal_ || terminal_->finish(signals_.get());
+  if (terminal_) unsaid_ = terminal_->unsaid();
+  terminal_.reset();
+  return is_shown;
+}
+
 // The last words of who has ended. False where a signal ended the wait for their reader: then he
 // would not read ours.
 bool Supervision::hear_out() {
@@ -82,8 +92,9 @@ void Supervision::keep_what_changed() {
 }
 
 void Supervision::say_end() {
-  if (stderr_.unsaid() > 0)
-    say(fmt::format("{} lines were not shown: nobody read", stderr_.unsaid()));
+  if (const std::size_t unsaid = stderr_.unsaid() + unsaid_; unsaid > 0) {
+    say(fmt::format("{} lines were not shown: nobody read", unsaid));
+  }
   if (denials_ && denials_->left_out() > 0 && !order_.plan.proves) {
     say(fmt::format("{} more denials were not shown", denials_->left_out()));
   }

@@ -4,9 +4,11 @@
 
 #include <chrono>
 #include <cstddef>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace sluice::launcher {
 
@@ -15,11 +17,11 @@ namespace sluice::launcher {
 class OwnLines {
  public:
   using Clock = std::chrono::steady_clock;
-  using Write = void (*)(std::string_view ours);
+  using Write = std::function<void(std::string_view ours)>;
   static constexpr std::chrono::seconds longest_wait{2};
   static constexpr std::size_t most_waiting = std::size_t{64} * 1024;  // bytes
 
-  explicit OwnLines(Write write) : write_(write) {}
+  explicit OwnLines(Write write) : write_(std::move(write)) {}
 
   // A whole line, with its end.
   void say(std::string_view line, Clock::time_point now);

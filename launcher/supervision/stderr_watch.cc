@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <poll.h>
-#include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -71,12 +70,6 @@ bool pass_on(std::string_view bytes) noexcept {
     }
   }
   return true;
-}
-
-bool ends_programs(const std::vector<int>& signals) {
-  return std::any_of(signals.begin(), signals.end(), [](int number) {
-    return number == SIGTERM || number == SIGINT || number == SIGHUP || number == SIGQUIT;
-  });
 }
 
 }  // namespace

@@ -18,14 +18,17 @@ namespace {
 constexpr std::chrono::seconds building_time{30};
 constexpr std::chrono::minutes copying_time{5};  // besides, where there are seeds
 
-void write_own(std::string_view ours) { (void)write_all(STDERR_FILENO, "stderr", ours); }
-
 }  // namespace
 
 Supervision::Supervision(SupervisorOrder order)
     : order_(std::move(order)),
       proxy_(std::move(order_.proxy), order_.plan.agent),
-      lines_(write_own) {}
+      lines_([this](std::string_view ours) { write_own(ours); }) {}
+
+void Supervision::write_own(std::string_view ours) {
+  if (!is_read_ || (terminal_ && terminal_->say(ours))) return;
+  (void)write_all(STDERR_FILENO, "stderr", ours);
+}
 
 void Supervision::say_raw(std::string line) {
   line += terminal_ && terminal_->is_raw() ? "\r\n" : "\n";
@@ -71,11 +74,10 @@ int Supervision::run() {
     handle(ready);
     on_time();
   }
-  terminal_.reset();
   tell_sluiced();
-  const bool is_heard_out = hear_out();
+  is_read_ = leave_terminal() && hear_out();
   keep_what_changed();
-  if (is_heard_out) say_end();
+  say_end();
   return status_;
 }
 

@@ -8,8 +8,6 @@
 #include <array>
 #include <cerrno>
 
-#include "base/io.h"
-
 namespace sluice::launcher {
 namespace {
 
@@ -17,17 +15,10 @@ constexpr std::size_t most_waiting = 65536;
 // More than a kernel's pty buffer holds, so that a still running writer cannot keep drain() busy.
 constexpr int most_drains = 64;
 
-int find_output() {
-  for (const int standard : {STDOUT_FILENO, STDERR_FILENO, STDIN_FILENO}) {
-    if (::isatty(standard) == 1) return standard;
-  }
-  return STDOUT_FILENO;
-}
-
 }  // namespace
 
 TerminalRelay::TerminalRelay(Fd master, ErofsWatch& heard, OwnLines& lines)
-    : master_(std::move(master)), heard_(heard), lines_(lines), output_(find_output()) {
+    : master_(std::move(master)), heard_(heard), lines_(lines) {
   ::fcntl(master_.get(), F_SETFL, O_NONBLOCK);
   termios attributes{};
   const bool is_foreground = ::tcgetpgrp(STDIN_FILENO) == ::getpgrp();
@@ -47,8 +38,11 @@ TerminalRelay::~TerminalRelay() {
 
 std::vector<pollfd> TerminalRelay::waits() const {
   if (!master_) return {};
-  const auto wanted = static_cast<short>(POLLIN | (to_agent_.empty() ? 0 : POLLOUT));
-  std::vector<pollfd> waits{{master_.get(), wanted, 0}};
+  // While the person's terminal takes nothing, nothing is read for it: the agent waits then.
+  const int wanted = (output_.is_waiting() ? 0 : POLLIN) | (to_agent_.empty() ? 0 : POLLOUT);
+  std::vector<pollfd> waits;
+  if (wanted != 0) waits.push_back({master_.get(), static_cast<short>(wanted), 0});
+  if (output_.is_waiting()) waits.push_back({output_.fd(), POLLOUT, 0});
   if (reads_person_ && to_agent_.size() < most_waiting) waits.push_back({STDIN_FILENO, POLLIN, 0});
   return waits;
 }
@@ -58,10 +52,12 @@ void TerminalRelay::handle(const std::vector<pollfd>& ready) {
     if (one.revents == 0) continue;
     if (one.fd == STDIN_FILENO) {
       read_person();
-      continue;
+    } else if (one.fd == output_.fd()) {
+      if (!output_.write_on()) master_.reset();
+    } else {
+      if ((one.revents & POLLOUT) != 0) write_agent();
+      if ((one.revents & (POLLIN | POLLHUP | POLLERR)) != 0) hear_agent();
     }
-    if ((one.revents & POLLOUT) != 0) write_agent();
-    if ((one.revents & (POLLIN | POLLHUP | POLLERR)) != 0 && !read_agent()) master_.reset();
   }
 }
 
@@ -84,7 +80,15 @@ void TerminalRelay::write_agent() {
   }
 }
 
-// False when every slave is closed: EIO.
+void TerminalRelay::hear_agent() {
+  if (output_.is_waiting()) {
+    to_agent_.clear();  // POLLHUP: nobody there reads
+  } else if (!read_agent()) {
+    master_.reset();
+  }
+}
+
+// False when every slave is closed (EIO), or the person's terminal.
 bool TerminalRelay::read_agent() {
   std::array<char, 16384> chunk;
   const ssize_t size = ::read(master_.get(), chunk.data(), chunk.size());
@@ -92,16 +96,24 @@ bool TerminalRelay::read_agent() {
   if (size == 0) return false;
   const std::string_view said(chunk.data(), static_cast<std::size_t>(size));
   heard_.feed(said);
-  return lines_.pass(said, [&](std::string_view piece) {
-    return write_all(output_, "the terminal", piece).has_value();
-  });
+  return lines_.pass(said, [&](std::string_view piece) { return output_.write(piece); });
 }
 
 void TerminalRelay::resize() {
   winsize size{};
-  if (master_ && ::ioctl(output_, TIOCGWINSZ, &size) == 0) {
+  if (master_ && ::ioctl(output_.fd(), TIOCGWINSZ, &size) == 0) {
     ::ioctl(master_.get(), TIOCSWINSZ, &size);
   }
+}
+
+bool TerminalRelay::say(std::string_view ours) {
+  if (!output_.is(STDERR_FILENO)) return false;
+  if (output_.is_full()) {
+    ++unsaid_;
+  } else {
+    output_.write(ours);
+  }
+  return true;
 }
 
 void TerminalRelay::drain() {

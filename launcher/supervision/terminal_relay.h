@@ -5,14 +5,17 @@
 #include <poll.h>
 #include <termios.h>
 
+#include <cstddef>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/error.h"
 #include "base/fd.h"
 #include "launcher/supervision/erofs_watch.h"
 #include "launcher/supervision/own_lines.h"
+#include "launcher/supervision/terminal_output.h"
 
 namespace sluice::launcher {
 
@@ -33,16 +36,25 @@ class TerminalRelay {
   void resize();
   // What the agent still had to say when it ended: nothing comes after it.
   void drain();
+  // A line of ours, behind what the agent said. False where standard error is not that terminal:
+  // it is for whoever asks. What nobody reads is dropped and counted.
+  bool say(std::string_view ours);
+  std::size_t unsaid() const noexcept { return unsaid_; }
+  // Waits for who reads the terminal. False when one of `signals` (signalfd(2)) that ends programs
+  // came meanwhile: the rest is lost.
+  bool finish(int signals) { return output_.finish(signals); }
 
  private:
   void read_person();
+  void hear_agent();
   bool read_agent();
   void write_agent();
 
   Fd master_;
   ErofsWatch& heard_;
   OwnLines& lines_;
-  int output_ = -1;  // the person's terminal, as one of descriptors 0-2
+  TerminalOutput output_;
+  std::size_t unsaid_ = 0;
   bool reads_person_ = false;
   std::string to_agent_;
   std::optional<termios> saved_;
