@@ -31,7 +31,8 @@ std::optional<unsigned> device_of(int terminal) noexcept {
 // With a description of our own, as O_NONBLOCK on that of `standard` would be everybody's who has
 // it. A terminal of somebody else's (su) may be opened as our controlling one only.
 Fd open_terminal(int standard) {
-  for (const std::string& path : {fmt::format("/proc/self/fd/{}", standard), std::string("/dev/tty")}) {
+  for (const std::string& path :
+       {fmt::format("/proc/self/fd/{}", standard), std::string("/dev/tty")}) {
     Fd own(::open(path.c_str(), O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
     const auto device = own ? device_of(own.get()) : std::nullopt;
     if (device && device == device_of(standard)) return own;
