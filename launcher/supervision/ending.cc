@@ -102,7 +102,7 @@ void Supervision::say_end() {
                .was_running = was_running_,
                .timed_out = timed_out_,
                .account = {totals_, datagrams_.total(), proxy_.replacements()},
-               .limit = order_.group ? order_.group->tell(status_) : std::string(),
+               .limit = (order_.group ? order_.group->tell(status_) : std::string()) + full_,
                .was_heard = had_terminal_ || stderr_.hears(),
                .heard = &heard_};
   if (order_.quiet) return;

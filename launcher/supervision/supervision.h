@@ -112,6 +112,7 @@ class Supervision {
   bool stop_asked_ = false;
   bool is_captured_ = true;
   std::string leak_;  // what the self-check reached
+  std::string full_;  // tell_full()
   int status_ = sluice_failed;
   std::optional<netns::Totals> totals_;
   netns::DatagramCount datagrams_;
