@@ -19,7 +19,7 @@ Mount mount(Mount::Kind kind, const std::string& path) {
 TEST(TheLastLine, NamesWhatIsFullAndOfWhatAndHowToAllowMore) {
   Plan plan;
   plan.mounts = {mount(Mount::Kind::tmpfs, "/tmp"), mount(Mount::Kind::tmpfs, "/dev/shm"),
-                 mount(Mount::Kind::seed, "/a b"), mount(Mount::Kind::tmpfs, "/run"),
+                 mount(Mount::Kind::seed, "/a b"),  mount(Mount::Kind::tmpfs, "/run"),
                  mount(Mount::Kind::bind, "/data"), mount(Mount::Kind::tmpfs, "/gone")};
   const std::map<std::string, Room> rooms{{"/tmp", {256 * mebi, 0, 65536, 60000}},
                                           {"/dev/shm", {256 * mebi, 200 * mebi, 65536, 0}},
