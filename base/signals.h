@@ -17,7 +17,7 @@ Result<Fd> watch_signals();
 
 // The numbers that have arrived.
 std::vector<int> read_signals(int fd);
-// One of them asks a program to end.
+// Whether one of them is to end who gets it: SIGTERM SIGINT SIGHUP SIGQUIT.
 bool ends_programs(const std::vector<int>& signals);
 
 // While it lives the calling thread, and what it starts, blocks every signal: a thread that is

@@ -126,12 +126,6 @@ std::optional<Error> read_each(const std::vector<std::string>& texts, Parse pars
   return std::nullopt;
 }
 
-Result<std::string> parse_mask(std::string_view text) {
-  auto mask = parse_tmpfs(text);
-  if (!mask) return Failure(mask.error());
-  return mask->path;
-}
-
 // Reads `typed` with `parse` where the option was given.
 template <class Value, class Parse>
 std::optional<Error> read_once(const CLI::App& app, const char* name, const std::string& typed,
@@ -232,6 +226,28 @@ std::optional<Error> unknown_command(const CLI::App& app, const std::vector<std:
   return std::nullopt;
 }
 
+// What nobody takes; CLI11 names it and says no more.
+Error extra_word(const CLI::App& app, const std::string& word) {
+  const CLI::App* command = &app;
+  while (!command->get_subcommands().empty()) command = command->get_subcommands().front();
+  std::string name = command->get_name();
+  for (const CLI::App* at = command->get_parent(); at != nullptr; at = at->get_parent()) {
+    name = fmt::format("{} {}", at->get_name(), name);
+  }
+  Error error{Errc::bad_config,
+              fmt::format("'{}' is nothing that '{}' takes", text::printable(word), name),
+              fmt::format("{} --help lists its options", name), std::nullopt};
+  if (!word.starts_with('-')) {
+    if (name == "sluice run") error.hint = no_command().hint;
+    return error;
+  }
+  std::vector<std::string> known;
+  for (const CLI::Option* option : command->get_options()) known.push_back(option->get_name());
+  const std::string near = text::nearest(word.substr(0, word.find('=')), known);
+  if (!near.empty()) error.hint = fmt::format("did you mean '{}'?", near);
+  return error;
+}
+
 // The programs's whole grammar; parsing is CLI11's.
 struct Grammar {
   Grammar() : app("Runs untrusted agents so that the only way out is a policy", "sluice") {
@@ -282,6 +298,8 @@ Command parse_arguments(const std::vector<std::string>& words) {
   if (const auto unknown = unknown_command(grammar.app, words)) return usage(*unknown, status);
   try {
     grammar.app.parse(own);
+  } catch (const CLI::ExtrasError&) {
+    return usage(extra_word(grammar.app, grammar.app.remaining(true).front()), status);
   } catch (const CLI::ParseError& error) {
     return from_cli(grammar.app, error, status);
   }

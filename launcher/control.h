@@ -26,7 +26,7 @@ struct ControlMessage {
                // is told of its calls; without a listener, number: errno, says why
     failed,    // number: exit status; sentence and hint say why
     started,   // the agent's command runs
-    ended,     // number: the agent's exit status, 128+n after signal n
+    ended,     // number: the agent's exit status, 128+n after signal n; sentence: tell_full()
     // from the supervisor
     go,      // the proxy knows the sockets: the agent may start
     signal,  // number: for the agent's process group

@@ -69,6 +69,10 @@ Result<TmpfsOption> parse_tmpfs(std::string_view text) {
 
 Result<TmpfsOption> parse_seed(std::string_view text) { return parse_sized_path(text, "the seed"); }
 
+Result<std::string> parse_mask(std::string_view text) {
+  return parse_inside_path(text, "the mask");
+}
+
 Result<BindOption> parse_bind(std::string_view text) {
   std::vector<std::string_view> parts = split_colons(text);
   BindOption bind;

@@ -79,6 +79,9 @@ Result<std::chrono::milliseconds> parse_duration(std::string_view text);
 Result<TmpfsOption> parse_tmpfs(std::string_view text);
 Result<TmpfsOption> parse_seed(std::string_view text);
 
+// PATH, which may have colons in it.
+Result<std::string> parse_mask(std::string_view text);
+
 // SRC[:DST][:ro|rw]; read-only unless `rw` is said.
 Result<BindOption> parse_bind(std::string_view text);
 

@@ -1,6 +1,7 @@
 #include <fmt/core.h>
 #include <linux/capability.h>
 #include <linux/keyctl.h>
+#include <linux/landlock.h>
 #include <linux/seccomp.h>
 #include <sched.h>
 #include <sys/prctl.h>
@@ -9,11 +10,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <csignal>
 
+#include "base/fd.h"
 #include "base/io.h"
 #include "launcher/probes/areas.h"
 #include "launcher/probes/attempt.h"
+#include "launcher/sandbox/landlock.h"
 
 namespace sluice::launcher::probes {
 namespace {
@@ -62,6 +66,29 @@ Answer no_new_privileges(const Bounds&) {
 Answer filter_is_loaded(const Bounds&) {
   if (::prctl(PR_GET_SECCOMP, 0, 0, 0, 0) == SECCOMP_MODE_FILTER) return held();
   return reached("every system call");
+}
+
+// Nobody is told of the fence that he is in; but the kernel sets at most 16 upon each other
+// (landlock(7)), and who can enter as many more is in none.
+Answer is_fenced(const Bounds&) {
+  constexpr int most_layers = 16;
+  const int abi = landlock_abi();
+  if (abi < 0) return not_applicable("the kernel does not say which Landlock it has");
+  if (abi < first_useful_landlock) return not_applicable(landlock_notice(abi));
+  landlock_ruleset_attr attributes{};
+  attributes.handled_access_fs = LANDLOCK_ACCESS_FS_MAKE_BLOCK;
+  const Fd ruleset(static_cast<int>(
+      ::syscall(SYS_landlock_create_ruleset, &attributes, sizeof attributes.handled_access_fs, 0)));
+  if (!ruleset) return reached("no answer of landlock_create_ruleset(2)");
+  ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+  int entered = 0;
+  while (entered < most_layers && ::syscall(SYS_landlock_restrict_self, ruleset.get(), 0) == 0) {
+    ++entered;
+  }
+  if (entered == most_layers) return reached("what the mounts alone leave open");
+  if (errno != E2BIG) return reached("no answer of landlock_restrict_self(2)");
+  const char* const scopes = landlock_rights(abi).scopes != 0 ? ", signals, abstract sockets" : "";
+  return {Answer::Kind::held, fmt::format("ABI {}: files{}", abi, scopes)};
 }
 
 Answer ids_are_the_agents(const Bounds& bounds) {
@@ -169,6 +196,7 @@ constexpr Probe probes[] = {
     {"no_new_privs", "asks whether set-uid programs would give rights", before_exec,
      no_new_privileges},
     {"filter", "asks for the system call filter", before_exec, filter_is_loaded},
+    {"Landlock", "looks for a place without its fence", in_proof, is_fenced},
     {"ids", "looks for any other uid or gid", before_exec, ids_are_the_agents},
     {"host root", "looks whether the machine's root has a number", before_exec,
      host_root_is_nobody},

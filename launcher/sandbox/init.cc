@@ -11,6 +11,7 @@
 #include <optional>
 
 #include "launcher/control.h"
+#include "launcher/sandbox/full_mounts.h"
 
 namespace sluice::launcher {
 namespace {
@@ -105,9 +106,11 @@ int run_init(const AgentStart& start, Fd control) {
   }
   (void)send_control(control.get(), plain(ControlMessage::Kind::started, 0));
   const auto status = watch(*agent, control.get(), signals->get());
+  ControlMessage ended = plain(ControlMessage::Kind::ended, status.value_or(0));
+  if (status && !start.plan.proves) ended.sentence = tell_full(start.plan);
   kill_everybody();
   if (!status) return 125;
-  (void)send_control(control.get(), plain(ControlMessage::Kind::ended, *status));
+  (void)send_control(control.get(), ended);
   return 0;
 }
 

@@ -51,6 +51,7 @@ void Supervision::on_message(ControlMessage& message) {
     case Kind::started:
       return on_started();
     case Kind::ended:
+      full_ = std::move(message.sentence);
       return on_ended(message.number);
     case Kind::go:
     case Kind::signal:

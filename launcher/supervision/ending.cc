@@ -51,18 +51,23 @@ void Supervision::tell_sluiced() {
   proxy_.part_with(end_event(end));
 }
 
+// Puts the person's terminal back in order, when it has taken all that is for it. False where a
+// signal ended the wait for that.
+bool Supervision::leave_terminal() {
+  sandbox_.kill();
+  const bool is_shown = !terminal_ || terminal_->finish(signals_.get());
+  if (terminal_) unsaid_ = terminal_->unsaid();
+  terminal_.reset();
+  return is_shown;
+}
+
 // The last words of who has ended. False where a signal ended the wait for their reader: then he
 // would not read ours.
 bool Supervision::hear_out() {
   sandbox_.kill();
-  bool is_heard_out = stderr_.finish(signals_.get());
+  const bool is_heard_out = stderr_.finish(signals_.get());
   heard_.take_in(stderr_.heard());
   lines_.end(stderr_.is_mid_line());
-  if (terminal_) {
-    is_heard_out = terminal_->finish(signals_.get()) && is_heard_out;
-    unsaid_ = terminal_->unsaid();
-    terminal_.reset();
-  }
   return is_heard_out;
 }
 
@@ -108,7 +113,7 @@ void Supervision::say_end() {
                .was_running = was_running_,
                .timed_out = timed_out_,
                .account = {totals_, datagrams_.total(), proxy_.replacements()},
-               .limit = order_.group ? order_.group->tell(status_) : std::string(),
+               .limit = (order_.group ? order_.group->tell(status_) : std::string()) + full_,
                .was_heard = had_terminal_ || stderr_.hears(),
                .heard = &heard_};
   if (order_.quiet) return;

@@ -23,10 +23,12 @@ constexpr std::chrono::minutes copying_time{5};  // besides, where there are see
 Supervision::Supervision(SupervisorOrder order)
     : order_(std::move(order)),
       proxy_(std::move(order_.proxy), order_.plan.agent),
-      lines_([this](std::string_view ours) {
-        if (terminal_ && terminal_->say(ours)) return;
-        (void)write_all(STDERR_FILENO, "stderr", ours);
-      }) {}
+      lines_([this](std::string_view ours) { write_own(ours); }) {}
+
+void Supervision::write_own(std::string_view ours) {
+  if (!is_read_ || (terminal_ && terminal_->say(ours))) return;
+  (void)write_all(STDERR_FILENO, "stderr", ours);
+}
 
 void Supervision::say_raw(std::string line) {
   line += terminal_ && terminal_->is_raw() ? "\r\n" : "\n";
@@ -75,9 +77,10 @@ int Supervision::run() {
     lines_.tick(looked);  // the agent's that came before what is due has passed
   }
   tell_sluiced();
-  const bool is_heard_out = hear_out();
+  is_read_ = leave_terminal();
+  is_read_ = hear_out() && is_read_;
   keep_what_changed();
-  if (is_heard_out) say_end();
+  say_end();
   return status_;
 }
 

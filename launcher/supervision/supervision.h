@@ -4,6 +4,7 @@
 #include <poll.h>
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -60,6 +61,7 @@ class Supervision {
   void fail_run(int status, const Error& error);
   void say(std::string_view line);
   void say_raw(std::string line);
+  void write_own(std::string_view ours);
 
   // building.cc: what the sandbox says
   void on_control();
@@ -82,6 +84,7 @@ class Supervision {
   void on_ended(int status);
   void finish_exec_log();
   void tell_sluiced();
+  bool leave_terminal();
   bool hear_out();
   Result<void> learn_what_changed();
   void keep_what_changed();
@@ -98,9 +101,10 @@ class Supervision {
   OwnLines lines_;                   // there
   StderrWatch stderr_;
   std::unique_ptr<TerminalRelay> terminal_;
+  std::size_t unsaid_ = 0;  // there
+  bool is_read_ = true;     // what we say: false when a signal has ended the wait for who reads it
   std::unique_ptr<Denials> denials_;
   bool had_terminal_ = false;
-  std::size_t unsaid_ = 0;  // there, because it takes nothing
   Phase phase_ = Phase::building;
   RunClock clock_;
   bool timed_out_ = false;
@@ -109,6 +113,7 @@ class Supervision {
   bool stop_asked_ = false;
   bool is_captured_ = true;
   std::string leak_;  // what the self-check reached
+  std::string full_;  // tell_full()
   int status_ = sluice_failed;
   std::optional<netns::Totals> totals_;
   netns::DatagramCount datagrams_;

@@ -55,9 +55,18 @@ class Files(Case):
         dd = ["dd", "if=/dev/zero", "bs=1M"]
         run = self.run_agent(*dd, "of=/tmp/big", "count=40", options=options, status=1)
         self.assertIn("No space left on device", run.err, run)
+        self.assertIn("; '/tmp' is full: 8 MiB (--tmpfs /tmp:SIZE allows more)\n", run.err)
         script = "dd if=/dev/zero of=/tmp/fits bs=1M count=4; stat -c %s /tmp/fits"
         run = self.shell(script, options=options)
         self.assertEqual(run.out.strip(), str(4 << 20), run)
+        self.assertNotIn("is full", run.err)
+
+    def test_a_tmpfs_that_holds_no_more_files_is_named_in_the_last_line(self):
+        """Programs say "No space left on device" of that as well."""
+        options = ["--tmpfs", "/tmp/many:1MiB"]
+        run = self.shell("touch /tmp/many/{1..300}", options=options, status=1)
+        self.assertIn("No space left on device", run.err, run)
+        self.assertIn("; '/tmp/many' is full: 256 files (--tmpfs /tmp/many:SIZE allows more)\n", run.err)
 
     def test_every_writable_place_outside_the_workspace_has_a_cap(self):
         """/tmp, /var/tmp, /dev/shm and /run: no way to fill the machine's memory."""

@@ -30,6 +30,7 @@ class OverlayRoot(OverlayCase):
         run = self.overlay(self.small(), script, "--tmpfs", "/:8MiB", status=1)
         self.assertIn("No space left on device", run.err, run)
         self.assertIn("at most 8 MiB", run.err, run)
+        self.assertIn("; '/' is full: 8 MiB (--tmpfs /:SIZE allows more)\n", run.err)
         run = self.shell("true", options=["--root", f"{self.workspace}-root", "--root-mode",
                                           "overlay", "--dry-run"])  # fmt: skip
         self.assertIn("below a writable tmpfs of at most 2147483648 bytes", run.out, run)

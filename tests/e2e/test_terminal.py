@@ -5,6 +5,7 @@ import os
 import pty
 import re
 import select
+import signal
 import struct
 import subprocess
 import termios
@@ -12,6 +13,21 @@ import time
 
 from agent import Case
 from test_stderr import IN_TIME, REFUSED
+
+# Writes until nobody takes it for two seconds, and says so.
+FILLS = """
+import os, select
+alive = open("alive", "w")
+os.set_blocking(1, False)
+while select.select([], [1], [], 2)[1]:
+    try:
+        os.write(1, b"x" * 1000)
+    except BlockingIOError:
+        pass
+print("full", file=alive, flush=True)
+os.set_blocking(1, True)
+os.write(1, b"x" * 100000)
+"""
 
 
 class Terminal(Case):
@@ -138,6 +154,53 @@ class Terminal(Case):
         self.assertIn("Password: \r\nsluice: of-a-prompt.test:80 is not ", said)
         os.write(master, b"\r")
         self.assertEqual(process.wait(60), 0)
+
+    def start_unread(self, slave, *options):
+        """An agent whose terminal takes no more, and a FIFO that has a writer while it lives."""
+        path = f"{self.workspace}/alive"
+        os.mkfifo(path)
+        os.chmod(path, 0o666)
+        alive = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        self.addCleanup(os.close, alive)
+        process = self.start_on(slave, "python3", "-c", FILLS, options=options)
+        self.wait_for_event(alive, select.POLLIN)
+        os.read(alive, 5)
+        return process, alive
+
+    def wait_for_event(self, fd, event):
+        poll = select.poll()
+        poll.register(fd, event)
+        self.assertTrue(poll.poll(60_000), "an agent that nobody reads lives on")
+
+    def test_a_terminal_that_nobody_reads_keeps_no_run_from_its_timeout(self):
+        """As that of a connection that hangs."""
+        master, slave = self.open_terminal()
+        process, alive = self.start_unread(slave, "--timeout", "5s")
+        self.wait_for_event(alive, select.POLLHUP)
+        self.read_until(master, "ended by its --timeout\r\n")
+        self.assertEqual(process.wait(60), 124)
+
+    def test_a_terminal_that_nobody_reads_keeps_nobody_from_ending_sluice(self):
+        master, slave = self.open_terminal()
+        before = termios.tcgetattr(slave)
+        process, alive = self.start_unread(slave)
+        process.send_signal(signal.SIGTERM)
+        self.wait_for_event(alive, select.POLLHUP)
+        end = time.monotonic() + 60
+        while process.poll() is None:  # it waits for who reads until it is told again
+            self.assertLess(time.monotonic(), end, "the run does not come to its end")
+            time.sleep(0.5)
+            process.send_signal(signal.SIGTERM)
+        self.assertEqual(process.returncode, 143)
+        self.assertEqual(termios.tcgetattr(slave), before)
+
+    def test_what_comes_faster_than_the_terminal_is_read_comes_whole(self):
+        master, slave = self.open_terminal()
+        process = self.start_on(slave, "bash", "-c", "seq 1 30000; exit 5")
+        said = self.read_until(master, "allowed 0, blocked 0")
+        self.assertEqual(process.wait(60), 5)
+        lines = [line for line in said.split("\r\n") if line.isdigit()]
+        self.assertEqual(lines, [str(number) for number in range(1, 30001)])
 
     def test_what_programs_say_is_theirs_and_cannot_steer_the_terminal_at_the_end(self):
         said = self.said_at_the_end(

@@ -56,6 +56,12 @@ TEST(Tmpfs, TakesAPathAndPerhapsASize) {
   EXPECT_EQ(parse_tmpfs("cache").error().what, "the tmpfs 'cache' is not absolute");
 }
 
+TEST(AMask, IsAPathWhateverIsInIt) {
+  EXPECT_EQ(parse_mask("/data/../keys:4096"), "/keys:4096");
+  EXPECT_EQ(parse_mask("/a:b"), "/a:b");
+  EXPECT_EQ(parse_mask("keys").error().what, "the mask 'keys' is not absolute");
+}
+
 TEST(Binds, AreReadOnlyUnlessRwIsSaid) {
   const auto plain = parse_bind("/data");
   ASSERT_TRUE(plain);

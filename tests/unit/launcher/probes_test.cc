@@ -91,6 +91,8 @@ bool with_the_right_to_load_modules(Scene&) {
   return has_modules && ::geteuid() == 0 && ::prctl(PR_CAPBSET_READ, sys_module, 0, 0, 0) == 1;
 }
 
+bool where_there_is_landlock(Scene&) { return landlock_abi() >= first_useful_landlock; }
+
 bool where_landlock_scopes_signals(Scene&) { return landlock_rights(landlock_abi()).scopes != 0; }
 
 struct Weakness {
@@ -131,6 +133,7 @@ constexpr Weakness weaknesses[] = {
     {"capabilities", with_powers, "a capability in the effective set"},
     {"no_new_privs", as_it_is, "the rights of set-uid programs"},
     {"filter", as_it_is, "every system call"},
+    {"Landlock", where_there_is_landlock, "what the mounts alone leave open"},
     {"ids", as_it_is, "uid "},
     {"host root", as_it_is, "the machine's root, who is uid 0 here"},
     {"user namespace", as_it_is, "unshare(CLONE_NEWUSER), which worked"},
@@ -164,6 +167,7 @@ constexpr Weakness weaknesses[] = {
 // What only root, or another kernel, can have.
 bool may_be_impossible(std::string_view probe) {
   if (probe == "signals") return !(landlock_rights(landlock_abi()).scopes != 0);
+  if (probe == "Landlock") return landlock_abi() < first_useful_landlock;
   return probe == "devices" || probe == "kernel modules" || probe == "open files";
 }
 
