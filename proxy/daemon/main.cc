@@ -10,6 +10,7 @@
 
 #include "allowlists/amend.h"
 #include "base/io.h"
+#include "base/usage.h"
 #include "metrics/line_sink.h"
 #include "proxy/daemon/activation.h"
 #include "proxy/daemon/admin.h"
@@ -233,7 +234,8 @@ int run_healthcheck(const std::string& path) {
 
 int main(int argc, char** argv) {
   Arguments arguments;
-  CLI::App app("sluiced: the proxy through which sluice's agents reach what the policy allows");
+  CLI::App app("sluiced: the proxy through which sluice's agents reach what the policy allows",
+               "sluiced");
   app.set_version_flag("--version", SLUICE_VERSION);
   auto* config =
       app.add_option("--config", arguments.config, "configuration file of a shared sluiced");
@@ -267,7 +269,9 @@ int main(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : 2;
+    if (error.get_exit_code() == 0) return app.exit(error);  // --help, --version
+    fmt::print(stderr, "sluiced: {}\n", to_string(usage_error(app, error)));
+    return 2;
   }
   if (arguments.embedded) return run_embedded(arguments);
   if (arguments.config.empty()) {
