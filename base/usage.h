@@ -1,4 +1,5 @@
-// What a command line that cannot be read is told: the word at fault, what was perhaps meant, and where the options stand.
+// What a command line that cannot be read is told: the word at fault, what was perhaps meant, and
+// where the options stand.
 #pragma once
 
 #include <string>

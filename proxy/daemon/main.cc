@@ -193,10 +193,14 @@ int run_shared(const Arguments& arguments) {
   log::init("sluiced", config->log_level);
   auto edition = read_edition(config->policy);
   if (!edition) return complain(edition.error());
-  for (const Error& warning : config->warnings) log::warning("{}", to_string(warning));
-  for (const Error& warning : edition->warnings) log::warning("{}", to_string(warning));
+  for (const Error& warning : config->warnings) log::warning("{}", without_kind(warning));
+  for (const Error& warning : edition->warnings) log::warning("{}", without_kind(warning));
   auto listeners = ready_listeners(config->listen);
   if (!listeners) return complain(listeners.error());
+  Errors doubts;
+  auto way_out = WayOut::open(*config, doubts);
+  if (!way_out) return complain(way_out.error());
+  for (const Error& doubt : doubts) log::warning("{}", without_kind(doubt));
   if (arguments.check) return 0;
   ServerOrder order{.threads = config->threads != 0
                                    ? config->threads
@@ -210,10 +214,6 @@ int run_shared(const Arguments& arguments) {
   auto audit = metrics::open_audit(config->audit);
   if (!audit) return complain(audit.error());
   order.audit = std::move(*audit);
-  Errors doubts;
-  auto way_out = WayOut::open(*config, doubts);
-  if (!way_out) return complain(way_out.error());
-  for (const Error& doubt : doubts) log::warning("{}", to_string(doubt));
   order.way_out = std::move(*way_out);
   order.listeners = std::move(*listeners);
   if (arguments.take_over) {
