@@ -7,15 +7,23 @@
 
 namespace sluice {
 
-std::string to_string(const Error& error) {
+namespace {
+
+std::string render(const Error& error, std::string_view kind) {
   std::string text;
   if (error.where) {
     text = fmt::format("{}:{}:{}: ", error.where->file, error.where->line, error.where->column);
   }
-  text += fmt::format("error: {}", error.what);
+  text += fmt::format("{}{}", kind, error.what);
   if (!error.hint.empty()) text += fmt::format("\nhint: {}", error.hint);
   return text;
 }
+
+}  // namespace
+
+std::string to_string(const Error& error) { return render(error, "error: "); }
+
+std::string without_kind(const Error& error) { return render(error, ""); }
 
 Error errno_error(Errc code, std::string_view what, int error_number, std::string hint) {
   return Error{code, fmt::format("{}: {}", what, strerrordesc_np(error_number)), std::move(hint),

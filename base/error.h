@@ -36,6 +36,9 @@ struct Error {
 // Renders "FILE:LINE:COL: error: WHAT" and, if there is one, a "hint:" line beneath it.
 std::string to_string(const Error& error);
 
+// The same without "error: ", for a log that says by itself of which kind its lines are.
+std::string without_kind(const Error& error);
+
 // "WHAT: Operation not permitted", from errno as it was when the call failed (errno(3)).
 Error errno_error(Errc code, std::string_view what, int error_number, std::string hint = {});
 

@@ -9,6 +9,7 @@
 #include <sstream>
 
 #include "base/text.h"
+#include "base/usage.h"
 #include "launcher/commands/doctor.h"
 #include "launcher/commands/logs.h"
 #include "launcher/commands/ps.h"
@@ -189,18 +190,27 @@ Farewell usage(const Error& error, int status) {
   return {"", fmt::format("sluice: {}\n", to_string(error)), status};
 }
 
-Farewell from_cli(const CLI::App& app, const CLI::ParseError& error, int status) {
-  std::ostringstream out;
-  std::ostringstream err;
-  const int code = app.exit(error, out, err);
-  return {out.str(), err.str(), code == 0 ? 0 : status};
-}
+constexpr const char* behind_dashes = "put it behind '--': sluice run [OPTIONS] -- CMD...";
 
-Error no_command() {
-  return {Errc::bad_config,
-          "no command to run",
-          "put it behind '--': sluice run [OPTIONS] -- CMD...",
-          {}};
+Error no_command() { return {Errc::bad_config, "no command to run", behind_dashes, {}}; }
+
+Farewell from_cli(const CLI::App& app, const CLI::ParseError& error, int status) {
+  if (error.get_exit_code() == 0) {  // --help, --version
+    std::ostringstream out;
+    app.exit(error, out, out);
+    return {out.str(), "", 0};
+  }
+  Error said = usage_error(app, error);
+  // 'sluice run claude': what everybody types first.
+  const auto words = app.remaining(true);
+  const bool is_command = !words.empty() && !words.front().starts_with('-');
+  if (app.got_subcommand("run") && is_command) {
+    said = {Errc::bad_config,
+            fmt::format("'{}' is no option of sluice run", text::printable(words.front())),
+            "if it is the command, " + std::string(behind_dashes),
+            {}};
+  }
+  return usage(said, status);
 }
 
 // A first word that is no command; CLI11 says only that one is missing.

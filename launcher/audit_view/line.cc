@@ -70,10 +70,14 @@ void read_exec(const Json& json, AuditText& text) {
   add(text.details, text_in(json, "error"));
 }
 
-// Whatever else it tells, as it tells it.
+// How many, why an agent ended and with which status, or what a containment check found.
 void read_event(const Json& json, AuditText& text) {
   text.reason = json.at("event");
-  if (json.contains("count")) text.details = json["count"].dump();
+  if (json.contains("count")) add(text.details, json["count"].dump());
+  add(text.details, text_in(json, "end"));
+  const auto status = json.find("exit_status");
+  if (status != json.end() && status->is_number()) add(text.details, "exit " + status->dump());
+  add(text.details, text_in(json, "error"));
 }
 
 AuditText text_of(const Json& json) {

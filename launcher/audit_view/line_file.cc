@@ -6,6 +6,7 @@
 
 #include <array>
 #include <cerrno>
+#include <utility>
 
 #include "base/text.h"
 
@@ -57,19 +58,30 @@ Result<bool> LineFile::read(const LineCutter::Each& each) {
   return size > 0;
 }
 
-void LineFile::go_on(const LineCutter::Each& each) {
+Result<void> LineFile::go_on(const LineCutter::Each& each) {
   struct stat named {};
   struct stat own {};
   const bool both = ::stat(path_.c_str(), &named) == 0 && ::fstat(file_.get(), &own) == 0;
-  if (!both) return;  // moved away; the next one is not there yet
+  if (!both) return {};  // moved away; the next one is not there yet
   if (named.st_dev == own.st_dev && named.st_ino == own.st_ino) {
     if (own.st_size < ::lseek(file_.get(), 0, SEEK_CUR)) (void)::lseek(file_.get(), 0, SEEK_SET);
-    return;
+    is_replaced_ = false;
+    return {};
   }
+  // A writer that has looked at the path before the rename may write to this one after it.
+  if (!std::exchange(is_replaced_, true)) return {};
   auto next = open(path_);
-  if (!next) return;  // gone again
+  if (!next) return {};  // gone again
+  // What came since read() said that there is nothing more.
+  for (;;) {
+    const auto more = read(each);
+    if (!more) return Failure(more.error());
+    if (!*more) break;
+  }
   cutter_.end(each);
   file_ = std::move(next->file_);
+  is_replaced_ = false;
+  return {};
 }
 
 }  // namespace sluice::launcher

@@ -38,8 +38,9 @@ class LineFile {
   // The lines of the next piece; false where there is nothing more for now.
   Result<bool> read(const LineCutter::Each& each);
   // After read() has answered false. Where another file has come in the place of this one
-  // (logrotate), or this one was emptied: goes on at its beginning.
-  void go_on(const LineCutter::Each& each);
+  // (logrotate), or this one was emptied: goes on at its beginning, with another file only the
+  // second time that it sees it, and after all of this one's lines.
+  Result<void> go_on(const LineCutter::Each& each);
   void end(const LineCutter::Each& each) { cutter_.end(each); }
   bool is_stream() const noexcept { return path_ == "-"; }
 
@@ -49,6 +50,7 @@ class LineFile {
   std::string path_;
   Fd file_;
   LineCutter cutter_;
+  bool is_replaced_ = false;  // as go_on() saw it last
 };
 
 }  // namespace sluice::launcher

@@ -88,7 +88,7 @@ Result<void> show_file(const AuditLogOptions& options, Shower& shower) {
     if (auto done = shower.flush(); !done) return done;
     if (*more) continue;
     ::poll(nullptr, 0, pause_ms);
-    file->go_on(each);
+    if (auto gone_on = file->go_on(each); !gone_on) return gone_on;
   }
   file->end(each);
   return shower.flush();

@@ -11,7 +11,8 @@
 namespace sluice::launcher {
 namespace {
 
-constexpr std::string_view family = "sluice_decisions_total{";
+constexpr std::string_view decisions = "sluice_decisions_total{";
+constexpr std::string_view questions = "sluice_dns_queries_total{";
 
 // The value behind the last space; counters are whole.
 std::uint64_t value_of(std::string_view line) {
@@ -34,7 +35,8 @@ std::optional<DecisionCounts> counts_of(const RunStatus& run, std::string_view p
   const auto found = std::ranges::find(sample.agents, run.agent, &TopAgent::name);
   if (found == sample.agents.end()) return std::nullopt;
   // As sluice_decisions_total tells them: a failure was allowed before it failed.
-  return DecisionCounts{found->allowed + found->failed, found->reported, found->denied};
+  return DecisionCounts{found->allowed + found->failed, found->reported,
+                        found->denied + found->dns_refused};
 }
 
 }  // namespace
@@ -44,8 +46,9 @@ DecisionCounts count_decisions(std::string_view exposition) {
   while (!exposition.empty()) {
     const std::string_view line = exposition.substr(0, exposition.find('\n'));
     exposition.remove_prefix(std::min(line.size() + 1, exposition.size()));
-    if (!line.starts_with(family)) continue;
     const auto has = [&](std::string_view label) { return line.find(label) != line.npos; };
+    if (line.starts_with(questions) && has("outcome=\"refused\"")) counts.blocked += value_of(line);
+    if (!line.starts_with(decisions)) continue;
     if (has("verdict=\"allow\"")) counts.allowed += value_of(line);
     if (has("verdict=\"report\"")) counts.reported += value_of(line);
     if (has("verdict=\"deny\"")) counts.blocked += value_of(line);

@@ -15,10 +15,11 @@ namespace sluice::launcher {
 struct DecisionCounts {
   std::uint64_t allowed = 0;
   std::uint64_t reported = 0;  // allowed, for a report
-  std::uint64_t blocked = 0;
+  std::uint64_t blocked = 0;   // names that DNS refused, too
 };
 
-// The sums of sluice_decisions_total by verdict in a Prometheus exposition. Pure.
+// The sums of sluice_decisions_total by verdict, and of the refused questions of
+// sluice_dns_queries_total, in a Prometheus exposition. Pure.
 DecisionCounts count_decisions(std::string_view exposition);
 
 struct AskedDecisions {

@@ -52,6 +52,7 @@ TopAgent agent_of(const Json& json) {
           .denied = json.at("denied"),
           .failed = json.at("failed"),
           .dns_refused = json.at("dns_refused"),
+          .programs = json.at("programs"),
           .bytes_up = json.at("bytes_up"),
           .bytes_down = json.at("bytes_down"),
           .budgets = budgets_of(json.value("budgets", Json::object()))};
@@ -83,8 +84,10 @@ TopHost host_of(const Json& json) {
                .port = json.at("port"),
                .verdict = json.at("verdict"),
                .reason = json.at("reason"),
+               .rule = json.at("rule"),
                .count = json.at("count"),
                .over = json.at("over"),
+               .last = json.at("last"),
                .to_allow = ""};
   host.to_allow = rule_to_paste(host.agent, host.host, host.port, reason_of(host.reason));
   return host;

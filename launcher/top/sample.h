@@ -33,6 +33,7 @@ struct TopAgent {
   std::uint64_t denied = 0;
   std::uint64_t failed = 0;
   std::uint64_t dns_refused = 0;
+  std::uint64_t programs = 0;
   std::uint64_t bytes_up = 0;
   std::uint64_t bytes_down = 0;
   std::vector<TopBudget> budgets;  // none of a direction without one
@@ -60,8 +61,10 @@ struct TopHost {
   std::uint16_t port = 0;
   std::string verdict;
   std::string reason;
+  std::string rule;
   std::uint64_t count = 0;
   std::uint64_t over = 0;
+  std::string last;      // RFC 3339
   std::string to_allow;  // rule_to_paste()
 };
 

@@ -42,6 +42,7 @@ Json json_of(const TopAgent& agent, const Rates& rates) {
           {"denied", agent.denied},
           {"failed", agent.failed},
           {"dns_refused", agent.dns_refused},
+          {"programs", agent.programs},
           {"bytes_up", agent.bytes_up},
           {"bytes_down", agent.bytes_down},
           {"budgets", json_of(agent.budgets)},
@@ -51,9 +52,10 @@ Json json_of(const TopAgent& agent, const Rates& rates) {
 }
 
 Json json_of(const TopHost& host) {
-  return {{"agent", host.agent},     {"host", host.host},        {"port", host.port},
-          {"verdict", host.verdict}, {"reason", host.reason},    {"count", host.count},
-          {"over", host.over},       {"to_allow", host.to_allow}};
+  return {{"agent", host.agent},      {"host", host.host},     {"port", host.port},
+          {"verdict", host.verdict},  {"reason", host.reason}, {"rule", host.rule},
+          {"count", host.count},      {"over", host.over},     {"last", host.last},
+          {"to_allow", host.to_allow}};
 }
 
 }  // namespace

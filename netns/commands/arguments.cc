@@ -10,6 +10,7 @@
 
 #include "base/io.h"
 #include "base/text.h"
+#include "base/usage.h"
 #include "netns/commands/attach.h"
 #include "netns/commands/named.h"
 #include "netns/commands/report.h"
@@ -115,10 +116,10 @@ std::unique_ptr<CLI::App> make_app(Typed& typed) {
   return app;
 }
 
-Action farewell(std::string text, int status) {
-  return [text = std::move(text), status] {
-    (void)write_all(status == 0 ? STDOUT_FILENO : STDERR_FILENO, "output", text);
-    return status;
+Action farewell(std::string text) {
+  return [text = std::move(text)] {
+    (void)write_all(STDOUT_FILENO, "stdout", text);
+    return 0;
   };
 }
 
@@ -196,9 +197,12 @@ Action parse_arguments(const std::vector<std::string>& words) {
   try {
     app->parse(std::vector<std::string>(words.rbegin(), words.rend()));
   } catch (const CLI::ParseError& error) {
-    std::ostringstream said;
-    const int status = app->exit(error, said, said);
-    return farewell(said.str(), status == 0 ? 0 : failed_status);
+    if (error.get_exit_code() != 0) {
+      return [said = usage_error(*app, error)] { return report(said); };
+    }
+    std::ostringstream said;  // --help, --version
+    app->exit(error, said, said);
+    return farewell(said.str());
   }
   return action_of(app->get_subcommands().front()->get_name(), typed);
 }

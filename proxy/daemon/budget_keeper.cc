@@ -61,7 +61,7 @@ BudgetKeeper::~BudgetKeeper() {
 
 void BudgetKeeper::save_or_tell() {
   const auto saved = save();
-  if (!saved && !told_) log::error("{}", to_string(saved.error()));
+  if (!saved && !told_) log::error("{}", without_kind(saved.error()));
   told_ = !saved;
 }
 

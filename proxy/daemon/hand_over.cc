@@ -198,7 +198,7 @@ Task<void> Successor::go_on(Estate& estate) {
     auto served = estate.agents.go_on();
     if (served && estate.listeners != nullptr) served = estate.listeners->serve();
     if (served) break;
-    log::error("{}", to_string(served.error()));
+    log::error("{}", without_kind(served.error()));
     pause.expires_after(go_on_pause);
     co_await pause.async_wait();
   }

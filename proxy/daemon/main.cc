@@ -10,6 +10,7 @@
 
 #include "allowlists/amend.h"
 #include "base/io.h"
+#include "base/usage.h"
 #include "metrics/line_sink.h"
 #include "proxy/daemon/activation.h"
 #include "proxy/daemon/admin.h"
@@ -192,10 +193,14 @@ int run_shared(const Arguments& arguments) {
   log::init("sluiced", config->log_level);
   auto edition = read_edition(config->policy);
   if (!edition) return complain(edition.error());
-  for (const Error& warning : config->warnings) log::warning("{}", to_string(warning));
-  for (const Error& warning : edition->warnings) log::warning("{}", to_string(warning));
+  for (const Error& warning : config->warnings) log::warning("{}", without_kind(warning));
+  for (const Error& warning : edition->warnings) log::warning("{}", without_kind(warning));
   auto listeners = ready_listeners(config->listen);
   if (!listeners) return complain(listeners.error());
+  Errors doubts;
+  auto way_out = WayOut::open(*config, doubts);
+  if (!way_out) return complain(way_out.error());
+  for (const Error& doubt : doubts) log::warning("{}", without_kind(doubt));
   if (arguments.check) return 0;
   ServerOrder order{.threads = config->threads != 0
                                    ? config->threads
@@ -209,10 +214,6 @@ int run_shared(const Arguments& arguments) {
   auto audit = metrics::open_audit(config->audit);
   if (!audit) return complain(audit.error());
   order.audit = std::move(*audit);
-  Errors doubts;
-  auto way_out = WayOut::open(*config, doubts);
-  if (!way_out) return complain(way_out.error());
-  for (const Error& doubt : doubts) log::warning("{}", to_string(doubt));
   order.way_out = std::move(*way_out);
   order.listeners = std::move(*listeners);
   if (arguments.take_over) {
@@ -233,7 +234,8 @@ int run_healthcheck(const std::string& path) {
 
 int main(int argc, char** argv) {
   Arguments arguments;
-  CLI::App app("sluiced: the proxy through which sluice's agents reach what the policy allows");
+  CLI::App app("sluiced: the proxy through which sluice's agents reach what the policy allows",
+               "sluiced");
   app.set_version_flag("--version", SLUICE_VERSION);
   auto* config =
       app.add_option("--config", arguments.config, "configuration file of a shared sluiced");
@@ -267,7 +269,9 @@ int main(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : 2;
+    if (error.get_exit_code() == 0) return app.exit(error);  // --help, --version
+    fmt::print(stderr, "sluiced: {}\n", to_string(usage_error(app, error)));
+    return 2;
   }
   if (arguments.embedded) return run_embedded(arguments);
   if (arguments.config.empty()) {

@@ -21,7 +21,7 @@ constexpr int grave_pause = 500;  // milliseconds; only while an old policy is s
 
 void tell_log(log::Level level, const std::vector<Error>& errors) {
   for (std::size_t i = 0; i < std::min(errors.size(), most_told); ++i) {
-    log::write(level, to_string(errors[i]));
+    log::write(level, without_kind(errors[i]));
   }
   if (errors.size() > most_told) {
     log::write(level, fmt::format("{} more are in 'sluice policy check' and in /api/v1/policy",
@@ -105,7 +105,7 @@ void PolicyReload::bury() {
 void PolicyReload::watch() {
   const auto watched = watch_.establish();
   if (watched || std::exchange(watch_failure_told_, true)) return;
-  log::warning("{}", to_string(watched.error()));
+  log::warning("{}", without_kind(watched.error()));
 }
 
 void PolicyReload::fail(std::vector<Error> errors) {

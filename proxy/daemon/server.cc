@@ -153,7 +153,7 @@ void Server::keep_budgets() {
   if (keeper) {
     budgets_ = std::move(*keeper);
   } else {
-    log::warning("{}", to_string(keeper.error()));
+    log::warning("{}", without_kind(keeper.error()));
   }
 }
 

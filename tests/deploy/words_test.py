@@ -127,6 +127,14 @@ class ManPages(unittest.TestCase):
         told |= set(re.findall(r"\*([a-z_]+)\*", page("sluiced.yaml.5")))
         self.assertEqual({key for key in keys if key not in told and not key.startswith("coder")}, set())
 
+    def test_of_the_configuration_name_every_place_where_audit_lines_go(self):
+        reader = (DEPLOY.parent / "proxy/daemon/config.cc").read_text()
+        places = re.search(r'scalar\(node, "(stdout[^"]*) or a path"\)', reader)[1].split(", ")
+        self.assertEqual(places, ["stdout", "journald", "unix:PATH"])
+        for text in (page("sluiced.yaml.5"), (DEPLOY / "sluiced.yaml").read_text()):
+            told = re.search(r"(?ms)^\*?audit:.*?\n\n", text)[0]
+            self.assertEqual([place for place in places if place not in told], [])
+
     def test_of_the_policy_name_each_of_its_keys(self):
         schema = yaml.safe_load((DEPLOY.parent / "allowlists/schema.json").read_text())
         keys = set(keys_of(schema))

@@ -65,7 +65,7 @@ class OfAMachine(AdminApi):
         self.start_sluiced()
         self.assertEqual(self.get("/api/v1/agents")["agents"], [])
         script = " ".join(curl("https://allowed.test/")) + "; curl -s http://other.test/; curl -s http://other.test/"
-        self.stay(script + " >/dev/null")
+        self.stay(script + " >/dev/null; curl -s --noproxy '*' http://third.test/")
         page = self.get("/api/v1/agents")
         agent = page["agents"][0]
         self.assertEqual(
@@ -74,13 +74,13 @@ class OfAMachine(AdminApi):
              "dns_refused", "programs", "bytes_up", "bytes_down", "budgets"],
         )  # fmt: skip
         self.assertEqual((agent["name"], agent["kind"]), ("coder-1", "network"))
-        self.assertEqual((agent["allowed"], agent["denied"], agent["failed"]), (1, 2, 0))
+        self.assertEqual((agent["allowed"], agent["denied"], agent["failed"], agent["dns_refused"]), (1, 2, 0, 2))
         self.assertGreater(agent["bytes_down"], 100)
         self.assertRegex(agent["since"], r"^20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$")
         self.assertLessEqual(agent["since"], page["time"])
         # As `sluice ps` has them, of a shared sluiced as well.
         run = json.loads(self.sluice("ps", "--json").out)[0]
-        self.assertEqual((run["allowed"], run["blocked"]), (1, 2), run)
+        self.assertEqual((run["allowed"], run["blocked"]), (1, 4), run)
 
     def test_decisions_are_the_last_audit_lines_and_may_be_asked_for_by_agent_and_verdict(self):
         self.start_sluiced()

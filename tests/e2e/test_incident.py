@@ -34,6 +34,31 @@ def steady(text):
     return re.sub(r'(?<="allowed.test":)\d+', "N", text.rstrip("\n"))
 
 
+class WhatGotOut(SharedCase):
+    policy = """
+        version: 1
+        agents:
+          coder-1:
+            limits: {upload: 1MiB/day}
+            allow: [{host: allowed.test}]
+        """
+
+    def test_is_answered_by_the_runbook_also_of_a_tunnel_that_a_budget_cut(self):
+        command = re.search(r"Did anything get out\?.*?```sh.*?\n(.*?)\n```", runbook(), re.S)[1]
+        self.start_sluiced()
+        upload = f"head -c 3000000 /dev/zero > big; {' '.join(agent.curl('--data-binary', '@big', 'https://allowed.test/'))}"
+        self.sluice("run", "--agent", "coder-1", "--", "bash", "-c", upload + "; curl -s http://other.test/")
+        self.environment |= {"AGENT": "coder-1", "AUDIT": self.audit}
+
+        def answer():
+            line = ["sh", "-c", command]
+            line = line if agent.is_root() else agent.as_ordinary(*line)
+            return json.loads(subprocess.run(line, env=self.environment, stdout=subprocess.PIPE, timeout=60, check=True).stdout)
+
+        self.wait_until(answer, "nothing got out")
+        self.assertEqual(answer(), {"allowed.test": 1 << 20})
+
+
 class Incident(SharedCase):
     admin_address = SLUICED
 

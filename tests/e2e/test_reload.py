@@ -134,7 +134,7 @@ class Reload(SharedCase):
         self.assertNotIn("policy_changed", run.out, run)
         daemon.kill()
         log = daemon.stderr.read().decode()
-        self.assertIn("my.yaml:2:1: error: ", log)
+        self.assertRegex(log, r"(?m)^sluiced: error: \S*my\.yaml:2:1: (?!error: )")
         self.assertIn("the policy was not reloaded and stays as it was", log)
 
     def test_the_address_for_everybody_tells_nothing_of_the_policy(self):

@@ -65,7 +65,9 @@ class TheList(Sessions):
     def test_ps_shows_each_agent_of_this_user_with_what_it_runs_and_was_decided(self):
         self.assertEqual(self.sluice("ps").out, "nothing is running\n")
         fetch = " ".join(curl("https://allowed.test/", "http://other.test/"))
-        first = self.begin("coder-1", f"{fetch} >/dev/null; echo up; sleep 300")
+        # Both of its questions, A and AAAA, are refused: without a proxy it comes no further.
+        by_itself = "curl -s --noproxy '*' http://third.test/"
+        first = self.begin("coder-1", f"{fetch} >/dev/null; {by_itself}; echo up; sleep 300")
         self.begin("coder-2", "echo up; : '\x1b[2J'; sleep 300")
         runs = self.runs()
         self.assertEqual(sorted(runs), ["coder-1", "coder-2"])
@@ -73,11 +75,11 @@ class TheList(Sessions):
         self.assertEqual((one["state"], one["pid"], one["detached"]), ("running", first.pid, False))
         self.assertEqual((one["workspace"], one["policy"]), (self.workspace, self.policy_file))
         self.assertEqual(one["command"][:2], ["bash", "-c"])
-        self.assertEqual((one["allowed"], one["blocked"]), (1, 1))
+        self.assertEqual((one["allowed"], one["blocked"]), (1, 3))
         self.assertRegex(one["since"], r"^20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ$")
         table = self.sluice("ps").out.splitlines()
         self.assertEqual([line.split()[0] for line in table], ["AGENT", "coder-1", "coder-2"])
-        self.assertIn("1/1", table[1])
+        self.assertIn("1/3", table[1])
         self.assertIn(r": '\x1b[2J'; sleep 300", table[2])
 
     def test_a_killed_run_is_not_listed_and_its_sockets_go(self):

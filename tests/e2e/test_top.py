@@ -12,6 +12,7 @@ import subprocess
 import termios
 import time
 
+import scrape
 from agent import curl
 from shared import FOLDER, SharedCase
 
@@ -65,6 +66,18 @@ class Once(Top):
         self.assertEqual(self.blocked_of(self.sluice("top", "--once", "--json"))[0][:3], ("coder-1", "other.test", 3))
         run = self.sluice("top", "--once", "--json", "--socket", f"{FOLDER}/admin.sock")
         self.assertEqual(self.blocked_of(run)[0][0], "coder-1")
+        shown = json.loads(run.out)
+        for page, key, more in (
+            ("agents", "agents", ["requests_per_second", "bytes_up_per_second", "bytes_down_per_second"]),
+            ("top", "blocked", ["to_allow"]),
+            ("decisions", "decisions", []),
+        ):
+            self.assertEqual(list(shown[key][0]), list(self.api(page)[key][0]) + more)
+
+    def api(self, page):
+        connection = scrape.Unix(f"{FOLDER}/admin.sock")
+        connection.request("GET", f"/api/v1/{page}")
+        return json.load(connection.getresponse())
 
     def test_sluiceds_that_hang_are_named_and_hide_no_other(self):
         daemon = self.start_sluiced()

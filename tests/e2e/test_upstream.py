@@ -215,8 +215,29 @@ class ByName(Behind):
             capture_output=True, text=True, timeout=60,
         )  # fmt: skip
         self.assertEqual(check.returncode, 0, check)
-        self.assertIn(f"{config}:2:", check.stderr)
+        self.assertRegex(check.stderr, rf"(?m)^sluiced: warning: {config}:2:\d+: with 'send: name'")
         self.assertIn("no address is judged here", check.stderr)
+
+
+    def test_check_reads_the_credentials_as_a_start_does(self):
+        secret = f"{self.folder}/credentials"
+        config = self.write(
+            f"{self.folder}/check.conf",
+            f"policy: {self.policy_file}\n"
+            f"upstream_proxy: {{url: http://proxy.example:3128, credentials: {{file: {secret}}}}}\n",
+        )
+
+        def check():
+            line = [f"{world.BIN}/sluiced", "--config", config, "--check"]
+            return subprocess.run(line, capture_output=True, text=True, timeout=60)
+
+        self.assertEqual((check().returncode, check().stderr),
+                         (1, f"sluiced: error: cannot open '{secret}': No such file or directory\n"))  # fmt: skip
+        self.write(secret, "user without a password\n")
+        self.assertIn("is not one line 'user:password'", check().stderr)
+        self.write(secret, "user:password\n")
+        os.chmod(secret, 0o600)
+        self.assertEqual((check().returncode, check().stderr), (0, ""))
 
 
 class Leaving(SharedCase):

@@ -13,6 +13,9 @@ TEST(Error, SaysPlaceSentenceAndNextStep) {
   EXPECT_EQ(to_string(error),
             "allow.yaml:12:7: error: '*.com' allows a whole top-level domain\n"
             "hint: name the domain you trust: *.example.com");
+  EXPECT_EQ(without_kind(error),
+            "allow.yaml:12:7: '*.com' allows a whole top-level domain\n"
+            "hint: name the domain you trust: *.example.com");
   error.where.reset();
   error.hint.clear();
   EXPECT_EQ(to_string(error), "error: '*.com' allows a whole top-level domain");

@@ -49,8 +49,27 @@ TEST(RunArguments, AreAUsageErrorWhenNotUnderstood) {
     ASSERT_NE(farewell, nullptr) << words.back();
     EXPECT_EQ(farewell->status, 125);
     EXPECT_EQ(farewell->out, "");
-    EXPECT_NE(farewell->err, "");
+    EXPECT_TRUE(farewell->err.starts_with("sluice: error: ")) << farewell->err;
+    EXPECT_NE(farewell->err.find("\nhint: "), std::string::npos) << farewell->err;
   }
+}
+
+TEST(Arguments, SayWhichWordIsWrongAndWhatWasPerhapsMeant) {
+  const auto said = [](const std::vector<std::string>& words) {
+    const Command command = parse_arguments(words);
+    const auto* const farewell = std::get_if<Farewell>(&command);
+    return farewell == nullptr ? "" : farewell->err;
+  };
+  EXPECT_EQ(said({"run", "--polcy", "p.yaml", "--", "ls"}),
+            "sluice: error: there is no option '--polcy'\nhint: did you mean '--policy'?\n");
+  EXPECT_EQ(said({"run", "--quiet", "claude", "--verbose"}),
+            "sluice: error: 'claude' is no option of sluice run\n"
+            "hint: if it is the command, put it behind '--': sluice run [OPTIONS] -- CMD...\n");
+  EXPECT_EQ(said({"top", "--onec"}),
+            "sluice: error: there is no option '--onec'\nhint: did you mean '--once'?\n");
+  EXPECT_EQ(said({"policy", "explain"}),
+            "sluice: error: FILE is required\n"
+            "hint: 'sluice policy explain --help' shows what it takes\n");
 }
 
 TEST(ProveArguments, AreThoseOfRunWithoutACommand) {

@@ -1,4 +1,8 @@
 #include <gmock/gmock.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
 
 #include "launcher/audit_view/event_stream.h"
 #include "launcher/audit_view/line.h"
@@ -44,6 +48,19 @@ TEST(AuditText, ReadsProgramsAndEventsAsWell) {
   EXPECT_EQ(event->reason + " " + event->details, "denials_left_out 5");
 }
 
+TEST(AuditText, SaysWhyAnAgentEndedAndWhatAContainmentCheckFound) {
+  const auto details = [](const char* rest) {
+    const auto text =
+        read_audit_line(std::string(R"({"ts":"t","agent":"a","via":"event",)") + rest);
+    return text ? text->reason + " " + text->details : "(none)";
+  };
+  EXPECT_EQ(details(R"("event":"agent_end","end":"failed","exit_status":3})"),
+            "agent_end failed  exit 3");
+  EXPECT_EQ(details(R"("event":"agent_end","end":"lost","exit_status":null})"), "agent_end lost");
+  EXPECT_EQ(details(R"("event":"probe","ok":false,"error":"descriptor 7 was reached"})"),
+            "probe descriptor 7 was reached");
+}
+
 TEST(AuditText, OfAnythingElseIsNone) {
   for (
       const char* text :
@@ -84,6 +101,38 @@ TEST(LineCutter, CutsPiecesIntoLinesAndNamesThoseThatAreTooLong) {
   EXPECT_THAT(lines, ElementsAre("one", "two", "(too long)"));
   cutter.end(each);
   EXPECT_THAT(lines, ElementsAre("one", "two", "(too long)", "last"));
+}
+
+TEST(LineFile, ReadsTheLastLinesOfAFileThatWasRotatedBeforeThoseOfTheNext) {
+  const std::string path = testing::TempDir() + "line_file_" + std::to_string(::getpid());
+  const auto append = [](const std::string& to, const char* text) {
+    std::ofstream(to, std::ios::app) << text;
+  };
+  append(path, "one\n");
+  auto file = LineFile::open(path);
+  ASSERT_TRUE(file);
+  std::vector<std::string> lines;
+  const auto each = [&](std::optional<std::string_view> line) {
+    lines.emplace_back(line.value_or("(too long)"));
+  };
+  const auto read_all = [&] {
+    while (*file->read(each)) continue;
+  };
+  read_all();
+  // All of it between two looks of the reader.
+  append(path, "two\n");
+  std::filesystem::rename(path, path + ".1");
+  append(path + ".1", "three\n");
+  append(path, "six\n");
+  ASSERT_TRUE(file->go_on(each));
+  read_all();
+  // A writer that had looked at the path before the rename, and one line that it did not finish.
+  append(path + ".1", "four\nfive");
+  ASSERT_TRUE(file->go_on(each));
+  read_all();
+  EXPECT_THAT(lines, ElementsAre("one", "two", "three", "four", "five", "six"));
+  std::filesystem::remove(path);
+  std::filesystem::remove(path + ".1");
 }
 
 TEST(EventStream, TakesWholeEventsAndLeavesTheRest) {

@@ -76,16 +76,18 @@ TEST(TheJson, SaysNullForWhatIsNotKnown) {
   }
 }
 
-TEST(TheDecisions, AreSummedByVerdict) {
+TEST(TheDecisions, AreSummedByVerdictWithTheNamesThatDnsRefused) {
   const DecisionCounts counts = count_decisions(
       "# TYPE sluice_decisions_total counter\n"
       "sluice_decisions_total{agent=\"a\",verdict=\"allow\",reason=\"listed\"} 3\n"
       "sluice_decisions_total{agent=\"a\",verdict=\"allow\",reason=\"connect_refused\"} 2\n"
       "sluice_decisions_total{agent=\"a\",verdict=\"deny\",reason=\"not_listed\"} 12\n"
       "sluice_decisions_total{agent=\"a\",verdict=\"report\",reason=\"not_listed\"} 1\n"
-      "sluice_decisions_total_other{verdict=\"deny\"} 9\n");
+      "sluice_decisions_total_other{verdict=\"deny\"} 9\n"
+      "sluice_dns_queries_total{agent=\"a\",outcome=\"answered\"} 100\n"
+      "sluice_dns_queries_total{agent=\"a\",outcome=\"refused\"} 7\n");
   EXPECT_EQ(counts.allowed, 5U);
-  EXPECT_EQ(counts.blocked, 12U);
+  EXPECT_EQ(counts.blocked, 19U);
   EXPECT_EQ(counts.reported, 1U);
 }
 

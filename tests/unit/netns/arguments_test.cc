@@ -7,6 +7,7 @@ namespace sluice::netns {
 namespace {
 
 using testing::HasSubstr;
+using testing::StartsWith;
 
 struct Said {
   int status = 0;
@@ -55,8 +56,10 @@ TEST(TheCommandLine, WhatIsWrongIs125AndSaidOnStderr) {
     const Said said = run_line(line);
     EXPECT_EQ(said.status, 125) << testing::PrintToString(line);
     EXPECT_EQ(said.out, "") << testing::PrintToString(line);
-    EXPECT_NE(said.err, "") << testing::PrintToString(line);
+    EXPECT_THAT(said.err, StartsWith("sluice-netns: error: ")) << testing::PrintToString(line);
+    EXPECT_THAT(said.err, HasSubstr("\nhint: ")) << testing::PrintToString(line);
   }
+  EXPECT_THAT(run_line({"list", "--jsn"}).err, HasSubstr("did you mean '--json'?"));
 }
 
 TEST(TheCommandLine, AnAgentsNameIsAnAgentsName) {
