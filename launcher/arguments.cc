@@ -236,28 +236,6 @@ std::optional<Error> unknown_command(const CLI::App& app, const std::vector<std:
   return std::nullopt;
 }
 
-// What nobody takes; CLI11 names it and says no more.
-Error extra_word(const CLI::App& app, const std::string& word) {
-  const CLI::App* command = &app;
-  while (!command->get_subcommands().empty()) command = command->get_subcommands().front();
-  std::string name = command->get_name();
-  for (const CLI::App* at = command->get_parent(); at != nullptr; at = at->get_parent()) {
-    name = fmt::format("{} {}", at->get_name(), name);
-  }
-  Error error{Errc::bad_config,
-              fmt::format("'{}' is nothing that '{}' takes", text::printable(word), name),
-              fmt::format("{} --help lists its options", name), std::nullopt};
-  if (!word.starts_with('-')) {
-    if (name == "sluice run") error.hint = no_command().hint;
-    return error;
-  }
-  std::vector<std::string> known;
-  for (const CLI::Option* option : command->get_options()) known.push_back(option->get_name());
-  const std::string near = text::nearest(word.substr(0, word.find('=')), known);
-  if (!near.empty()) error.hint = fmt::format("did you mean '{}'?", near);
-  return error;
-}
-
 // The programs's whole grammar; parsing is CLI11's.
 struct Grammar {
   Grammar() : app("Runs untrusted agents so that the only way out is a policy", "sluice") {
@@ -308,8 +286,6 @@ Command parse_arguments(const std::vector<std::string>& words) {
   if (const auto unknown = unknown_command(grammar.app, words)) return usage(*unknown, status);
   try {
     grammar.app.parse(own);
-  } catch (const CLI::ExtrasError&) {
-    return usage(extra_word(grammar.app, grammar.app.remaining(true).front()), status);
   } catch (const CLI::ParseError& error) {
     return from_cli(grammar.app, error, status);
   }
