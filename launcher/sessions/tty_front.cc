@@ -125,8 +125,7 @@ Result<Ends> with_terminal() {
     return fail_errno(Errc::unavailable, "cannot make a terminal",
                       "is there a /dev/ptmx for this user?");
   }
-  ends.runs[0].reset(
-      ::ioctl(ends.master.get(), TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC));
+  ends.runs[0].reset(::ioctl(ends.master.get(), TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC));
   termios mode{};
   if (!ends.runs[0] || ::tcgetattr(ends.runs[0].get(), &mode) != 0) {
     return fail_errno(Errc::unavailable, "cannot open the terminal");
