@@ -33,6 +33,7 @@ constexpr const char* run_examples =
 struct Typed {
   std::string policy, agent, workspace, proxy, audit, timeout, memory, swap, cpus, io_weight, pids,
       seccomp, root, root_mode, keep_changes;
+  std::string tty = "auto";
   std::vector<std::string> tmpfs, seeds, binds, masks, known, environment, pass_environment, allow;
   bool report = false;
   bool require_landlock = false;
@@ -104,6 +105,8 @@ CLI::App* add_run(CLI::App& app, Typed& typed) {
                 "An overlay, and at the end the --tmpfs and --seed that it stood for");
   run->add_flag("--json", typed.json, "The dry run, or what was learnt, as one JSON object");
   run->add_flag("--detach", typed.detach, "Go on in the background: sluice ps, logs, stop");
+  add_once(*run, "--tty", typed.tty,
+           "Whether it has a terminal: yes, no, or auto (where you have)");
   return run;
 }
 
@@ -167,6 +170,13 @@ Result<RunOptions> read_run(const CLI::App& app, const Typed& typed) {
   if (options.json && !options.dry_run && !options.learn_writes) {
     return fail(Errc::bad_config, "--json is the form of another option's answer",
                 "add --dry-run or --learn-writes, or leave it out");
+  }
+  auto tty = parse_tty(typed.tty);
+  if (!tty) return Failure(tty.error());
+  options.tty = *tty;
+  if (options.detach && options.tty == Tty::yes) {
+    return fail(Errc::bad_config, "there is no terminal in the background",
+                "leave --tty yes or --detach out");
   }
   for (const auto& error :
        {read_each(typed.tmpfs, parse_tmpfs, options.tmpfs),

@@ -73,6 +73,15 @@ Result<std::string> parse_mask(std::string_view text) {
   return parse_inside_path(text, "the mask");
 }
 
+Result<Tty> parse_tty(std::string_view text) {
+  if (text == "auto") return Tty::as_caller;
+  if (text == "yes") return Tty::yes;
+  if (text == "no") return Tty::no;
+  return fail(Errc::bad_config,
+              fmt::format("'{}' is not a choice of terminal", text::printable(text)),
+              "--tty auto, --tty yes or --tty no");
+}
+
 Result<BindOption> parse_bind(std::string_view text) {
   std::vector<std::string_view> parts = split_colons(text);
   BindOption bind;

@@ -12,6 +12,7 @@
 
 #include "base/error.h"
 #include "launcher/plan/limits.h"
+#include "launcher/sessions/tty_front.h"
 
 namespace sluice::launcher {
 
@@ -57,6 +58,7 @@ struct RunOptions {
   bool dry_run = false;
   bool json = false;    // the dry run's plan, or what was learnt
   bool detach = false;  // go on in the background
+  Tty tty = Tty::as_caller;
   std::vector<std::string> command;
 };
 
@@ -81,6 +83,9 @@ Result<TmpfsOption> parse_seed(std::string_view text);
 
 // PATH, which may have colons in it.
 Result<std::string> parse_mask(std::string_view text);
+
+// auto, yes or no
+Result<Tty> parse_tty(std::string_view text);
 
 // SRC[:DST][:ro|rw]; read-only unless `rw` is said.
 Result<BindOption> parse_bind(std::string_view text);

@@ -167,7 +167,10 @@ Result<std::optional<std::string>> read_workspace_policy(const std::string& path
   if (!file && errno == ENOENT) return std::optional<std::string>();
   if (!file && errno == ELOOP) return no_plain_file(path, "a symbolic link");
   if (!file && errno == ENXIO) return no_plain_file(path, "no regular file");  // a socket
-  if (!file) return fail_errno(Errc::unavailable, fmt::format("cannot open {}", in_quotes(path)));
+  if (!file) {
+    return fail_errno(Errc::unavailable, fmt::format("cannot open {}", in_quotes(path)),
+                      "the workspace must be a directory that you may read and search");
+  }
   struct stat status {};
   if (::fstat(file.get(), &status) != 0) return fail_errno(Errc::unavailable, in_quotes(path));
   if (!S_ISREG(status.st_mode)) return no_plain_file(path, "no regular file");

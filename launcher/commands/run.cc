@@ -14,6 +14,7 @@
 #include "launcher/roots/lesson.h"
 #include "launcher/sandbox/privileges.h"
 #include "launcher/sessions/detach.h"
+#include "launcher/sessions/tty_front.h"
 #include "launcher/state_folder.h"
 #include "launcher/supervision/supervisor.h"
 
@@ -147,9 +148,13 @@ int hold_and_supervise(const RunOptions& options, Prepared& prepared, const Deta
   return status;
 }
 
-}  // namespace
+Detached in_front_of(pid_t front) {
+  Detached detached;
+  if (front != 0) detached.company = {front};
+  return detached;
+}
 
-int run(const RunOptions& options, Purpose purpose) {
+int run_here(const RunOptions& options, Purpose purpose, pid_t front) {
   if (options.detach) {
     // A lock or a pipe of the person's shell would be held for as long as the run lasts.
     if (auto closed = close_all_but({}); !closed) return complain({closed.error()});
@@ -163,11 +168,18 @@ int run(const RunOptions& options, Purpose purpose) {
   add_probes(purpose, *prepared);
   if (options.dry_run) return print_plan(options, *prepared);
   if (auto fine = refuse_directories(); !fine) return complain({fine.error()});
-  if (!options.detach) return hold_and_supervise(options, *prepared, {});
+  if (!options.detach) return hold_and_supervise(options, *prepared, in_front_of(front));
   return detach(
       {state_directory(prepared->machine), status_of(options, *prepared),
        [&] { prepared->protection = Protection(); }},
       [&](const Detached& detached) { return hold_and_supervise(options, *prepared, detached); });
+}
+
+}  // namespace
+
+int run(const RunOptions& options, Purpose purpose) {
+  const Tty tty = options.dry_run || options.detach ? Tty::as_caller : options.tty;
+  return run_behind(tty, [&](pid_t front) { return run_here(options, purpose, front); });
 }
 
 }  // namespace sluice::launcher

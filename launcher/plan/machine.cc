@@ -19,6 +19,8 @@ namespace {
 
 constexpr std::size_t largest_socket_table = std::size_t{16} * 1024 * 1024;
 constexpr std::size_t largest_mount_table = std::size_t{64} * 1024 * 1024;
+constexpr std::size_t largest_accounts =
+    std::size_t{512} * 1024;  // its like must fit where own files lie
 
 std::string parent(const std::string& path) {
   return std::filesystem::path(path).parent_path().string();
@@ -156,7 +158,21 @@ Result<Machine> survey_machine() {
   auto sockets = survey_sockets();
   if (!sockets) return Failure(sockets.error());
   machine.sockets = std::move(*sockets);
+  machine.users = account_names(read_file("/etc/passwd", largest_accounts).value_or(""));
+  machine.groups = account_names(read_file("/etc/group", largest_accounts).value_or(""));
   return machine;
+}
+
+std::vector<std::string> account_names(std::string_view table) {
+  std::vector<std::string> names;
+  while (!table.empty()) {
+    const std::string_view line = table.substr(0, table.find('\n'));
+    table.remove_prefix(std::min(line.size() + 1, table.size()));
+    const std::size_t colon = line.find(':');
+    if (colon == 0 || colon == line.npos || line.front() == '+' || line.front() == '-') continue;
+    names.emplace_back(line.substr(0, colon));
+  }
+  return names;
 }
 
 }  // namespace sluice::launcher

@@ -25,6 +25,8 @@ struct Machine {
   std::vector<std::string> sockets;         // bound Unix sockets that have a path, proc_net_unix
   std::vector<HostMount> mounts;         // what is mounted where, for other names of what is hidden
   std::vector<std::string> environment;  // environ(7)
+  std::vector<std::string> users;        // the names of passwd(5)
+  std::vector<std::string> groups;       // the names of group(5)
 
   bool is_root() const noexcept { return uid == 0; }
   // The value of a variable, or "".
@@ -37,6 +39,10 @@ Result<Machine> survey_machine();
 // The same without the programs, sockets and mounts, which cost the more the more runs on a
 // machine.
 Result<Machine> survey_person();
+
+// The names of a passwd(5) or group(5): what comes before the first colon of each line. Those that
+// stand for others (nss_compat's + and -) are left out.
+std::vector<std::string> account_names(std::string_view table);
 
 // The paths of a /proc/net/unix: last column, where it begins with '/'. Spaces belong to the path.
 std::vector<std::string> socket_paths(std::string_view proc_net_unix);

@@ -100,7 +100,16 @@ OwnFile apt_without_other_ids() {
   return {"/etc/apt/apt.conf.d/99sluice", "APT::Sandbox::User \"root\";\n", true};
 }
 
-std::vector<OwnFile> own_files(const Plan& plan) {
+// One of each account, with which nobody logs in; su(1) refuses who is not there, also to root.
+std::string accounts_with(const std::vector<std::string>& names, std::string_view rest) {
+  std::string lines = fmt::format("root:{}\n", rest);
+  for (const std::string& name : names) {
+    if (name != "root") lines += fmt::format("{}:{}\n", name, rest);
+  }
+  return lines;
+}
+
+std::vector<OwnFile> own_files(const Plan& plan, const Machine& machine) {
   const auto passwd_line = [&](std::string_view name, uid_t uid, gid_t gid, std::string_view home) {
     return fmt::format("{}:x:{}:{}::{}:/bin/sh\n", name, uid, gid, home);
   };
@@ -126,8 +135,8 @@ std::vector<OwnFile> own_files(const Plan& plan) {
   }
   // The machine's own are not for the agent, and adduser(8) wants some.
   if (plan.root.is_overlay() && plan.root.is_host()) {
-    files.push_back({"/etc/shadow", "root:*:19000:0:99999:7:::\n"});
-    files.push_back({"/etc/gshadow", "root:*::\n"});
+    files.push_back({"/etc/shadow", accounts_with(machine.users, "*:19000:0:99999:7:::")});
+    files.push_back({"/etc/gshadow", accounts_with(machine.groups, "*::")});
   }
   return files;
 }
@@ -255,7 +264,7 @@ Result<Plan> make_plan(const RunRequest& request, const Machine& machine) {
   }
   plan.umask = machine.umask;
   plan.mounts = all_mounts(request, machine);
-  plan.files = own_files(plan);
+  plan.files = own_files(plan, machine);
   leave_out_of_seeds(request, machine, plan.mounts);
   plan.masks = find_masks(request, machine, with_root(plan));
   plan.seccomp = request.seccomp;

@@ -32,13 +32,15 @@ Result<void> forget_command_line() {
   for (const int first : {arg_start_field, arg_start_field + 2}) {
     const std::uintptr_t begin = field(*stat, first);
     const std::uintptr_t end = field(*stat, first + 1);
-    if (begin == 0 || end <= begin)
+    // An empty environment begins where it ends.
+    if (begin == 0 || end < begin)
       return fail(Errc::bug, "the kernel does not say where the arguments lie");
     // NOLINTNEXTLINE(performance-no-int-to-ptr): proc(5) tells addresses as numbers.
     std::memset(reinterpret_cast<void*>(begin), 0, end - begin);
   }
   const std::uintptr_t arguments = field(*stat, arg_start_field);
   const std::size_t room = field(*stat, arg_start_field + 1) - arguments;
+  if (room == 0) return {};
   // NOLINTNEXTLINE(performance-no-int-to-ptr): as above.
   std::memcpy(reinterpret_cast<void*>(arguments), shown_name.data(),
               std::min(room - 1, shown_name.size()));

@@ -25,6 +25,12 @@ class ExitStatus(Case):
         self.run_agent(f"{self.workspace}/text", status=126)
         self.run_agent("/usr", status=126)
 
+    def test_an_empty_environment_is_no_hindrance(self):
+        """That of a service or a container, say."""
+        self.environment = {}
+        run = self.finish(self.start(self.command(*self.run_line("/usr/bin/id", "-u"))))
+        self.assertEqual(run.status, 0, run)
+
     def test_a_timeout_is_124_and_leaves_nothing(self):
         before = set(world.processes())
         run = self.run_agent(

@@ -30,7 +30,7 @@ os.write(1, b"x" * 100000)
 """
 
 
-class Terminal(Case):
+class OnATerminal(Case):
     def open_terminal(self, rows=33, columns=99):
         """The person's terminal: its master side, and a way to become its session's leader."""
         master, slave = pty.openpty()
@@ -65,6 +65,22 @@ class Terminal(Case):
             said += os.read(master, 4096)
         return said.decode(errors="replace")
 
+    def make_alive(self):
+        """A FIFO that has a writer for as long as the agent lives that opened it."""
+        path = f"{self.workspace}/alive"
+        os.mkfifo(path)
+        os.chmod(path, 0o666)
+        alive = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        self.addCleanup(os.close, alive)
+        return alive
+
+    def wait_for_event(self, fd, event):
+        poll = select.poll()
+        poll.register(fd, event)
+        self.assertTrue(poll.poll(60_000), "an agent that nobody reads lives on")
+
+
+class Terminal(OnATerminal):
     def test_the_agent_has_a_terminal_of_its_own_and_of_the_same_size(self):
         master, slave = self.open_terminal()
         process = self.start_on(slave, "bash", "-c", "test -t 0 && tty; stty size; echo done")
@@ -157,20 +173,11 @@ class Terminal(Case):
 
     def start_unread(self, slave, *options):
         """An agent whose terminal takes no more, and a FIFO that has a writer while it lives."""
-        path = f"{self.workspace}/alive"
-        os.mkfifo(path)
-        os.chmod(path, 0o666)
-        alive = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-        self.addCleanup(os.close, alive)
+        alive = self.make_alive()
         process = self.start_on(slave, "python3", "-c", FILLS, options=options)
         self.wait_for_event(alive, select.POLLIN)
         os.read(alive, 5)
         return process, alive
-
-    def wait_for_event(self, fd, event):
-        poll = select.poll()
-        poll.register(fd, event)
-        self.assertTrue(poll.poll(60_000), "an agent that nobody reads lives on")
 
     def test_a_terminal_that_nobody_reads_keeps_no_run_from_its_timeout(self):
         """As that of a connection that hangs."""
@@ -239,3 +246,87 @@ class Terminal(Case):
         os.set_blocking(slave, False)
         with self.assertRaises(BlockingIOError):
             os.read(slave, 10)
+
+
+class Chosen(OnATerminal):
+    """--tty: a terminal where the caller has none, and none where he has one."""
+
+    def begin(self, *command, tty, **streams):
+        streams = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams}
+        line = self.command(*self.run_line(*command, options=["--tty", tty]))
+        process = subprocess.Popen(line, cwd=self.workspace, env=self.environment, **streams)
+        self.addCleanup(process.communicate)
+        self.addCleanup(process.kill)
+        return process
+
+    def test_no_takes_the_terminal_away(self):
+        master, slave = self.open_terminal()
+        script = """
+            for fd in 0 1 2; do test -t $fd && echo "$fd is a terminal"; done
+            cat; echo one; echo two >&2; seq 1 20000; (: </dev/tty) || echo none; exit 5
+            """
+        process = self.start_on(slave, "bash", "-c", script, options=["--tty", "no"])
+        said = self.read_until(master, "allowed 0, blocked 0")
+        self.assertEqual(process.wait(60), 5)
+        self.assertNotIn("is a terminal", said)
+        self.assertIn("one\r\ntwo\r\n1\r\n2\r\n", said)
+        self.assertIn("\r\n19999\r\n20000\r\n", said)
+        self.assertIn("none\r\n", said)
+
+    def test_no_passes_control_c_on(self):
+        master, slave = self.open_terminal()
+        script = "trap 'echo interrupted; exit 9' INT; echo ready; while :; do sleep 0.1; done"
+        process = self.start_on(slave, "bash", "-c", script, options=["--tty", "no"])
+        self.read_until(master, "ready")
+        os.write(master, b"\x03")
+        self.read_until(master, "interrupted")
+        self.assertEqual(process.wait(60), 9)
+
+    def test_yes_gives_one_and_ends_its_input_where_the_callers_ends(self):
+        script = """
+            for fd in 0 1 2; do test -t $fd || echo "$fd is no terminal"; done
+            stty size; stty -echo; read -r line; echo "got $line"; cat >/dev/null; echo end; exit 5
+            """
+        process = self.begin("bash", "-c", script, tty="yes")
+        out, err = process.communicate(b"a line\nand more\n", timeout=120)
+        self.assertEqual((process.returncode, err), (5, b""), out)
+        said = out.decode()
+        self.assertNotIn("is no terminal", said)
+        self.assertIn("24 80\r\n", said)
+        self.assertIn("got a line\r\nend\r\n", said)
+        self.assertTrue(said.rstrip().endswith("allowed 0, blocked 0"), said)
+
+    def test_yes_changes_nothing_where_there_is_one(self):
+        master, slave = self.open_terminal()
+        process = self.start_on(slave, "bash", "-c", "stty size; tty; exit 5", options=["--tty", "yes"])
+        self.assertIn("33 99\r\n/dev/pts/", self.read_until(master, "allowed 0, blocked 0"))
+        self.assertEqual(process.wait(60), 5)
+
+    def test_what_the_caller_reads_elsewhere_goes_there(self):
+        """A terminal for the input alone: it is raw meanwhile, and as it was at the end."""
+        master, slave = self.open_terminal()
+        before = termios.tcgetattr(slave)
+        read_end, write_end = os.pipe()
+        process = self.start_on(slave, "bash", "-c", "stty size; read -r line; echo got $line",
+                                stdout=write_end, options=["--tty", "yes"])  # fmt: skip
+        os.close(write_end)
+        os.write(master, b"typed\r")
+        with os.fdopen(read_end, "rb") as file:
+            said = file.read().decode()
+        self.assertEqual(process.wait(60), 0)
+        self.assertIn("33 99\r\n", said)
+        self.assertIn("got typed\r\n", said)
+        self.assertEqual(termios.tcgetattr(slave), before)
+
+    def test_a_signal_or_kill_9_of_who_stands_before_the_run_ends_it(self):
+        script = "exec 9>alive; echo up >&9; while :; do sleep 0.1; done"
+        for number, status in ((signal.SIGTERM, 143), (signal.SIGKILL, -9)):
+            with self.subTest(number):
+                alive = self.make_alive()
+                process = self.begin("bash", "-c", script, tty="yes", stdin=subprocess.DEVNULL)
+                self.wait_for_event(alive, select.POLLIN)
+                self.assertEqual(os.read(alive, 10), b"up\n")
+                process.send_signal(number)
+                self.wait_for_event(alive, select.POLLHUP)
+                self.assertEqual(process.wait(60), status)
+                os.unlink(f"{self.workspace}/alive")

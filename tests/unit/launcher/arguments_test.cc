@@ -104,6 +104,25 @@ TEST(RunArguments, KeepEachAllowAsItWasTyped) {
   EXPECT_TRUE(run->log_exec);
 }
 
+TEST(RunArguments, ChooseATerminal) {
+  const auto chosen = [](const std::vector<std::string>& options) {
+    std::vector<std::string> words{"run"};
+    words.insert(words.end(), options.begin(), options.end());
+    words.insert(words.end(), {"--", "ls"});
+    return parse_arguments(words);
+  };
+  EXPECT_EQ(std::get<RunOptions>(chosen({})).tty, Tty::as_caller);
+  EXPECT_EQ(std::get<RunOptions>(chosen({"--tty", "auto"})).tty, Tty::as_caller);
+  EXPECT_EQ(std::get<RunOptions>(chosen({"--tty=yes"})).tty, Tty::yes);
+  EXPECT_EQ(std::get<RunOptions>(chosen({"--tty", "no", "--detach"})).tty, Tty::no);
+  EXPECT_EQ(std::get<Farewell>(chosen({"--tty", "maybe"})).err,
+            "sluice: error: 'maybe' is not a choice of terminal\n"
+            "hint: --tty auto, --tty yes or --tty no\n");
+  EXPECT_EQ(std::get<Farewell>(chosen({"--tty", "yes", "--detach"})).err,
+            "sluice: error: there is no terminal in the background\n"
+            "hint: leave --tty yes or --detach out\n");
+}
+
 TEST(RunArguments, SayHowToNameTheCommand) {
   const Command command = parse_arguments({"run", "--quiet"});
   EXPECT_EQ(std::get<Farewell>(command).err,

@@ -20,6 +20,13 @@ TEST(TheSocketTable, TellsBoundPathsAndNoAbstractNames) {
       (std::vector<std::string>{"/run/docker.sock", "/srv/with space.sock", "/srv/me@host.sock"}));
 }
 
+TEST(AccountNames, AreWhatStandsBeforeTheFirstColonOfEachLine) {
+  EXPECT_EQ(
+      account_names("root:x:0:0::/root:/bin/sh\n\n:x\nno colon\n+nis::::::\n-bob\na b:\nlast:x"),
+      (std::vector<std::string>{"root", "a b", "last"}));
+  EXPECT_TRUE(account_names("").empty());
+}
+
 TEST(TheMachine, KnowsItsVariables) {
   Machine machine;
   machine.environment = {"AB=2", "A=1=1", "EMPTY="};

@@ -206,6 +206,14 @@ TEST(TheStoreOfTrust, LiesWhereTheXdgSpecificationWantsState) {
   EXPECT_EQ(state_directory(machine), "/home/ana/.local/state");
 }
 
+TEST(AWorkspacePolicy, ThatCannotBeLookedForSaysWhatTheWorkspaceMustBe) {
+  const auto text = read_workspace_policy("/dev/null/.sluice.yaml");
+  ASSERT_FALSE(text);
+  EXPECT_EQ(to_string(text.error()),
+            "error: cannot open '/dev/null/.sluice.yaml': Not a directory\n"
+            "hint: the workspace must be a directory that you may read and search");
+}
+
 TEST(AWordForAShell, IsQuotedWhereItMustBe) {
   EXPECT_EQ(shell_word("/srv/a-b_c.d/.sluice.yaml"), "/srv/a-b_c.d/.sluice.yaml");
   EXPECT_EQ(shell_word("/my work/it's"), "'/my work/it'\\''s'");
