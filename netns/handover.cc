@@ -7,6 +7,7 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 namespace sluice::netns {
 namespace {
@@ -110,12 +111,15 @@ Result<std::optional<Packet>> receive_packet(int socket) {
   message.msg_control = control.bytes.data();
   message.msg_controllen = control.bytes.size();
   ssize_t size = -1;
+  // unix(7): the other side closed while something of ours was unread. That is told once, before
+  // what it had said.
+  bool was_reset = false;
   do {
     size = ::recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
-  } while (size < 0 && errno == EINTR);
+  } while (size < 0 &&
+           (errno == EINTR || (errno == ECONNRESET && !std::exchange(was_reset, true))));
   if (size < 0) {
     if (errno == EAGAIN || errno == EWOULDBLOCK) return std::nullopt;
-    // unix(7): the other side closed while something of ours was unread.
     if (errno == ECONNRESET) return Packet{{}, {}, true};
     return fail_errno(Errc::unavailable, "cannot receive a handover message");
   }

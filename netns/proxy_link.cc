@@ -36,6 +36,11 @@ void close_listener(Fd& listener) {
   listener.reset();
 }
 
+bool has_hung_up(const Fd& handover) {
+  pollfd wait{handover.get(), 0, 0};
+  return ::poll(&wait, 1, 0) == 1 && (wait.revents & POLLHUP) != 0;
+}
+
 std::uint16_t port_of(const RoleSocket& socket) {
   const auto bound = local_endpoint(socket.fd.get());
   return bound ? bound->port : std::uint16_t{0};
@@ -48,7 +53,11 @@ void close_listeners(Listeners& listeners) {
 }
 
 Result<void> ProxyLink::ask(const Request& request, const std::vector<int>& fds) {
-  return send_packet(handover_.get(), encode(request), fds);
+  auto sent = send_packet(handover_.get(), encode(request), fds);
+  // What sluiced said before it hung up (whom it does not admit, it tells so at once) is for
+  // receive().
+  if (!sent && has_hung_up(handover_)) return {};
+  return sent;
 }
 
 Result<void> ProxyLink::ask_patiently(const Request& request) {

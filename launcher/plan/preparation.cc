@@ -89,7 +89,15 @@ tl::expected<void, Errors> add_sandbox(const std::string& agent, Prepared& prepa
     auto asked = netns::ask_sandbox(*prepared.shared, agent).and_then([](const std::string& text) {
       return allowlists::sandbox_from_json(text);
     });
-    if (!asked) return tl::unexpected(only(asked.error()));
+    if (!asked) {
+      Error why = asked.error();
+      if (why.code == Errc::not_permitted) {
+        why.hint =
+            "'handover: peers' of its configuration says who may; --proxy embedded runs it with a "
+            "proxy and a policy of your own";
+      }
+      return tl::unexpected(only(std::move(why)));
+    }
     sandbox = std::move(*asked);
   } else {
     sandbox = prepared.policy.policy->for_agent(agent).sandbox();

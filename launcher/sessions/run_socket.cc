@@ -169,6 +169,9 @@ Error unanswered(const std::string& path, Error why) {
   if (why.code == Errc::bad_config) return why;  // it is the path's fault, and says so
   why.what = fmt::format("'{}' does not answer: {}", text::printable(path), why.what);
   if (why.code == Errc::unavailable) why.hint = "is its process stopped?";
+  if (why.code == Errc::not_permitted) {
+    why.hint = fmt::format("its owner may ask, and its group: ls -l '{}'", text::printable(path));
+  }
   return why;
 }
 

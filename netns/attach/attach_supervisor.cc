@@ -91,7 +91,9 @@ Result<void> AttachSupervisor::await_registration() {
     for (const LeaseKeeper::Event& event : lease_.receive(Clock::now())) {
       if (const auto* refused = std::get_if<Refused>(&event)) {
         return fail(Errc::not_permitted,
-                    fmt::format("sluiced refuses the agent: {}", text::printable(refused->error)));
+                    fmt::format("sluiced refuses the agent: {}", text::printable(refused->error)),
+                    "'handover: peers' of its configuration says who may take which names; "
+                    "'sluice-netns list' shows whose are taken");
       }
       if (const auto* gone = std::get_if<LeaseKeeper::Gone>(&event)) {
         return fail(Errc::unavailable, fmt::format("sluiced does not serve: {}", gone->why));

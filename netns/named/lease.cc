@@ -51,7 +51,12 @@ Result<Answer> await_answer(int socket) {
 }
 
 Result<Answer> ask(int socket, const Request& request, const std::vector<int>& fds = {}) {
-  if (auto sent = send_packet(socket, encode(request), fds); !sent) return Failure(sent.error());
+  if (auto sent = send_packet(socket, encode(request), fds); !sent) {
+    // Whom sluiced does not admit it tells so, and hangs up before it was asked.
+    const auto said = receive_packet(socket);
+    if (said && *said && !(*said)->closed) return decode_answer((*said)->bytes);
+    return Failure(sent.error());
+  }
   return await_answer(socket);
 }
 

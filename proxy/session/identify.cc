@@ -7,8 +7,11 @@
 namespace sluice::proxy {
 namespace {
 
-Identified nobody(const Session& session, Reason reason, std::string why) {
-  return {session.caller.passwords->nobody, Caller::Refused{reason, std::move(why)}};
+// For the account: whoever reads it asks where such a caller is.
+Identified nobody(const Session& session, Reason reason, std::string_view why) {
+  return {
+      session.caller.passwords->nobody,
+      Caller::Refused{reason, fmt::format("{}, from {}", why, session.caller.from.to_string())}};
 }
 
 // Not for a session that is the agent's already.
@@ -39,7 +42,7 @@ Task<Identified> identify(Session& session, wire::Credentials credentials) {
     case Proof::wrong:
       break;
     case Proof::too_many_tries:
-      co_return nobody(session, Reason::rate_limit, "too many wrong passwords from this address");
+      co_return nobody(session, Reason::rate_limit, "too many wrong passwords");
     case Proof::busy:
       co_return nobody(session, Reason::rate_limit, "too many passwords wait to be verified");
   }

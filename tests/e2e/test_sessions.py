@@ -358,6 +358,31 @@ class WithASharedSluiced(SharedCase):
         self.assertEqual(self.sluice("stop", "coder-1").status, 0)
         self.assertEqual(self.sluice("ps").out, "nothing is running\n")
 
+    def test_whoever_it_does_not_admit_is_told_who_may_and_what_works_all_the_same(self):
+        if os.environ["SLUICE_E2E_WORLD"] != "root":
+            self.skipTest("only root can be somebody else")
+        self.start_sluiced()
+        os.chmod(os.path.dirname(SOCKET), 0o755)
+        workspace = f"{self.workspace}-of-another"
+        os.mkdir(workspace)
+        os.chown(workspace, 61235, 61235)
+        environment = {**self.environment, "HOME": workspace, "XDG_RUNTIME_DIR": workspace}
+
+        def another(*words):
+            identity = ["setpriv", "--reuid=61235", "--regid=61235", "--clear-groups", "--"]
+            return subprocess.run(
+                [*identity, f"{world.BIN}/sluice", *words], cwd=workspace, env=environment,
+                capture_output=True, text=True, timeout=60,
+            )  # fmt: skip
+
+        refused = another("run", "--agent", "coder-1", "--", "true")
+        self.assertEqual(refused.returncode, 125, refused)
+        self.assertIn("only root and sluiced's own user may hand over agents", refused.stderr)
+        self.assertIn("hint: 'handover: peers' of its configuration says who may; --proxy embedded", refused.stderr)
+        asked = another("logs", "coder-1", "--decisions")
+        self.assertEqual(asked.returncode, 1, asked)
+        self.assertIn("hint: its owner may ask, and its group: ls -l '/run/sluice/admin.sock'", asked.stderr)
+
     def test_a_sluiced_that_hangs_is_named_once_and_hides_no_run(self):
         daemon = self.start_sluiced()
         for name in ("coder-1", "coder-2"):

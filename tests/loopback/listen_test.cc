@@ -100,9 +100,9 @@ TEST(Listen, DoesNotTellAWrongPasswordFromAnUnknownUser) {
   bench.settle();
   const auto lines = bench.audit_lines();
   ASSERT_EQ(lines.size(), 3U);
-  EXPECT_EQ(lines[0]["error"], "wrong password for 'coder-3'");
-  EXPECT_EQ(lines[1]["error"], "unknown user name");
-  EXPECT_EQ(lines[2]["error"], "no Proxy-Authorization");
+  EXPECT_EQ(lines[0]["error"], "wrong password for 'coder-3', from 127.0.0.1");
+  EXPECT_EQ(lines[1]["error"], "unknown user name, from 127.0.0.1");
+  EXPECT_EQ(lines[2]["error"], "no Proxy-Authorization, from 127.0.0.1");
   for (const auto& line : lines) {
     EXPECT_EQ(line["agent"], "(unidentified)");
     EXPECT_EQ(line["reason"], "auth_required");

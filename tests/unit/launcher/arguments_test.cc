@@ -166,27 +166,6 @@ TEST(AWordThatIsNoCommand, IsNamedWithTheNearestOne) {
   EXPECT_EQ(std::get<Farewell>(parse_arguments({"rn", "--", "true"})).status, 2);
 }
 
-TEST(AWordThatNobodyTakes, IsNamedWithTheNextStep) {
-  const auto told = [](const std::vector<std::string>& words) {
-    return std::get<Farewell>(parse_arguments(words)).err;
-  };
-  EXPECT_EQ(told({"run", "--quiet", "make", "test"}),
-            "sluice: error: 'make' is nothing that 'sluice run' takes\n"
-            "hint: put it behind '--': sluice run [OPTIONS] -- CMD...\n");
-  EXPECT_EQ(told({"run", "--tmpf=/x", "--", "true"}),
-            "sluice: error: '--tmpf=/x' is nothing that 'sluice run' takes\n"
-            "hint: did you mean '--tmpfs'?\n");
-  EXPECT_EQ(told({"run", "--\x1b", "--", "true"}),
-            "sluice: error: '--\\x1b' is nothing that 'sluice run' takes\n"
-            "hint: sluice run --help lists its options\n");
-  EXPECT_EQ(told({"policy", "check", "p", "--jsn"}),
-            "sluice: error: '--jsn' is nothing that 'sluice policy check' takes\n"
-            "hint: did you mean '--json'?\n");
-  EXPECT_EQ(told({"ps", "coder-1"}),
-            "sluice: error: 'coder-1' is nothing that 'sluice ps' takes\n"
-            "hint: sluice ps --help lists its options\n");
-}
-
 TEST(TheVersion, IsOnStandardOutput) {
   const Command command = parse_arguments({"--version"});
   EXPECT_EQ(std::get<Farewell>(command).status, 0);

@@ -76,6 +76,19 @@ TEST(Packet, CarriesTextAndDescriptorsAndTheyArriveCloseOnExec) {
   EXPECT_EQ(sent.st_ino, received.st_ino);
 }
 
+TEST(Packet, ThatWasSaidBeforeThePeerHungUpOnAQuestionIsReadAllTheSame) {
+  Ends pair = ends();
+  ASSERT_TRUE(send_packet(pair.left.get(), "not admitted"));
+  ASSERT_TRUE(send_packet(pair.right.get(), "a question that nobody reads"));
+  pair.left.reset();
+  auto last = receive_packet(pair.right.get());
+  ASSERT_TRUE(last && *last);
+  EXPECT_EQ((*last)->bytes, "not admitted");
+  auto end = receive_packet(pair.right.get());
+  ASSERT_TRUE(end && *end);
+  EXPECT_TRUE((*end)->closed);
+}
+
 TEST(Packet, SaysNothingWhenNoneIsThereAndClosedWhenThePeerHasGone) {
   Ends pair = ends();
   auto none = receive_packet(pair.right.get());

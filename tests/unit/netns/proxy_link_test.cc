@@ -60,6 +60,21 @@ TEST_F(Link, RegistersTheFiveSockets) {
   EXPECT_TRUE(link_.is_registered());
 }
 
+TEST_F(Link, HearsWhyItIsNotAdmittedAlsoWhereSluicedHungUpBeforeItAsked) {
+  auto pair = socket_pair();
+  ASSERT_TRUE(pair);
+  ASSERT_EQ(::fcntl(pair->first.get(), F_SETFL, O_NONBLOCK), 0);
+  proxy_ = std::move(pair->second);
+  say(Refused{"nobody admits you"});
+  proxy_.reset();
+  ASSERT_TRUE(link_.register_over(std::move(pair->first), listeners_));
+  const auto events = link_.receive();
+  ASSERT_FALSE(events.empty());
+  const auto* const refused = std::get_if<Refused>(&events.front());
+  ASSERT_NE(refused, nullptr);
+  EXPECT_EQ(refused->error, "nobody admits you");
+}
+
 TEST_F(Link, HearsDenialsBetweenARequestAndItsAnswer) {
   connect();
   (void)asked();
