@@ -18,7 +18,9 @@ Result<void> make_private(const std::string& directory) {
     std::filesystem::permissions(directory, std::filesystem::perms::owner_all, error);
   }
   if (error) {
-    return fail(Errc::unavailable, fmt::format("cannot make '{}': {}", directory, error.message()));
+    return fail(Errc::unavailable, fmt::format("cannot make '{}': {}", directory, error.message()),
+                "who is root here must be able to write there; where root is only that of a user "
+                "namespace, start sluice outside of it");
   }
   return {};
 }

@@ -25,7 +25,10 @@ void Supervision::on_control() {
     on_ended(128 + SIGKILL);
   } else if (phase_ != Phase::ending) {
     fail_run(sluice_failed,
-             {Errc::unavailable, "the sandbox ended while it was being made", "", {}});
+             {Errc::unavailable,
+              "the sandbox ended while it was being made",
+              "was it killed? look at the limits of this shell (ulimit -a) and at dmesg",
+              {}});
   }
 }
 

@@ -92,7 +92,7 @@ class Step(Case):
         process.wait(timeout=60)
         run = self.finish(process)
         self.assertEqual(run.status, 125, run)
-        self.assertIn("the sandbox ended while it was being made", run.err)
+        self.assertIn("the sandbox ended while it was being made\nhint: was it killed? ", run.err)
         self.assert_nothing_began(run)
 
     def pid_of_init(self):
