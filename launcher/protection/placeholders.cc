@@ -256,6 +256,8 @@ Result<Placeholders> Placeholders::begin(const std::string& state_directory,
 }
 
 Result<void> Placeholders::make(const std::vector<Wanted>& wanted) {
+  const auto lock = lock_store(store_.get());
+  if (!lock) return Failure(lock.error());
   // First the intent: what is made is known however this ends.
   std::string text;
   for (const Wanted& one : wanted) {
@@ -268,7 +270,6 @@ Result<void> Placeholders::make(const std::vector<Wanted>& wanted) {
     Placeholder placeholder{Placeholder::State::made, one.kind, 0, 0, one.path};
     const auto outcome = result ? make_one(placeholder) : Result<Outcome>(Outcome::impossible);
     if (!outcome) result = Failure(outcome.error());
-    if (outcome && *outcome == Outcome::made) made_.insert(one.path);
     if (outcome && *outcome == Outcome::impossible) impossible_.push_back(one.path);
     if (!outcome || *outcome != Outcome::made) placeholder.state = Placeholder::State::not_ours;
     text += encode(placeholder);

@@ -1,7 +1,6 @@
 // Makes what must exist to be mounted over, for as long as a run lasts, and removes it again.
 #pragma once
 
-#include <set>
 #include <string>
 #include <vector>
 
@@ -32,12 +31,12 @@ class Placeholders {
   Placeholders& operator=(const Placeholders&) = delete;
   ~Placeholders();
 
+  // What is at a path already stays as it is. No other run makes its own meanwhile.
   Result<void> make(const std::vector<Wanted>& wanted);
 
   // Wanted paths at which there is nothing: the agent cannot make them either, because the file
   // system is read-only or the directory another user's or missing.
   const std::vector<std::string>& impossible() const noexcept { return impossible_; }
-  bool made(const std::string& path) const { return made_.contains(path); }
 
  private:
   Placeholders(Fd store, Fd journal) : store_(std::move(store)), journal_(std::move(journal)) {}
@@ -45,7 +44,6 @@ class Placeholders {
   Fd store_;
   Fd journal_;
   std::vector<std::string> impossible_;
-  std::set<std::string> made_;
 };
 
 // STATE/sluice/placeholders.

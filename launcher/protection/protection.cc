@@ -156,9 +156,10 @@ Result<void> Protection::stand_in(Plan& plan) {
   for (const auto& [path, kind] : by_path) wanted.push_back({path, kind});
   if (auto made = placeholders_->make(wanted); !made) return made;
   for (Mount& bind : plan.mounts) drop(bind, placeholders_->impossible());
+  // What is there now no agent of this run has made: it is ours, or of a run that began meanwhile.
   for (Place& place : places_) {
     for (auto& [path, what] : place.before.paths) {
-      if (!what.found && placeholders_->made(path)) what.found = identity_of(path);
+      if (!what.found && is_shielded(what)) what.found = fingerprint_of(path);
     }
   }
   return {};
