@@ -58,6 +58,10 @@ std::vector<Mount> default_mounts(const Root& root, const Machine& machine) {
   if (root.is_host() || !root.is_overlay()) {
     mounts.insert(mounts.begin(), {shadow("/home"), shadow("/root")});
   }
+  // Of the host's the agent is root, who makes users (useradd -m).
+  if (root.is_host() && root.is_overlay()) {
+    mounts.front() = if_present(tmpfs("/home", default_tmpfs_bytes, 0755));
+  }
   return mounts;
 }
 

@@ -203,6 +203,11 @@ if is_root():
             self.assertEqual(run.out.splitlines()[0], "daemon", run)
             self.assertNotIn("no matching", run.out + run.err)
 
+        def test_root_makes_a_user_with_a_home_of_its_own(self):
+            script = "useradd -m sluice-bob && su sluice-bob -c 'cd && pwd && echo x >file && cat file'; ls /home"
+            run = self.overlay("host", f"PATH=/usr/sbin:$PATH\n{script}")
+            self.assertEqual(run.out.split(), ["/home/sluice-bob", "x", "sluice-bob"], run)
+
         def test_what_the_machine_keeps_from_other_users_is_kept_from_it(self):
             """Being root there must not read /etc/shadow, host keys, logs or databases."""
             run = self.overlay("host", """
