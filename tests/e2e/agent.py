@@ -118,12 +118,15 @@ class Case(unittest.TestCase):
         self._before = set(world.processes())
 
     def tearDown(self):
-        """Nothing that a test started outlives it, whatever happened to it."""
-        for pid in set(world.processes()) - self._before:
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
+        """Nothing that a test started outlives it, whatever happened to it: names and locks are free then."""
+        end = time.monotonic() + 60
+        while (left := set(world.processes()) - self._before) and time.monotonic() < end:
+            for pid in left:
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    pass
+            time.sleep(0.01)
 
     def own(self, path):
         """Gives `path` to the caller's identity."""
