@@ -204,9 +204,9 @@ if is_root():
             self.assertNotIn("no matching", run.out + run.err)
 
         def test_root_makes_a_user_with_a_home_of_its_own(self):
-            script = "useradd -m sluice-bob && su sluice-bob -c 'cd && pwd && echo x >file && cat file'; ls /home"
+            script = "useradd -m sluice-bob && su sluice-bob -c 'cd && pwd && echo x >file && cat file'"
             run = self.overlay("host", f"PATH=/usr/sbin:$PATH\n{script}")
-            self.assertEqual(run.out.split(), ["/home/sluice-bob", "x", "sluice-bob"], run)
+            self.assertEqual(run.out.split(), ["/home/sluice-bob", "x"], run)
 
         def test_what_the_machine_keeps_from_other_users_is_kept_from_it(self):
             """Being root there must not read /etc/shadow, host keys, logs or databases."""
