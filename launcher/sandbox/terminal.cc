@@ -31,6 +31,13 @@ bool has_terminal() {
   return false;
 }
 
+bool is_same_terminal(int one, int other) noexcept {
+  unsigned first = 0;
+  unsigned second = 0;
+  return ::ioctl(one, TIOCGDEV, &first) == 0 && ::ioctl(other, TIOCGDEV, &second) == 0 &&
+         first == second;
+}
+
 Result<Terminal> open_terminal() {
   Terminal terminal;
   terminal.master.reset(::open("/dev/pts/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC));

@@ -14,7 +14,6 @@
 #include <array>
 #include <atomic>
 #include <cerrno>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -24,6 +23,7 @@
 #include "base/pipe.h"
 #include "launcher/sandbox/init.h"
 #include "launcher/sandbox/privileges.h"
+#include "launcher/sandbox/terminal.h"
 
 namespace sluice::launcher {
 namespace {
@@ -87,11 +87,6 @@ Result<Fd> copy_of(const Fd& fd) {
   return copy;
 }
 
-bool is_one_terminal(int one, int other) {
-  unsigned a = 0, b = 1;
-  return ::ioctl(one, TIOCGDEV, &a) == 0 && ::ioctl(other, TIOCGDEV, &b) == 0 && a == b;
-}
-
 Result<Fd> take_apart(Fd& read_end) {
   auto pipe = make_pipe();
   if (!pipe) return Failure(pipe.error());
@@ -111,7 +106,7 @@ Result<Ends> without_terminal() {
     ends.runs[1] = std::move(*end);
   }
   if (::isatty(STDERR_FILENO) != 1) return ends;
-  const bool is_same = ends.runs[1] && is_one_terminal(STDOUT_FILENO, STDERR_FILENO);
+  const bool is_same = ends.runs[1] && is_same_terminal(STDOUT_FILENO, STDERR_FILENO);
   auto end = is_same ? copy_of(ends.runs[1]) : take_apart(ends.errors);
   if (!end) return Failure(end.error());
   ends.runs[2] = std::move(*end);

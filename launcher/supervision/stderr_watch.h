@@ -36,7 +36,7 @@ class StderrWatch {
   std::size_t unsaid() const noexcept { return unsaid_; }
   // The agent's processes are gone: waits until the rest is passed on, and for who reads it as they
   // would have. False when one of `signals` (signalfd(2)) that ends programs came meanwhile: the
-  // rest is lost. Nothing else is called behind it but hears(), heard() and itself.
+  // rest is lost. Behind it only what tells is called, and itself.
   bool finish(int signals);
 
   const ErofsWatch& heard() const noexcept { return heard_; }

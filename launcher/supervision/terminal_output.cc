@@ -1,19 +1,17 @@
 #include "launcher/supervision/terminal_output.h"
 
-#include <asm/ioctls.h>
 #include <poll.h>
 #include <signal.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
 #include <cerrno>
-#include <optional>
 #include <utility>
 
 #include "base/signals.h"
+#include "launcher/sandbox/terminal.h"
 
 namespace sluice::launcher {
 namespace {
@@ -26,12 +24,6 @@ int find_terminal() {
     if (::isatty(standard) == 1) return standard;
   }
   return STDOUT_FILENO;
-}
-
-std::optional<unsigned> device_of(int terminal) noexcept {
-  unsigned device = 0;
-  if (::ioctl(terminal, TIOCGDEV, &device) != 0) return std::nullopt;
-  return device;
 }
 
 // In the carrier.
@@ -61,8 +53,7 @@ Result<void> TerminalOutput::start() {
 }
 
 bool TerminalOutput::is(int standard) const noexcept {
-  const auto device = device_of(standard);
-  return device && device == device_of(terminal_);
+  return is_same_terminal(standard, terminal_);
 }
 
 bool TerminalOutput::write(std::string_view bytes) {
